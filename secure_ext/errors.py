@@ -31,7 +31,7 @@ class SecureProvisionError(Exception):
         return {"code": self.code, "place": self.place, "cause": self.cause, "cure": self.cure}
 
 
-class CheckFailed(SecureProvisionError):
+class CheckError(SecureProvisionError):
     """A check found something wrong in what the user gave (exit code 1)."""
 
     exit_code = 1

@@ -1,0 +1,1 @@
+"""PRODUCE the bundle: manifest, script, plain commands, written whole or not at all."""

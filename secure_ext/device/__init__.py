@@ -1,0 +1,1 @@
+"""PROVE the state of a device: the runner that becomes ``provision.py``."""

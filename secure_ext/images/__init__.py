@@ -1,0 +1,1 @@
+"""PRODUCE flash encryption and Secure Boot V2 signatures."""

@@ -1,0 +1,1 @@
+"""PRODUCE keys: read from files or generated."""

@@ -1,0 +1,1 @@
+"""DECIDE the ordered steps, and the doctor's rules."""

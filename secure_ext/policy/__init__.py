@@ -1,0 +1,1 @@
+"""DECIDE what the user wants: sdkconfig, overridden by a profile, validated."""

@@ -1,0 +1,1 @@
+"""READ what ESP-IDF built: project description, flasher arguments, sdkconfig, partition table, images."""
