@@ -1,0 +1,140 @@
+"""One chip, as planning needs it: key blocks, lock-down fields, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secure_ext.chips.efuse_table import EfuseField, EfuseTable, load_efuse_table
+from secure_ext.chips.facts import ChipFacts, chip_facts
+
+
+@dataclass(frozen=True)
+class KeyBlock:
+    """One eFuse key block.
+
+    Attributes:
+        name: name in espefuse's summary, ``BLOCK_KEY0`` or on esp32 ``BLOCK1``.
+        number: eFuse block number, as in espefuse's dump.
+        burn_name: name that ``espefuse burn-key`` takes.
+        wr_dis_bit: its bit of ``WR_DIS``.
+        rd_dis_bits: its bits of ``RD_DIS``, low half first where there are two (ESP32-C2).
+        purpose_field: the field holding its key purpose; None where purposes are fixed (esp32, ESP32-C2).
+        purpose_wr_dis_bit: the ``WR_DIS`` bit of that field.
+    """
+
+    name: str
+    number: int
+    burn_name: str
+    wr_dis_bit: int
+    rd_dis_bits: tuple[int, ...]
+    purpose_field: str | None = None
+    purpose_wr_dis_bit: int | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip at one chip revision (major * 100 + minor)."""
+
+    facts: ChipFacts
+    revision: int
+    efuses: EfuseTable
+    key_blocks: tuple[KeyBlock, ...]
+
+    @property
+    def name(self) -> str:
+        """ESP-IDF's target name, such as ``esp32c6``."""
+        return self.facts.name
+
+    @property
+    def has_one_key_block(self) -> bool:
+        """True for the ESP32-C2, whose flash encryption key and digest share a block."""
+        return len(self.key_blocks) == 1
+
+    @property
+    def has_fixed_key_blocks(self) -> bool:
+        """True for the esp32, where a block's number says what it holds."""
+        return self.name == "esp32"
+
+    @property
+    def crypt_count(self) -> EfuseField:
+        """The field whose odd number of set bits turns flash encryption on."""
+        return self.efuses.require("FLASH_CRYPT_CNT" if self.name == "esp32" else "SPI_BOOT_CRYPT_CNT")
+
+    @property
+    def secure_boot_enable(self) -> EfuseField:
+        """The field that turns Secure Boot V2 on."""
+        return self.efuses.require("ABS_DONE_1" if self.name == "esp32" else "SECURE_BOOT_EN")
+
+    def uses(self, field: str) -> bool:
+        """True if the chip has the lock-down `field` and ESP-IDF uses it there."""
+        return field not in self.facts.left_alone and field in self.efuses.fields
+
+    def fields_sharing_write_protection(self, field: EfuseField) -> tuple[str, ...]:
+        """Names of all fields that become read-only together with `field`."""
+        if field.wr_dis_bit is None:
+            return ()
+        return tuple(f.name for f in self.efuses.fields.values() if f.wr_dis_bit == field.wr_dis_bit)
+
+
+def load_chip(name: str, revision: int) -> Chip:
+    """Chip `name` at `revision`.
+
+    Raises InputError SE204 (chip not covered) and the ToolErrors of `load_efuse_table`.
+    """
+    facts = chip_facts(name)
+    table = load_efuse_table(name, revision)
+    blocks: tuple[KeyBlock, ...]
+    if name == "esp32":
+        blocks = (_fixed_block(table, "BLOCK1", "flash_encryption"), _fixed_block(table, "BLOCK2", "secure_boot_v2"))
+    else:
+        blocks = tuple(_key_block(table, i) for i in range(6) if table.find(f"BLOCK_KEY{i}"))
+    return Chip(facts, revision, table, blocks)
+
+
+def _fixed_block(table: EfuseTable, name: str, burn_name: str) -> KeyBlock:
+    field = table.require(name)
+    return KeyBlock(name, field.block, burn_name, _wr_dis_bit(field), field.rd_dis_bits)
+
+
+def _key_block(table: EfuseTable, index: int) -> KeyBlock:
+    field = table.require(f"BLOCK_KEY{index}")
+    purpose = table.find(f"KEY_PURPOSE_{index}")
+    return KeyBlock(
+        name=field.name,
+        number=field.block,
+        burn_name=field.name,
+        wr_dis_bit=_wr_dis_bit(field),
+        rd_dis_bits=field.rd_dis_bits,
+        purpose_field=purpose.name if purpose else None,
+        purpose_wr_dis_bit=purpose.wr_dis_bit if purpose else None,
+    )
+
+
+def _wr_dis_bit(field: EfuseField) -> int:
+    if field.wr_dis_bit is None:
+        raise AssertionError(f"espefuse's table gives {field.name} no write protection")
+    return field.wr_dis_bit
+
+
+def revision_bits(chip: Chip, revision: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The eFuse bits that make a virtual chip be of `revision` (major * 100 + minor): block name and bit numbers.
+
+    A virtual chip starts as revision 0.0. The names are those of ``espefuse burn-bit``. Bits of BLOCK0 are left out
+    except on esp32, whose revision is kept there.
+    """
+    if chip.name == "esp32":
+        names = ("CHIP_VER_REV1", "CHIP_VER_REV2")[: min(revision // 100, 2)]
+        fields = [chip.efuses.require(name) for name in names]
+        return (("BLOCK0", tuple(field.start for field in fields)),) if fields else ()
+    bits: dict[str, list[int]] = {}
+    for part, value in (("MAJOR", revision // 100), ("MINOR", revision % 100)):
+        remaining = value
+        for name in (f"WAFER_VERSION_{part}", f"WAFER_VERSION_{part}_LO", f"WAFER_VERSION_{part}_HI"):
+            field = chip.efuses.find(name)
+            if field is None:
+                continue
+            for bit in range(field.bits):
+                if remaining & (1 << bit):
+                    bits.setdefault(f"BLOCK{field.block}", []).append(field.start + bit)
+            remaining >>= field.bits
+    return tuple((block, tuple(numbers)) for block, numbers in bits.items())

@@ -1,0 +1,108 @@
+"""Which eFuse fields a chip has, read from the tables of the installed espefuse.
+
+espefuse keeps one YAML file a chip in ``espefuse/efuse_defs``. Reading it as data, without importing esptool, means
+that a plan never names a field which the tool that will burn it does not know.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.errors import ToolError
+
+
+@dataclass(frozen=True)
+class EfuseField:
+    """One eFuse field.
+
+    Attributes:
+        name: espefuse's name.
+        aliases: other names espefuse accepts.
+        block: eFuse block number (0 holds the flags).
+        start: first bit inside the block.
+        bits: width in bits.
+        wr_dis_bit: bit of ``WR_DIS`` that makes the field read-only, shared with other fields; None if it has none.
+        rd_dis_bits: bits of ``RD_DIS`` that hide the field; two for the one key block of the ESP32-C2.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    block: int
+    start: int
+    bits: int
+    wr_dis_bit: int | None
+    rd_dis_bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EfuseTable:
+    """All eFuse fields of one chip, as the installed espefuse knows them."""
+
+    chip: str
+    esptool_version: str
+    fields: Mapping[str, EfuseField]
+
+    def find(self, name: str) -> EfuseField | None:
+        """The field called `name` (or with that alias), None if the chip, or this espefuse, has no such field."""
+        field = self.fields.get(name)
+        if field is None:
+            field = next((f for f in self.fields.values() if name in f.aliases), None)
+        return field
+
+    def require(self, name: str) -> EfuseField:
+        """Like `find`, but raises ToolError SE201 when the installed espefuse does not know the field."""
+        field = self.find(name)
+        if field is None:
+            raise ToolError(
+                "SE201",
+                f"the installed esptool {self.esptool_version} knows no eFuse {name} for {self.chip}",
+                cure="install a newer esptool, for example: pip install --upgrade esptool",
+                place=name,
+            )
+        return field
+
+
+@functools.cache
+def load_efuse_table(chip: str, revision: int) -> EfuseTable:
+    """Reads espefuse's table of `chip` at chip revision `revision` (major * 100 + minor).
+
+    Raises ToolError SE202 when esptool is not installed, SE203 when it does not know the chip.
+    """
+    # yaml is slow to import, and most of this package's callers only want to be loaded
+    import yaml  # noqa: PLC0415
+
+    spec = importlib.util.find_spec("espefuse")
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolError("SE202", "esptool (with espefuse) is not installed", cure="pip install esptool")
+    version = importlib.metadata.version("esptool")
+    folder = Path(spec.submodule_search_locations[0]) / "efuse_defs"
+    path = folder / f"{chip}.yaml"
+    if chip == "esp32p4" and revision >= 300 and (folder / "esp32p4_v3.0.yaml").exists():
+        path = folder / "esp32p4_v3.0.yaml"
+    if not path.exists():
+        raise ToolError(
+            "SE203",
+            f"the installed esptool {version} does not know {chip}",
+            cure="install a newer esptool, for example: pip install --upgrade esptool",
+        )
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)["EFUSES"]  # noqa: S506 (a safe loader, see above)
+    return EfuseTable(chip, version, {name: _field(name, row) for name, row in rows.items()})
+
+
+def _field(name: str, row: Mapping[str, object]) -> EfuseField:
+    return EfuseField(
+        name=name,
+        aliases=tuple(re.split(r"[ ,]+", str(row["alt"]))) if row["alt"] else (),
+        block=int(str(row["blk"])),
+        start=int(str(row["start"])),
+        bits=int(str(row["len"])),
+        wr_dis_bit=None if row["wr_dis"] is None else int(str(row["wr_dis"])),
+        rd_dis_bits=() if row["rd_dis"] is None else tuple(int(bit) for bit in str(row["rd_dis"]).split()),
+    )

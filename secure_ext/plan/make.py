@@ -1,0 +1,374 @@
+"""From chip and policy to the plan: which eFuses, in which order, and why.
+
+The lists follow ESP-IDF's ``docs/en/security/security-features-enablement-workflows.rst`` (called "workflows" in the
+reasons) and what its bootloader burns (``components/bootloader_support/src/<chip>/*_secure_features.c``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from secure_ext.chips.chip import Chip
+from secure_ext.errors import CheckError
+from secure_ext.plan.key_blocks import assign_key_blocks
+from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
+from secure_ext.plan.steps import (
+    BlockPart,
+    BurnField,
+    BurnKey,
+    EraseFlash,
+    KeyRole,
+    MustBeClear,
+    Plan,
+    Stage,
+    Step,
+    WriteImages,
+    WriteProtect,
+)
+from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
+
+_KEY_TITLES = {
+    KeyRole.FLASH_ENCRYPTION: "flash encryption key",
+    KeyRole.FLASH_ENCRYPTION_1: "flash encryption key, first half",
+    KeyRole.FLASH_ENCRYPTION_2: "flash encryption key, second half",
+    KeyRole.NVS_HMAC: "NVS encryption (HMAC) key",
+    KeyRole.DIGEST_0: "digest of signing key 1",
+    KeyRole.DIGEST_1: "digest of signing key 2",
+    KeyRole.DIGEST_2: "digest of signing key 3",
+}
+_JTAG_PINS = ("HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
+
+
+def make_plan(
+    chip: Chip, policy: Policy, *, min_revision: int, max_revision: int | None, flash_end: int, has_images: bool = True
+) -> Plan:
+    """The plan for a chip.
+
+    Args:
+        chip: the chip, loaded for the build's least revision.
+        policy: what the user wants.
+        min_revision: least chip revision of the build, major * 100 + minor.
+        max_revision: greatest one, None if unknown.
+        flash_end: first flash address that nothing of the project uses, in bytes; bounds an erase that must not
+            touch the start of the flash.
+        has_images: False to plan the eFuses alone (for tests of the order).
+
+    Raises CheckError SE403 when there is nothing to do; UsageError SE402, ToolError SE201.
+    """
+    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC:
+        raise CheckError(
+            "SE403",
+            "neither flash encryption nor secure boot nor an NVS key is wanted: there is nothing to provision",
+            cure="enable them in menuconfig (Security features) or in a profile; "
+            "`secure-provision profile --init profile.yaml` writes one",
+        )
+    builder = PlanBuilder(chip)
+    planner = _Planner(chip, policy)
+    steps: list[Step] = []
+    if has_images:
+        steps += planner.flash(flash_end)
+    steps += planner.keys()
+    steps += planner.fields()
+    steps += planner.enabling()
+    steps += planner.write_protections()
+    steps += planner.seal()
+    for step in steps:
+        builder.add(step)
+    return builder.build(
+        min_revision=max(min_revision, planner.needed_revision()),
+        max_revision=max_revision,
+        must_be_clear=tuple(planner.must_be_clear()),
+    )
+
+
+class _Planner:
+    def __init__(self, chip: Chip, policy: Policy) -> None:
+        self.chip = chip
+        self.policy = policy
+        self.flash_encryption = policy.flash_encryption
+        self.secure_boot = policy.secure_boot
+
+    def needed_revision(self) -> int:
+        facts = self.chip.facts
+        needed = 0
+        if self.secure_boot.enabled:
+            needed = facts.secure_boot_revision
+            if self.secure_boot.scheme == "ecdsa384":
+                needed = max(needed, facts.sha384_revision)
+        return needed
+
+    def flash(self, flash_end: int) -> Iterator[Step]:
+        protects_start = self.chip.facts.key_manager
+        start = self.chip.facts.bootloader_offset if protects_start else 0
+        yield Step(
+            "erase-flash",
+            Stage.FLASH,
+            EraseFlash(start, flash_end - start if protects_start else None),
+            f"Erase the flash from 0x{start:x} on" if protects_start else "Erase the whole flash",
+            "no plaintext of an earlier firmware may stay readable",
+            "workflows, flash encryption step 1",
+        )
+        yield Step(
+            "write-images",
+            Stage.FLASH,
+            WriteImages(),
+            "Write the images and compare their MD5 on the chip",
+            "flash can only be written freely while the chip is open; a chip without its eFuses just does not boot",
+            "workflows, step 7",
+        )
+
+    def keys(self) -> Iterator[Step]:
+        for key in assign_key_blocks(self.chip, self.policy):
+            title = _KEY_TITLES[key.role]
+            half = "" if key.part is BlockPart.WHOLE else f" ({key.part.value} half)"
+            protections = "read- and write-protected" if key.role.is_secret else "write-protected, readable"
+            yield Step(
+                "burn-key-" + key.role.value.replace("_", "-"),
+                Stage.BURN,
+                key,
+                f"Burn the {title} into {key.block.name}{half}, {protections}",
+                _key_reason(key),
+                self.policy.origin(_key_origin(key)),
+            )
+
+    def fields(self) -> Iterator[Step]:
+        done: set[str] = set()
+        for step in self._all_fields():
+            if step.id not in done:
+                done.add(step.id)
+                yield step
+
+    def _all_fields(self) -> Iterator[Step]:
+        if self.flash_encryption.enabled:
+            yield from self._flash_encryption_fields()
+        if self.policy.locks_down:
+            yield from self._common_fields()
+        if self.secure_boot.enabled:
+            yield from self._secure_boot_fields()
+
+    def _field(self, name: str, value: int, why: str, source: str, min_revision: int = 0) -> Iterator[Step]:
+        if self.chip.uses(name):
+            yield burn_field(name, value, why, source, min_revision)
+
+    def _flash_encryption_fields(self) -> Iterator[Step]:
+        source = "workflows, flash encryption step 5A"
+        if self.chip.name == "esp32":
+            yield from self._field(
+                "FLASH_CRYPT_CONFIG", 0xF, "every bit of the key depends on the flash address", "workflows, step 4"
+            )
+        if not self.flash_encryption.uart_encryption_allowed:
+            for name in ("DISABLE_DL_ENCRYPT", "DIS_DOWNLOAD_MANUAL_ENCRYPT"):
+                yield from self._field(name, 1, "nobody can have the ROM encrypt flash of their choice", source)
+        if not self.flash_encryption.uart_decryption_allowed:
+            yield from self._field("DISABLE_DL_DECRYPT", 1, "nobody can have the ROM decrypt the flash", source)
+        if not self.flash_encryption.uart_cache_allowed:
+            for name in ("DISABLE_DL_CACHE", "DIS_DOWNLOAD_ICACHE", "DIS_DOWNLOAD_DCACHE", "SPI_DOWNLOAD_MSPI_DIS"):
+                yield from self._field(name, 1, "nobody can read decrypted flash in download mode", source)
+        if self.flash_encryption.pseudo_round:
+            yield from self._field(
+                "XTS_DPA_PSEUDO_LEVEL",
+                self.flash_encryption.pseudo_round,
+                "dummy rounds hide the key from power analysis",
+                self.policy.origin("flash_encryption.pseudo_round"),
+                self.chip.facts.pseudo_round_revision,
+            )
+
+    def _common_fields(self) -> Iterator[Step]:
+        source = "workflows, step 5A"
+        if self.policy.lockdown.jtag_disabled:
+            for name in ("JTAG_DISABLE", *_JTAG_PINS):
+                yield from self._field(name, 1, "a debugger could read keys and memory", source)
+        if self.policy.lockdown.rom_basic_disabled:
+            yield from self._field(
+                "CONSOLE_DEBUG_DISABLE", 1, "the ROM must not fall back to its BASIC interpreter", "flash_encrypt.c"
+            )
+        for name in ("DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT"):
+            yield from self._field(name, 1, "legacy boot modes run code that nothing verified", source)
+        yield from self._field("DIS_BOOT_REMAP", 1, "ROM must not be remapped to RAM", source)
+
+    def _secure_boot_fields(self) -> Iterator[Step]:
+        source = "workflows, secure boot step 5A"
+        soft = self.chip.efuses.find("SOFT_DIS_JTAG")
+        if self.policy.lockdown.jtag_disabled and soft is not None:
+            yield from self._field(soft.name, (1 << soft.bits) - 1, "software must not turn JTAG on again", source)
+        if self.secure_boot.aggressive_revoke:
+            yield from self._field(
+                "SECURE_BOOT_AGGRESSIVE_REVOKE",
+                1,
+                "a key is revoked the first time its signature fails",
+                self.policy.origin("secure_boot.aggressive_revoke"),
+            )
+        if self.secure_boot.scheme == "ecdsa384":
+            self.chip.efuses.require("SECURE_BOOT_SHA384_EN")
+            yield from self._field(
+                "SECURE_BOOT_SHA384_EN", 1, "ECDSA-384 signatures are made over SHA-384", "workflows, step 4"
+            )
+        if self.secure_boot.revoke_unused:
+            for slot in range(len(self.secure_boot.keys), self.chip.facts.digest_slots):
+                yield from self._field(
+                    f"SECURE_BOOT_KEY_REVOKE{slot}",
+                    1,
+                    f"nobody can add a signing key in the free slot {slot + 1}",
+                    self.policy.origin("secure_boot.revoke_unused"),
+                )
+
+    def enabling(self) -> Iterator[Step]:
+        if self.flash_encryption.enabled:
+            count = self.chip.crypt_count
+            release = self.flash_encryption.release
+            yield burn_field(
+                count.name,
+                (1 << count.bits) - 1 if release else 1,
+                "turns flash encryption on, for ever" if release else "turns flash encryption on (development mode)",
+                self.policy.origin("flash_encryption.mode"),
+            )
+        if self.secure_boot.enabled:
+            yield burn_field(
+                self.chip.secure_boot_enable.name,
+                1,
+                "turns Secure Boot V2 on: only firmware signed by these keys boots, for ever",
+                self.policy.origin("secure_boot.enabled"),
+            )
+
+    def write_protections(self) -> Iterator[Step]:
+        if self._locks_cache():
+            for name in ("DIS_CACHE", "DIS_ICACHE"):
+                if self.chip.efuses.find(name):
+                    yield self._write_protect(
+                        name, "nobody can turn the cache off and brick the chip", "workflows, step 5B"
+                    )
+        if self.flash_encryption.release and self.chip.has_one_key_block:
+            yield self._write_protect(
+                self.chip.crypt_count.name,
+                "XTS_KEY_LENGTH_256 must not change any more, or the key would be read wrongly",
+                "flash_encrypt.c (esp_flash_encryption_set_release_mode)",
+            )
+        if not self.secure_boot.enabled:
+            return
+        if self.chip.efuses.find("ECDSA_CURVE_MODE"):
+            yield self._write_protect(
+                "ECDSA_CURVE_MODE",
+                "nobody can switch the curve",
+                "workflows, secure boot step 5A",
+                self.chip.facts.ecdsa_curve_mode_revision,
+            )
+        sha384 = self.chip.efuses.find("SECURE_BOOT_SHA384_EN")
+        wanted = self.secure_boot.scheme != "ecdsa384" and not self.secure_boot.sha384_write_protection_skipped
+        if wanted and sha384 is not None and sha384.wr_dis_bit is not None:
+            yield self._write_protect(
+                sha384.name, "nobody can switch the hash and stop the chip", "workflows, secure boot step 5A"
+            )
+        if not self.secure_boot.read_protection_stays_writable:
+            yield self._write_protect(
+                "RD_DIS", "nobody can hide the digest and stop the chip", "workflows, secure boot step 5B"
+            )
+
+    def _locks_cache(self) -> bool:
+        """As ESP-IDF's bootloader: the bit also locks JTAG and download fields, so not while these stay open."""
+        flash_encryption = self.flash_encryption
+        return (
+            flash_encryption.enabled
+            and not flash_encryption.cache_write_protection_skipped
+            and not flash_encryption.uart_encryption_allowed
+            and not flash_encryption.uart_cache_allowed
+            and self.policy.lockdown.jtag_disabled
+        )
+
+    def _write_protect(self, name: str, why: str, source: str, min_revision: int = 0) -> Step:
+        field = self.chip.efuses.require(name)
+        if field.wr_dis_bit is None:
+            raise AssertionError(f"{name} has no write protection")
+        shared = [other for other in self.chip.fields_sharing_write_protection(field) if other != name]
+        also = f" (with {', '.join(shared)})" if shared else ""
+        return Step(
+            "write-protect-" + name.lower().replace("_", "-"),
+            Stage.BURN,
+            WriteProtect(name, field.wr_dis_bit),
+            f"Write-protect {name}{also}",
+            why,
+            source,
+            min_revision,
+        )
+
+    def seal(self) -> Iterator[Step]:
+        if not self.policy.locks_down:
+            return
+        source = self.policy.origin("lockdown.download_mode")
+        mode = self.policy.lockdown.download_mode
+        if mode is DownloadMode.SECURE:
+            yield burn_field(
+                "ENABLE_SECURITY_DOWNLOAD", 1, "esptool can then only write flash; espefuse can do nothing", source
+            )
+        elif mode is DownloadMode.DISABLED and self.chip.name == "esp32":
+            yield burn_field(
+                "UART_DOWNLOAD_DIS",
+                1,
+                "no serial access to the ROM any more",
+                source,
+                self.chip.facts.uart_download_disable_revision,
+            )
+        elif mode is DownloadMode.DISABLED:
+            yield burn_field("DIS_DOWNLOAD_MODE", 1, "no serial access to the ROM any more", source)
+
+    def must_be_clear(self) -> Iterator[MustBeClear]:
+        wanted = {step.action.field for step in self._burned_steps() if isinstance(step.action, BurnField)}
+        for name, why in (
+            ("ABS_DONE_0", "the chip runs Secure Boot V1"),
+            ("CODING_SCHEME", "the chip's key blocks use a coding scheme that leaves no room for 256-bit keys"),
+            ("DIS_CACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+            ("DIS_ICACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+            ("DIS_DCACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+            ("FORCE_USE_KEY_MANAGER_KEY", "the chip takes its keys from the Key Manager, not from eFuse"),
+            ("DIS_DOWNLOAD_MODE", "the download mode is closed already"),
+        ):
+            if name not in wanted and name in self.chip.efuses.fields:
+                yield MustBeClear(name, why)
+        if self.flash_encryption.enabled and self.flash_encryption.key_size.value == "128-derived":
+            yield MustBeClear("XTS_KEY_LENGTH_256", "the chip expects a 256-bit flash encryption key")
+        if self.secure_boot.enabled:
+            yield from self._secure_boot_must_be_clear()
+        if not self.flash_encryption.enabled and self.policy.locks_down:
+            yield MustBeClear(self.chip.crypt_count.name, "flash encryption is on, but this bundle holds plaintext")
+        if not self.secure_boot.enabled:
+            yield MustBeClear(
+                self.chip.secure_boot_enable.name, "secure boot is on, but this bundle's images are not signed for it"
+            )
+
+    def _secure_boot_must_be_clear(self) -> Iterator[MustBeClear]:
+        for slot in range(len(self.secure_boot.keys)):
+            if f"SECURE_BOOT_KEY_REVOKE{slot}" in self.chip.efuses.fields:
+                yield MustBeClear(f"SECURE_BOOT_KEY_REVOKE{slot}", "the slot of a signing key is revoked")
+        if self.secure_boot.scheme != "ecdsa384" and self.chip.efuses.find("SECURE_BOOT_SHA384_EN"):
+            yield MustBeClear("SECURE_BOOT_SHA384_EN", "the chip verifies ECDSA-384 signatures only")
+
+    def _burned_steps(self) -> Iterator[Step]:
+        yield from self.fields()
+        yield from self.seal()
+
+
+def burn_field(name: str, value: int, why: str, source: str, min_revision: int = 0) -> Step:
+    """The step that burns `value` into `name`, in the stage the field belongs to."""
+    sealing = name in SEAL_FIELDS
+    return Step(
+        "burn-" + name.lower().replace("_", "-"),
+        Stage.SEAL if sealing else Stage.BURN,
+        BurnField(name, value),
+        f"Burn {name} = {value}",
+        why,
+        source,
+        min_revision,
+    )
+
+
+def _key_reason(key: BurnKey) -> str:
+    if key.role is KeyRole.NVS_HMAC:
+        return "the firmware derives its NVS encryption keys from it; it cannot be added once RD_DIS is write-protected"
+    if key.role.is_secret:
+        return "the chip decrypts its flash with it; nobody may read it"
+    return "the ROM compares the bootloader's signing key with it"
+
+
+def _key_origin(key: BurnKey) -> str:
+    if key.role is KeyRole.NVS_HMAC:
+        return "nvs.scheme"
+    return "flash_encryption.mode" if key.role.is_secret else "secure_boot.keys"

@@ -1,0 +1,157 @@
+"""The Plan: an ordered, immutable list of steps. Nothing else decides what is written or burned."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from secure_ext.chips.chip import KeyBlock
+
+
+class Stage(str, enum.Enum):
+    """The three parts of provisioning, which can be run apart and only in this order."""
+
+    FLASH = "flash"
+    BURN = "burn"
+    SEAL = "seal"
+
+
+@dataclass(frozen=True)
+class EraseFlash:
+    """Erase `size` bytes of flash from `offset`; the whole chip when `size` is None."""
+
+    offset: int
+    size: int | None
+
+
+@dataclass(frozen=True)
+class WriteImages:
+    """Write every image of the bundle and compare its MD5 on the chip."""
+
+
+class KeyRole(str, enum.Enum):
+    """What a burned key is for; also the stem of its file's name."""
+
+    FLASH_ENCRYPTION = "flash_encryption_key"
+    FLASH_ENCRYPTION_1 = "flash_encryption_key_half_1"
+    FLASH_ENCRYPTION_2 = "flash_encryption_key_half_2"
+    NVS_HMAC = "nvs_hmac_key"
+    DIGEST_0 = "secure_boot_digest_0"
+    DIGEST_1 = "secure_boot_digest_1"
+    DIGEST_2 = "secure_boot_digest_2"
+
+    @property
+    def is_secret(self) -> bool:
+        """False for the digests, which are public and must stay readable."""
+        return not self.value.startswith("secure_boot_digest")
+
+
+class BlockPart(str, enum.Enum):
+    """Which part of a key block a key fills; only the ESP32-C2 has halves (of 16 bytes)."""
+
+    WHOLE = "whole"
+    LOW = "low"
+    HIGH = "high"
+
+
+@dataclass(frozen=True)
+class BurnKey:
+    """Burn a key into a block, with its purpose and protections.
+
+    `purpose` is espefuse's name, empty on esp32, whose blocks have fixed purposes.
+    """
+
+    role: KeyRole
+    block: KeyBlock
+    purpose: str
+    part: BlockPart = BlockPart.WHOLE
+
+    @property
+    def rd_dis_bits(self) -> tuple[int, ...]:
+        """The bits of RD_DIS that must be set for a secret."""
+        if not self.role.is_secret:
+            return ()
+        return self.block.rd_dis_bits[:1] if self.part is BlockPart.LOW else self.block.rd_dis_bits
+
+
+@dataclass(frozen=True)
+class BurnField:
+    """Burn a value into a field."""
+
+    field: str
+    value: int
+
+
+@dataclass(frozen=True)
+class WriteProtect:
+    """Make a field, and all that share its bit of WR_DIS, read-only."""
+
+    field: str
+    wr_dis_bit: int
+
+
+Action = EraseFlash | WriteImages | BurnKey | BurnField | WriteProtect
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the plan.
+
+    Attributes:
+        id: unique in the plan and stable between runs of this tool.
+        stage: the part of provisioning it belongs to.
+        action: what it does.
+        title: what it does, in words.
+        why: why it is done.
+        source: where the wish comes from: a Kconfig symbol, a profile key, a rule of ESP-IDF.
+        min_revision: done only on chips of at least this revision (major * 100 + minor); 0 for all.
+    """
+
+    id: str
+    stage: Stage
+    action: Action
+    title: str
+    why: str
+    source: str
+    min_revision: int = 0
+
+    @property
+    def irreversible(self) -> bool:
+        """True for everything but work on the flash."""
+        return self.stage is not Stage.FLASH
+
+
+@dataclass(frozen=True)
+class MustBeClear:
+    """An eFuse field that has to be 0 on the chip, or going on would damage it or lead nowhere."""
+
+    field: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to a chip.
+
+    Attributes:
+        chip: ESP-IDF's target name.
+        min_revision: least chip revision (major * 100 + minor) that the plan is good for.
+        max_revision: greatest one, None if unknown.
+        steps: in the order they are done.
+        must_be_clear: what is asked of the chip before the first step.
+    """
+
+    chip: str
+    min_revision: int
+    max_revision: int | None
+    steps: tuple[Step, ...]
+    must_be_clear: tuple[MustBeClear, ...]
+
+    def of(self, stage: Stage) -> tuple[Step, ...]:
+        """The steps of one stage."""
+        return tuple(step for step in self.steps if step.stage is stage)
+
+    @property
+    def keys(self) -> tuple[BurnKey, ...]:
+        """Every key that is burned."""
+        return tuple(step.action for step in self.steps if isinstance(step.action, BurnKey))

@@ -1,0 +1,130 @@
+"""What the user wants, as one immutable value: the only input of planning besides the chip and the build."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secure_ext.chips.facts import KeySize
+
+
+class FlashEncryptionMode(str, enum.Enum):
+    """ESP-IDF's usage modes of flash encryption."""
+
+    OFF = "off"
+    DEVELOPMENT = "development"
+    RELEASE = "release"
+
+
+class DownloadMode(str, enum.Enum):
+    """What the UART ROM download mode can do once the device is sealed."""
+
+    OPEN = "open"
+    SECURE = "secure"
+    DISABLED = "disabled"
+
+
+class NvsScheme(str, enum.Enum):
+    """How the keys of NVS encryption are protected."""
+
+    OFF = "off"
+    HMAC = "hmac"
+    FLASH_ENCRYPTION = "flash-encryption"
+
+
+class BlankContent(str, enum.Enum):
+    """What an encrypted partition without an image holds."""
+
+    ERASED = "erased"
+    ENCRYPTED = "encrypted"
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Where a key comes from: a file, or generated for the bundle when `path` is None."""
+
+    path: Path | None = None
+
+    def describe(self) -> str:
+        """For messages: the file's name, or ``generated``."""
+        return "generated" if self.path is None else self.path.name
+
+
+@dataclass(frozen=True)
+class FlashEncryptionPolicy:
+    """Flash encryption. The three ``uart_*`` flags are ESP-IDF's SECURE_FLASH_UART_BOOTLOADER_ALLOW_* options."""
+
+    mode: FlashEncryptionMode
+    key_size: KeySize
+    key: KeySource
+    pseudo_round: int
+    uart_encryption_allowed: bool
+    uart_decryption_allowed: bool
+    uart_cache_allowed: bool
+    cache_write_protection_skipped: bool
+
+    @property
+    def enabled(self) -> bool:
+        """True in development and release mode."""
+        return self.mode is not FlashEncryptionMode.OFF
+
+    @property
+    def release(self) -> bool:
+        """True in release mode."""
+        return self.mode is FlashEncryptionMode.RELEASE
+
+
+@dataclass(frozen=True)
+class SecureBootPolicy:
+    """Secure Boot V2."""
+
+    enabled: bool
+    scheme: str
+    keys: tuple[KeySource, ...]
+    revoke_unused: bool
+    aggressive_revoke: bool
+    read_protection_stays_writable: bool
+    sha384_write_protection_skipped: bool
+
+
+@dataclass(frozen=True)
+class NvsPolicy:
+    """NVS encryption; `key_id` is the number of the key block of the HMAC key, None for the first free one."""
+
+    scheme: NvsScheme
+    key: KeySource
+    key_id: int | None
+
+
+@dataclass(frozen=True)
+class LockdownPolicy:
+    """What is closed besides."""
+
+    download_mode: DownloadMode
+    jtag_disabled: bool
+    rom_basic_disabled: bool
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything the user wants; `origins` tells for a profile key where its value comes from."""
+
+    flash_encryption: FlashEncryptionPolicy
+    secure_boot: SecureBootPolicy
+    nvs: NvsPolicy
+    lockdown: LockdownPolicy
+    images: Mapping[str, Path] = field(default_factory=dict)
+    blank_partitions: Mapping[str, BlankContent] = field(default_factory=dict)
+    accepted_findings: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def locks_down(self) -> bool:
+        """True when anything of flash encryption or secure boot is to be enabled."""
+        return self.flash_encryption.enabled or self.secure_boot.enabled
+
+    def origin(self, key: str) -> str:
+        """Where the value of profile key `key` comes from, for the reasons in the plan."""
+        return self.origins.get(key, "default")

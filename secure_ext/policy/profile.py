@@ -1,0 +1,150 @@
+"""Reading a profile: YAML in, checked values out; unknown keys are refused with the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secure_ext.errors import InputError, UsageError
+from secure_ext.policy.settings import SETTINGS, Kind, Setting
+
+Value = str | int | bool | tuple[str, ...] | Mapping[str, str]
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in setting.key}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The settings a user gave. `folder` is what its paths are relative to."""
+
+    folder: Path
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def text(self, key: str) -> str | None:
+        """The value of a CHOICE or TEXT setting, None if not given."""
+        value = self.values.get(key)
+        return None if value is None else str(value)
+
+    def flag(self, key: str) -> bool | None:
+        """The value of a FLAG setting, None if not given."""
+        value = self.values.get(key)
+        return None if value is None else bool(value)
+
+    def integer(self, key: str) -> int | None:
+        """The value of an INTEGER setting, None if not given."""
+        value = self.values.get(key)
+        return value if isinstance(value, int) else None
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """The value of a TEXT_LIST setting, None if not given."""
+        value = self.values.get(key)
+        return value if isinstance(value, tuple) else None
+
+    def mapping(self, key: str) -> Mapping[str, str]:
+        """The value of a TEXT_MAP setting, empty if not given."""
+        value = self.values.get(key)
+        return value if isinstance(value, Mapping) else {}
+
+
+def load_profile(path: Path) -> Profile:
+    """Reads and checks a profile.
+
+    Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value).
+    """
+    import yaml  # noqa: PLC0415 (slow to import, and only needed here)
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "SE301",
+            f"the profile cannot be read: {error}",
+            cure="check the path; `secure-provision profile --init profile.yaml` writes a new one",
+            place=str(path),
+        ) from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(
+            "SE302",
+            f"the profile is not valid YAML: {' '.join(str(error).split())}",
+            cure="mend the line that is named; strings with a colon need quotes",
+            place=str(path),
+        ) from None
+    return check_profile(document, path)
+
+
+def check_profile(document: object, path: Path) -> Profile:
+    """Checks a parsed profile; `path` is where it comes from. Raises UsageError SE303, SE304."""
+    if not isinstance(document, dict) or document.get("schema") != 1:
+        raise _wrong_value(path, "schema", "the profile must be a mapping that says `schema: 1`")
+    values: dict[str, Value] = {}
+    for key, value in document.items():
+        if key in _SECTIONS:
+            if value is None:
+                continue
+            if not isinstance(value, dict):
+                raise _wrong_value(path, str(key), f"{key} is a section with keys of its own, not {value!r}")
+            for name, inner in value.items():
+                values[f"{key}.{name}"] = _checked(path, f"{key}.{name}", inner)
+        else:
+            values[str(key)] = _checked(path, str(key), value)
+    return Profile(path.parent, values)
+
+
+def _checked(path: Path, key: str, value: object) -> Value:
+    setting = _BY_KEY.get(key)
+    if setting is None:
+        nearest = difflib.get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1, cutoff=0.5)
+        raise UsageError(
+            "SE303",
+            f"the profile has an unknown key {key!r}",
+            cure=f"did you mean {nearest[0]!r}?" if nearest else "`secure-provision profile --init -` lists all keys",
+            place=f"{path}: {key}",
+        )
+    checked = _value(setting, value)
+    if checked is None:
+        raise _wrong_value(path, key, f"{value!r} is no value for {key}: {_expectation(setting)}")
+    return checked
+
+
+def _value(setting: Setting, value: object) -> Value | None:
+    kind = setting.kind
+    checked: Value | None = None
+    if kind is Kind.CHOICE:
+        # YAML 1.1 reads off as false and 128 as a number
+        text = "off" if value is False else str(value)
+        checked = text if text in setting.choices else None
+    elif kind is Kind.FLAG:
+        checked = value if isinstance(value, bool) else None
+    elif kind is Kind.INTEGER:
+        in_range = type(value) is int and setting.limits[0] <= value <= setting.limits[1]
+        checked = value if in_range and isinstance(value, int) else None
+    elif kind is Kind.TEXT:
+        checked = value if isinstance(value, str) and value else None
+    elif kind is Kind.TEXT_LIST:
+        checked = tuple(value) if isinstance(value, list) and all(isinstance(v, str) and v for v in value) else None
+    elif isinstance(value, dict) and all(isinstance(v, str) and v for v in [*value, *value.values()]):
+        allowed = not setting.choices or set(value.values()) <= set(setting.choices)
+        checked = dict(value) if allowed else None
+    return checked
+
+
+def _expectation(setting: Setting) -> str:
+    if setting.choices:
+        listed = ", ".join(setting.choices)
+        return f"a map whose values are one of {listed}" if setting.kind is Kind.TEXT_MAP else f"one of {listed}"
+    if setting.kind is Kind.INTEGER:
+        return f"a whole number from {setting.limits[0]} to {setting.limits[1]}"
+    return {
+        Kind.FLAG: "true or false",
+        Kind.TEXT: "a text",
+        Kind.TEXT_LIST: "a list of texts",
+        Kind.TEXT_MAP: "a map of texts",
+    }[setting.kind]
+
+
+def _wrong_value(path: Path, key: str, cause: str) -> UsageError:
+    return UsageError("SE304", cause, cure="mend this key of the profile", place=f"{path}: {key}")

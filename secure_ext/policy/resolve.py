@@ -1,0 +1,377 @@
+"""From sdkconfig and profile to the policy: sdkconfig gives the defaults, the profile overrides them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from secure_ext.chips.chip import Chip
+from secure_ext.chips.facts import KeySize
+from secure_ext.errors import InputError, UsageError
+from secure_ext.policy.policy import (
+    BlankContent,
+    DownloadMode,
+    FlashEncryptionMode,
+    FlashEncryptionPolicy,
+    KeySource,
+    LockdownPolicy,
+    NvsPolicy,
+    NvsScheme,
+    Policy,
+    SecureBootPolicy,
+)
+from secure_ext.policy.profile import Profile
+
+T = TypeVar("T")
+
+
+class Config(Protocol):
+    """What is read of the build's sdkconfig (`secure_ext.project.sdkconfig.SdkConfig`)."""
+
+    def enabled(self, name: str) -> bool:
+        """True if the symbol is ``y``."""
+
+    def integer(self, name: str) -> int | None:
+        """The symbol's number."""
+
+    def text(self, name: str) -> str | None:
+        """The symbol's text."""
+
+
+def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Path | None) -> Policy:
+    """The policy for a build.
+
+    Args:
+        config: what was built.
+        chip: the target.
+        profile: the user's overrides; may be empty.
+        project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
+
+    Raises UsageError SE310 to SE319 for what is recognised but cannot be done, each by name.
+    """
+    _refuse_what_is_not_supported(config, profile)
+    resolver = _Resolver(config, chip, profile, project_dir)
+    secure_boot = resolver.secure_boot()
+    flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
+    return Policy(
+        flash_encryption=flash_encryption,
+        secure_boot=secure_boot,
+        nvs=resolver.nvs(),
+        lockdown=resolver.lockdown(flash_encryption, secure_boot),
+        images={label: profile.folder / name for label, name in profile.mapping("images").items()},
+        blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
+        accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
+        origins=resolver.origins,
+    )
+
+
+def _refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
+    if config.enabled("SECURE_BOOT_V1_ENABLED"):
+        raise UsageError(
+            "SE310",
+            "the build uses Secure Boot V1, which signs with a key the device keeps and cannot be prepared on the host",
+            cure="use Secure Boot V2: set the minimum chip revision to v3.0, choose V2 in menuconfig and build again",
+            place="CONFIG_SECURE_BOOT_V1_ENABLED",
+        )
+    if config.enabled("SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR"):
+        raise UsageError(
+            "SE311",
+            "the build takes the flash encryption key from the Key Manager, whose recovery data only the chip can make",
+            cure="choose eFuse Key Block under Flash Encryption Key Source in menuconfig and build again",
+            place="CONFIG_SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR",
+        )
+    keys = [("flash_encryption.key", profile.text("flash_encryption.key")), ("nvs.key", profile.text("nvs.key"))]
+    keys += [("secure_boot.keys", key) for key in profile.texts("secure_boot.keys") or ()]
+    for key, value in keys:
+        if value == "per-device":
+            raise UsageError(
+                "SE312",
+                "a key per device cannot be in a bundle that is the same for many devices",
+                cure="make one bundle a device with `key: generate`",
+                place=key,
+            )
+        if value is not None and value.startswith("pkcs11:"):
+            raise UsageError(
+                "SE313",
+                "keys in a PKCS#11 token are not supported",
+                cure="sign the images with the token first (espsecure sign-data --hsm), then give the public PEM here",
+                place=key,
+            )
+
+
+@dataclass
+class _Resolver:
+    config: Config
+    chip: Chip
+    profile: Profile
+    project_dir: Path | None
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def choose(self, key: str, given: T | None, built: tuple[str, T | None], default: T) -> T:
+        """The value of profile key `key`: from the profile, else from the build (symbol, value), else the default."""
+        if given is not None:
+            self.origins[key] = f"profile: {key}"
+            return given
+        symbol, value = built
+        if value is not None:
+            self.origins[key] = f"CONFIG_{symbol}"
+            return value
+        return default
+
+    def first_enabled(self, options: dict[str, T]) -> tuple[str, T | None]:
+        """The first of the symbols (a Kconfig choice) that is set, with the value it stands for."""
+        for symbol, value in options.items():
+            if self.config.enabled(symbol):
+                return symbol, value
+        return "", None
+
+    def key_source(self, text: str) -> KeySource:
+        return KeySource() if text == "generate" else KeySource(self.profile.folder / text)
+
+    def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:
+        config, facts = self.config, self.chip.facts
+        built_mode = self.first_enabled(
+            {
+                "SECURE_FLASH_ENCRYPTION_MODE_RELEASE": FlashEncryptionMode.RELEASE,
+                "SECURE_FLASH_ENCRYPTION_MODE_DEVELOPMENT": FlashEncryptionMode.DEVELOPMENT,
+            }
+        )
+        given_mode = self.profile.text("flash_encryption.mode")
+        mode = self.choose(
+            "flash_encryption.mode",
+            FlashEncryptionMode(given_mode) if given_mode else None,
+            built_mode if config.enabled("SECURE_FLASH_ENC_ENABLED") else ("", None),
+            FlashEncryptionMode.OFF,
+        )
+        built_size = self.first_enabled(
+            {
+                "SECURE_FLASH_ENCRYPTION_AES256": KeySize.XTS_256,
+                "SECURE_FLASH_ENCRYPTION_AES128_DERIVED": KeySize.XTS_128_DERIVED,
+                "SECURE_FLASH_ENCRYPTION_AES128": KeySize.XTS_128,
+            }
+        )
+        default_size = facts.key_sizes[0]
+        if self.chip.has_one_key_block and with_secure_boot:
+            default_size = KeySize.XTS_128_DERIVED
+        given_size = self.profile.text("flash_encryption.key_size")
+        size = self.choose(
+            "flash_encryption.key_size", KeySize(given_size) if given_size else None, built_size, default_size
+        )
+        if mode is not FlashEncryptionMode.OFF and size not in facts.key_sizes:
+            raise UsageError(
+                "SE314",
+                f"{facts.name} has no flash encryption key of kind {size.value}",
+                cure="its kinds are: " + ", ".join(kind.value for kind in facts.key_sizes),
+                place=self.origins.get("flash_encryption.key_size", "flash_encryption.key_size"),
+            )
+        if mode is not FlashEncryptionMode.OFF and size is KeySize.XTS_128 and with_secure_boot:
+            self.refuse_full_key_beside_digest()
+        development = mode is FlashEncryptionMode.DEVELOPMENT
+        return FlashEncryptionPolicy(
+            mode=mode,
+            key_size=size,
+            key=self.key_source(self.profile.text("flash_encryption.key") or "generate"),
+            pseudo_round=self.pseudo_round(mode),
+            uart_encryption_allowed=development
+            and self.built_flag("SECURE_FLASH_UART_BOOTLOADER_ALLOW_ENC", default=True),
+            uart_decryption_allowed=development and config.enabled("SECURE_FLASH_UART_BOOTLOADER_ALLOW_DEC"),
+            uart_cache_allowed=development and config.enabled("SECURE_FLASH_UART_BOOTLOADER_ALLOW_CACHE"),
+            cache_write_protection_skipped=development
+            and self.built_flag("SECURE_FLASH_SKIP_WRITE_PROTECTION_CACHE", default=True),
+        )
+
+    def built_flag(self, symbol: str, *, default: bool) -> bool:
+        """The symbol as built, `default` when the build has no flash encryption at all and so does not say."""
+        return self.config.enabled(symbol) if self.config.enabled("SECURE_FLASH_ENC_ENABLED") else default
+
+    def refuse_full_key_beside_digest(self) -> None:
+        if self.chip.has_one_key_block:
+            raise UsageError(
+                "SE315",
+                f"{self.chip.name} has one key block: a 256-bit flash encryption key leaves no room for the digest",
+                cure="use flash_encryption.key_size: 128-derived together with secure boot",
+                place=self.origins.get("flash_encryption.key_size", "flash_encryption.key_size"),
+            )
+
+    def pseudo_round(self, mode: FlashEncryptionMode) -> int:
+        if not self.chip.uses("XTS_DPA_PSEUDO_LEVEL"):
+            if self.profile.integer("flash_encryption.pseudo_round"):
+                raise UsageError(
+                    "SE316",
+                    f"{self.chip.name} has no pseudo rounds",
+                    cure="take flash_encryption.pseudo_round out of the profile",
+                    place="flash_encryption.pseudo_round",
+                )
+            return 0
+        built: int | None = None
+        if self.config.enabled("SECURE_FLASH_PSEUDO_ROUND_FUNC"):
+            built = self.config.integer("SECURE_FLASH_PSEUDO_ROUND_FUNC_STRENGTH")
+        return self.choose(
+            "flash_encryption.pseudo_round",
+            self.profile.integer("flash_encryption.pseudo_round"),
+            ("SECURE_FLASH_PSEUDO_ROUND_FUNC_STRENGTH", built),
+            1 if mode is FlashEncryptionMode.RELEASE else 0,
+        )
+
+    def secure_boot(self) -> SecureBootPolicy:
+        config, facts = self.config, self.chip.facts
+        built_on = config.enabled("SECURE_BOOT") and config.enabled("SECURE_BOOT_V2_ENABLED")
+        enabled = self.choose(
+            "secure_boot.enabled",
+            self.profile.flag("secure_boot.enabled"),
+            ("SECURE_BOOT_V2_ENABLED", built_on or None),
+            default=False,
+        )
+        ecdsa = "ecdsa384" if config.enabled("SECURE_BOOT_ECDSA_KEY_LEN_384_BITS") else "ecdsa256"
+        scheme = self.choose(
+            "secure_boot.scheme",
+            self.profile.text("secure_boot.scheme"),
+            self.first_enabled(
+                {"SECURE_SIGNED_APPS_RSA_SCHEME": "rsa3072", "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": ecdsa}
+            ),
+            facts.schemes[0] if facts.schemes else "rsa3072",
+        )
+        if enabled and scheme not in facts.schemes:
+            raise UsageError(
+                "SE317",
+                f"{facts.name} cannot verify {scheme} signatures"
+                if facts.schemes
+                else f"ESP-IDF does not support secure boot on {facts.name} yet",
+                cure="its schemes are: " + ", ".join(facts.schemes)
+                if facts.schemes
+                else "leave secure boot off for this chip",
+                place=self.origins.get("secure_boot.scheme", "secure_boot.scheme"),
+            )
+        return SecureBootPolicy(
+            enabled=enabled,
+            scheme=scheme,
+            keys=self.signing_keys() if enabled else (),
+            revoke_unused=self.choose(
+                "secure_boot.revoke_unused",
+                self.profile.flag("secure_boot.revoke_unused"),
+                (
+                    "SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS",
+                    False if config.enabled("SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS") else None,
+                ),
+                default=True,
+            ),
+            aggressive_revoke=self.choose(
+                "secure_boot.aggressive_revoke",
+                self.profile.flag("secure_boot.aggressive_revoke"),
+                (
+                    "SECURE_BOOT_ENABLE_AGGRESSIVE_KEY_REVOKE",
+                    config.enabled("SECURE_BOOT_ENABLE_AGGRESSIVE_KEY_REVOKE") or None,
+                ),
+                default=False,
+            ),
+            read_protection_stays_writable=self.choose(
+                "secure_boot.keep_read_protection_writable",
+                self.profile.flag("secure_boot.keep_read_protection_writable"),
+                ("SECURE_BOOT_V2_ALLOW_EFUSE_RD_DIS", config.enabled("SECURE_BOOT_V2_ALLOW_EFUSE_RD_DIS") or None),
+                default=False,
+            ),
+            sha384_write_protection_skipped=config.enabled("SECURE_BOOT_SKIP_WRITE_PROTECTION_SCA"),
+        )
+
+    def signing_keys(self) -> tuple[KeySource, ...]:
+        given = self.profile.texts("secure_boot.keys")
+        built: tuple[KeySource, ...] | None = None
+        configured = self.config.text("SECURE_BOOT_SIGNING_KEY")
+        if self.config.enabled("SECURE_BOOT_BUILD_SIGNED_BINARIES") and configured and self.project_dir:
+            built = (KeySource(self.project_dir / configured),)
+        keys = self.choose(
+            "secure_boot.keys",
+            tuple(self.key_source(key) for key in given) if given else None,
+            ("SECURE_BOOT_SIGNING_KEY", built),
+            default=(),
+        )
+        slots = self.chip.facts.digest_slots
+        if not keys:
+            raise InputError(
+                "SE318",
+                "secure boot is on, but no signing key is given",
+                cure="name it: --signing-key FILE, or secure_boot.keys in the profile; "
+                "`secure-provision keys generate` makes one",
+                place="secure_boot.keys",
+            )
+        if len(keys) > slots:
+            raise UsageError(
+                "SE319",
+                f"{len(keys)} signing keys are given, but {self.chip.name} has room for {slots}",
+                cure=f"give at most {slots}",
+                place="secure_boot.keys",
+            )
+        return keys
+
+    def nvs(self) -> NvsPolicy:
+        built = self.first_enabled(
+            {
+                "NVS_SEC_KEY_PROTECT_USING_HMAC": NvsScheme.HMAC,
+                "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC": NvsScheme.FLASH_ENCRYPTION,
+            }
+        )
+        given = self.profile.text("nvs.scheme")
+        scheme = self.choose(
+            "nvs.scheme",
+            NvsScheme(given) if given else None,
+            built if self.config.enabled("NVS_ENCRYPTION") else ("", None),
+            NvsScheme.OFF,
+        )
+        if scheme is NvsScheme.HMAC and not self.chip.facts.hmac:
+            raise UsageError(
+                "SE320",
+                f"{self.chip.name} has no HMAC peripheral to protect NVS keys with",
+                cure="use nvs.scheme: flash-encryption",
+                place=self.origins.get("nvs.scheme", "nvs.scheme"),
+            )
+        built_id = self.config.integer("NVS_SEC_HMAC_EFUSE_KEY_ID")
+        key_id = self.choose(
+            "nvs.key_id",
+            self.profile.integer("nvs.key_id"),
+            ("NVS_SEC_HMAC_EFUSE_KEY_ID", built_id if built_id is not None and built_id >= 0 else None),
+            None,
+        )
+        return NvsPolicy(scheme, self.key_source(self.profile.text("nvs.key") or "generate"), key_id)
+
+    def lockdown(self, flash_encryption: FlashEncryptionPolicy, secure_boot: SecureBootPolicy) -> LockdownPolicy:
+        config, facts = self.config, self.chip.facts
+        closed = DownloadMode.SECURE if facts.secure_download_mode else DownloadMode.DISABLED
+        development = flash_encryption.mode is FlashEncryptionMode.DEVELOPMENT
+        given = self.profile.text("lockdown.download_mode")
+        mode = self.choose(
+            "lockdown.download_mode",
+            DownloadMode(given) if given else None,
+            self.first_enabled(
+                {
+                    "SECURE_DISABLE_ROM_DL_MODE": DownloadMode.DISABLED,
+                    "SECURE_ENABLE_SECURE_ROM_DL_MODE": DownloadMode.SECURE,
+                    "SECURE_INSECURE_ALLOW_DL_MODE": DownloadMode.OPEN,
+                }
+            ),
+            DownloadMode.OPEN if development else closed,
+        )
+        if mode is DownloadMode.SECURE and not facts.secure_download_mode:
+            raise UsageError(
+                "SE321",
+                f"{facts.name} has no secure download mode",
+                cure="use lockdown.download_mode: disabled",
+                place=self.origins.get("lockdown.download_mode", "lockdown.download_mode"),
+            )
+        jtag = self.profile.text("lockdown.jtag")
+        basic = self.profile.text("lockdown.rom_basic")
+        return LockdownPolicy(
+            download_mode=mode if flash_encryption.enabled or secure_boot.enabled else DownloadMode.OPEN,
+            jtag_disabled=self.choose(
+                "lockdown.jtag",
+                None if jtag is None else jtag == "disabled",
+                ("SECURE_BOOT_ALLOW_JTAG", False if config.enabled("SECURE_BOOT_ALLOW_JTAG") else None),
+                default=True,
+            ),
+            rom_basic_disabled=self.choose(
+                "lockdown.rom_basic",
+                None if basic is None else basic == "disabled",
+                ("SECURE_BOOT_ALLOW_ROM_BASIC", False if config.enabled("SECURE_BOOT_ALLOW_ROM_BASIC") else None),
+                default=True,
+            ),
+        )

@@ -1,0 +1,220 @@
+"""The settings of a profile: one table that gives its validation, its JSON Schema and its commented template."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.Enum):
+    """What a setting's value looks like in YAML."""
+
+    CHOICE = "choice"
+    FLAG = "flag"
+    INTEGER = "integer"
+    TEXT = "text"
+    TEXT_LIST = "list of texts"
+    TEXT_MAP = "map of texts"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of a profile.
+
+    Attributes:
+        key: dotted path, such as ``flash_encryption.mode``.
+        kind: form of the value.
+        help: what it decides, for the template and the documentation.
+        example: value shown in the template, as YAML.
+        choices: allowed values of a CHOICE, or allowed values of the entries of a TEXT_MAP.
+        limits: smallest and largest INTEGER.
+    """
+
+    key: str
+    kind: Kind
+    help: str
+    example: str
+    choices: tuple[str, ...] = ()
+    limits: tuple[int, int] = (0, 0)
+
+
+SETTINGS = (
+    Setting("schema", Kind.INTEGER, "Version of this file format.", "1", limits=(1, 1)),
+    Setting(
+        "flash_encryption.mode",
+        Kind.CHOICE,
+        "off, development (can be turned off again, NOT for production) or release (for ever).",
+        "release",
+        choices=("off", "development", "release"),
+    ),
+    Setting(
+        "flash_encryption.key_size",
+        Kind.CHOICE,
+        "AES bits of XTS: 128, 256 (esp32s2, esp32s3, esp32p4), 128-derived (esp32c2). esp32 has one kind.",
+        "128",
+        choices=("128", "256", "128-derived", "esp32"),
+    ),
+    Setting(
+        "flash_encryption.key",
+        Kind.TEXT,
+        "generate: a new random key for this bundle; or a key file. One key in many devices is one secret to lose.",
+        "generate",
+    ),
+    Setting(
+        "flash_encryption.pseudo_round",
+        Kind.INTEGER,
+        "XTS_DPA_PSEUDO_LEVEL, where the chip has it: 0 off, 1 low, 2 medium, 3 high.",
+        "1",
+        limits=(0, 3),
+    ),
+    Setting("secure_boot.enabled", Kind.FLAG, "Secure Boot V2: only signed firmware boots, for ever.", "true"),
+    Setting(
+        "secure_boot.scheme",
+        Kind.CHOICE,
+        "Kind of signature; it must be the one the firmware was built for.",
+        "rsa3072",
+        choices=("rsa3072", "ecdsa256", "ecdsa384"),
+    ),
+    Setting(
+        "secure_boot.keys",
+        Kind.TEXT_LIST,
+        "One to three: private PEM, public PEM of a key that has signed already, or generate. esp32, esp32c2: one.",
+        "[signing_key.pem]",
+    ),
+    Setting(
+        "secure_boot.revoke_unused",
+        Kind.FLAG,
+        "Revoke the digest slots that hold no key, so that nobody adds one later.",
+        "true",
+    ),
+    Setting(
+        "secure_boot.aggressive_revoke",
+        Kind.FLAG,
+        "Revoke a key the first time a bootloader signed by it fails verification. Can brick a board on a bad update.",
+        "false",
+    ),
+    Setting(
+        "secure_boot.keep_read_protection_writable",
+        Kind.FLAG,
+        "Leave RD_DIS writable so that read-protected keys can be added later. An attacker may then hide the digest.",
+        "false",
+    ),
+    Setting(
+        "nvs.scheme",
+        Kind.CHOICE,
+        "How NVS encryption keys are protected: off, hmac (a key in eFuse) or flash-encryption (nvs_keys partition).",
+        "hmac",
+        choices=("off", "hmac", "flash-encryption"),
+    ),
+    Setting("nvs.key", Kind.TEXT, "The HMAC key: generate, or a key file of 32 bytes.", "generate"),
+    Setting(
+        "nvs.key_id",
+        Kind.INTEGER,
+        "Key block for the HMAC key; must equal CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID.",
+        "5",
+        limits=(0, 5),
+    ),
+    Setting(
+        "lockdown.download_mode",
+        Kind.CHOICE,
+        "secure (esptool can still write flash), disabled (no UART access ever again) or open. esp32 has no secure.",
+        "secure",
+        choices=("secure", "disabled", "open"),
+    ),
+    Setting("lockdown.jtag", Kind.CHOICE, "JTAG debugging.", "disabled", choices=("disabled", "open")),
+    Setting(
+        "lockdown.rom_basic",
+        Kind.CHOICE,
+        "esp32: the BASIC interpreter in ROM.",
+        "disabled",
+        choices=("disabled", "open"),
+    ),
+    Setting(
+        "images",
+        Kind.TEXT_MAP,
+        "Partition label: image file, for partitions that flasher_args.json does not name.",
+        "{storage: storage.bin}",
+    ),
+    Setting(
+        "blank_partitions",
+        Kind.TEXT_MAP,
+        "Partition label: what an encrypted partition without an image holds: erased, or encrypted 0xFF bytes.",
+        "{storage: erased}",
+        choices=("erased", "encrypted"),
+    ),
+    Setting(
+        "doctor.accept",
+        Kind.TEXT_LIST,
+        "Codes of findings that you have read and accept, for example SP030.",
+        "[]",
+    ),
+)
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema (draft 2020-12) of a profile."""
+    properties: dict[str, object] = {}
+    sections: dict[str, dict[str, object]] = {}
+    for setting in SETTINGS:
+        section, _, name = setting.key.rpartition(".")
+        if section:
+            sections.setdefault(section, {})[name] = _value_schema(setting)
+            properties[section] = {
+                "type": "object",
+                "properties": sections[section],
+                "additionalProperties": False,
+            }
+        else:
+            properties[setting.key] = _value_schema(setting)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "idf-secure-provision profile",
+        "type": "object",
+        "properties": properties,
+        "required": ["schema"],
+        "additionalProperties": False,
+    }
+
+
+def _value_schema(setting: Setting) -> dict[str, object]:
+    schema: dict[str, object] = {"description": setting.help}
+    text = {"type": "string", "minLength": 1}
+    if setting.kind is Kind.CHOICE:
+        # YAML 1.1 reads off as false and 128 as a number; both mean what they say
+        values: list[object] = list(setting.choices)
+        values += [False] if "off" in setting.choices else []
+        values += [int(choice) for choice in setting.choices if choice.isdecimal()]
+        schema["enum"] = values
+    elif setting.kind is Kind.FLAG:
+        schema["type"] = "boolean"
+    elif setting.kind is Kind.INTEGER:
+        schema |= {"type": "integer", "minimum": setting.limits[0], "maximum": setting.limits[1]}
+    elif setting.kind is Kind.TEXT:
+        schema |= text
+    elif setting.kind is Kind.TEXT_LIST:
+        schema |= {"type": "array", "items": text}
+    else:
+        schema |= {
+            "type": "object",
+            "additionalProperties": {"enum": list(setting.choices)} if setting.choices else text,
+        }
+    return schema
+
+
+def template() -> str:
+    """A profile in which every setting is explained and commented out."""
+    lines = [
+        "# Profile for secure-provision. Everything has a default from sdkconfig; what stands here overrides it.",
+        "# Paths are relative to this file.",
+    ]
+    section = ""
+    for setting in SETTINGS:
+        head, _, name = setting.key.rpartition(".")
+        if head != section:
+            section = head
+            lines += ["", f"# {section}:"] if section else [""]
+        indent = "  " if section else ""
+        lines.append(f"# {indent}# {setting.help}")
+        prefix = "" if setting.key == "schema" else f"# {indent}"
+        lines.append(f"{prefix}{name}: {setting.example}")
+    return "\n".join(lines) + "\n"
