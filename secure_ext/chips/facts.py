@@ -55,6 +55,7 @@ class ChipFacts:
     ecdsa_curve_mode_revision: int = 0
     uart_download_disable_revision: int = 0
     sha384_revision: int = 0
+    flash_power_revision: int = 0
     mmu_page_size: int = 0x10000
 
 
@@ -123,6 +124,7 @@ _FACTS = (
         key_manager=True,
         pseudo_round_revision=300,
         sha384_revision=300,
+        flash_power_revision=302,
     ),
     ChipFacts("esp32h21", 0x0, _XTS, _RSA, preview=True, left_alone=("SPI_DOWNLOAD_MSPI_DIS",)),
     ChipFacts(

@@ -185,6 +185,14 @@ class _Planner:
         for name in ("DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT"):
             yield from self._field(name, 1, "legacy boot modes run code that nothing verified", source)
         yield from self._field("DIS_BOOT_REMAP", 1, "ROM must not be remapped to RAM", source)
+        if self.policy.lockdown.download_mode is DownloadMode.SECURE:
+            yield from self._field(
+                "DOWNLOAD_MODE_XPD_ON",
+                1,
+                "the ROM powers the flash in download mode, or it could not be written once the chip is sealed",
+                "esptool, espefuse/efuse/esp32p4/fields.py",
+                self.chip.facts.flash_power_revision,
+            )
 
     def _secure_boot_fields(self) -> Iterator[Step]:
         source = "workflows, secure boot step 5A"

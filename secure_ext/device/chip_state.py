@@ -1,0 +1,116 @@
+"""What is burned on a chip, read through espefuse.
+
+Field values are taken from espefuse's raw dump at the positions its summary gives, because older summaries say
+"Enable" for different values. Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from secure_ext.device.esp_tools import Connection, EspTools, Stop, run
+
+_DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
+
+
+@dataclass(frozen=True)
+class ChipState:
+    """The eFuses of a chip.
+
+    Attributes:
+        values: raw number of each field.
+        texts: espefuse's word for each field's value, such as the name of a key purpose.
+        writable: whether each field can still be burned.
+        blocks: content of each block, as bytes in the order of espefuse's dump, by block number.
+        revision: chip revision, major * 100 + minor.
+        mac: factory MAC address, lower case, without separators.
+    """
+
+    values: dict[str, int]
+    texts: dict[str, str]
+    writable: dict[str, bool]
+    blocks: dict[int, bytes]
+    revision: int
+    mac: str
+
+    def has_bit(self, field: str, bit: int) -> bool:
+        """Whether `bit` of a field is set."""
+        return bool(self.values[field] >> bit & 1)
+
+
+def read_chip(tools: EspTools, connection: Connection) -> ChipState:
+    """Reads all eFuses in one connection.
+
+    Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE812 (the eFuses report
+    coding errors), SE813 (espefuse printed something unexpected), SE814 (another chip).
+    """
+    result = run(tools.espefuse(connection, ["dump", "check-error", "summary", "--format", "json"]))
+    if result.exit_code:
+        raise _failure(result.last_words(), result.output)
+    start = result.output.rfind("\n{")
+    try:
+        summary, _ = json.JSONDecoder().raw_decode(result.output[start:].lstrip())
+    except ValueError:
+        raise Stop(4, "SE813", "espefuse printed no summary", "install another version of esptool") from None
+    return parse_state(summary, result.output)
+
+
+def _failure(words: str, output: str) -> Stop:
+    lowered = output.lower()
+    if "secure download mode" in lowered:
+        return Stop(
+            5,
+            "SE811",
+            "the chip is in secure download mode: its eFuses cannot be read any more",
+            "it was sealed before; check it with the functional test",
+        )
+    if "this chip is" in lowered or "wrong chip" in lowered or "wrong --chip" in lowered:
+        return Stop(5, "SE814", f"another chip is connected: {words}", "connect the right board, or use its bundle")
+    if "error(s) were detected" in lowered or "coding error" in lowered:
+        return Stop(5, "SE812", "the chip's eFuses report errors", "set this board aside; its eFuses are damaged")
+    return Stop(
+        4,
+        "SE810",
+        f"the chip cannot be read: {words}",
+        "check cable, port and boot button; close other programs that use the port",
+    )
+
+
+def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
+    """The state from espefuse's JSON summary and its dump."""
+    blocks: dict[int, bytes] = {}
+    for match in _DUMP_LINE.finditer(output):
+        words = match.group(2).split()
+        blocks[int(match.group(1))] = b"".join(int(word, 16).to_bytes(4, "little") for word in words)
+    if 0 not in blocks:
+        raise Stop(4, "SE813", "espefuse printed no dump", "install another version of esptool")
+    values: dict[str, int] = {}
+    for name, field in summary.items():
+        raw = _raw_value(field, blocks)
+        if raw is not None:
+            values[name] = raw
+    texts = {name: str(field.get("value", "")) for name, field in summary.items()}
+    writable = {name: bool(field.get("writeable")) for name, field in summary.items()}
+    mac = re.search(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", texts.get("MAC", "").lower())
+    return ChipState(
+        values=values,
+        texts=texts,
+        writable=writable,
+        blocks=blocks,
+        revision=_number(texts.get("WAFER_VERSION_MAJOR")) * 100 + _number(texts.get("WAFER_VERSION_MINOR")),
+        mac=mac.group(0).replace(":", "") if mac else "unknown",
+    )
+
+
+def _raw_value(field: dict[str, Any], blocks: dict[int, bytes]) -> int | None:
+    if field.get("word") is None or field.get("block") not in blocks:
+        return None
+    number = int.from_bytes(blocks[field["block"]], "little")
+    return number >> int(field["word"] * 32 + field["pos"]) & ((1 << int(field["bit_len"])) - 1)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0

@@ -1,0 +1,155 @@
+"""Finding and calling espefuse and esptool, 4.8 to 5.x, without ever showing what they print about keys.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MINIMUM_VERSION = (4, 8)
+_HEX_RUN = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[ :,]?){8,}")
+_HEX_DIGITS = re.compile(r"[0-9a-fA-F]{12,}")
+
+
+class Stop(Exception):
+    """Provisioning stops: a code, the cause, what to do next, and the exit code of the script."""
+
+    def __init__(self, exit_code: int, code: str, cause: str, cure: str) -> None:
+        super().__init__(f"{code}: {cause}")
+        self.exit_code = exit_code
+        self.code = code
+        self.cause = cause
+        self.cure = cure
+
+
+def redact(text: str) -> str:
+    """`text` without anything that could be key material: espefuse's own messages can hold key bytes."""
+    return _HEX_DIGITS.sub("<hidden>", _HEX_RUN.sub("<hidden> ", text))
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How the chip is reached: a serial port, or a file of virtual eFuses."""
+
+    chip: str
+    port: str | None
+    baud: int
+    before: str
+    virtual_file: str | None
+
+
+@dataclass(frozen=True)
+class EspTools:
+    """The installed esptool: how its programs are started, and its version."""
+
+    commands: dict[str, tuple[str, ...]]
+    version: tuple[int, int]
+
+    @property
+    def speaks_hyphens(self) -> bool:
+        """True from 5.0 on; before, commands and reset modes are written with underscores."""
+        return self.version >= (5, 0)
+
+    def spell(self, word: str) -> str:
+        """A command name or reset mode as this version writes it."""
+        return word if self.speaks_hyphens else word.replace("-", "_")
+
+    def espefuse(self, connection: Connection, arguments: Sequence[str]) -> list[str]:
+        """The command line that runs espefuse with `arguments`, whose command names are written with hyphens."""
+        line = [*self.commands["espefuse"], "--chip", connection.chip]
+        if connection.virtual_file:
+            line += ["--virt", "--path-efuse-file", connection.virtual_file]
+        else:
+            line += ["--before", self.spell(connection.before), "--port", str(connection.port)]
+        if self.version < (5, 2):
+            # later ones do it by themselves: the eFuses that enable a feature are burned last
+            line.append("--postpone")
+        return [*line, "--do-not-confirm", *(self._spell_command(word) for word in arguments)]
+
+    def esptool(self, connection: Connection, arguments: Sequence[str], after: str = "no-reset") -> list[str]:
+        """The command line that runs esptool. The chip is left in the loader, so that no firmware starts."""
+        line = [*self.commands["esptool"], "--chip", connection.chip, "--before", self.spell(connection.before)]
+        line += ["--after", self.spell(after), "--baud", str(connection.baud), "--port", str(connection.port)]
+        return [*line, *(self._spell_command(word) for word in arguments)]
+
+    def _spell_command(self, word: str) -> str:
+        return self.spell(word) if word in _COMMANDS else word
+
+
+_COMMANDS = frozenset(
+    {
+        "burn-key",
+        "burn-efuse",
+        "burn-bit",
+        "write-protect-efuse",
+        "read-protect-efuse",
+        "check-error",
+        "write-flash",
+        "erase-flash",
+        "erase-region",
+        "verify-flash",
+        "flash-id",
+        "chip-id",
+        "get-security-info",
+    }
+)
+
+
+def find_tools() -> EspTools:
+    """The esptool of this Python, or the one on PATH.
+
+    Raises Stop (exit code 4): SE801 not found, SE802 too old or of an unknown version.
+    """
+    commands: dict[str, tuple[str, ...]] = {}
+    for name in ("espefuse", "esptool"):
+        if importlib.util.find_spec(name):
+            commands[name] = (sys.executable, "-m", name)
+            continue
+        found = shutil.which(name) or shutil.which(name + ".py")
+        if not found:
+            raise Stop(4, "SE801", f"{name} is not installed for this Python", "pip install esptool")
+        commands[name] = (found,)
+    result = run([*commands["esptool"], "version"])
+    match = re.search(r"v?(\d+)\.(\d+)", result.output)
+    version = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    if version < MINIMUM_VERSION:
+        raise Stop(4, "SE802", f"esptool {version[0]}.{version[1]} is too old", "pip install --upgrade esptool")
+    return EspTools(commands, version)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a program did. `output` may hold key material: show it only through `redact`."""
+
+    exit_code: int
+    output: str
+
+    def last_words(self) -> str:
+        """The end of the output, safe to show."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()]
+        return redact(" / ".join((errors or lines)[-3:]))
+
+
+def run(line: Sequence[str]) -> ToolResult:
+    """Runs a program and collects what it prints. Raises Stop SE803 if it cannot be started."""
+    try:
+        done = subprocess.run(
+            list(line),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", "pip install esptool") from None
+    return ToolResult(done.returncode, done.stdout)

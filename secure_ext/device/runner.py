@@ -1,0 +1,374 @@
+"""Runs a provisioning plan on a chip: the part of ``provision.py`` below its table of steps.
+
+Standard library only, Python 3.9 and later. The plan and the list of images are handed to `main`; see
+``secure_ext/plan/document.py`` for their form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from secure_ext.device.burn_calls import burn_calls
+from secure_ext.device.chip_state import ChipState, read_chip
+from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
+from secure_ext.device.journal import Journal
+from secure_ext.device.step_status import Status, StepStatus, compare
+from secure_ext.keys.fingerprint import fingerprint
+
+STAGES = ("flash", "burn", "seal")
+CONFIRMATION = "BURN"
+
+
+class Runner:
+    """One run of the script on one chip."""
+
+    def __init__(self, plan: dict[str, Any], bundle: Path, options: argparse.Namespace) -> None:
+        self.plan = plan
+        self.bundle = bundle
+        self.options = options
+        self.stages = STAGES[: STAGES.index(options.until) + 1]
+        self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
+        canonical = json.dumps(plan, sort_keys=True, separators=(",", ":"))
+        self.plan_id = hashlib.sha256(canonical.encode()).hexdigest()
+        self._log: TextIO | None = None
+
+    def say(self, text: str = "") -> None:
+        """Shows a line, and logs it once the log is open."""
+        print(text, flush=True)  # noqa: T201 (this is the script's voice)
+        if self._log:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact(text)}\n")
+            self._log.flush()
+
+    def run(self) -> None:
+        """The whole run; raises Stop when it cannot go on."""
+        self.check_files()
+        tools = find_tools()
+        if self.options.virt:
+            self.prepare_virtual_chip(tools)
+        else:
+            self.identify(tools)
+        state = read_chip(tools, self.connection)
+        journal = self.open_journal(state)
+        self.check_chip(state)
+        statuses = compare(self.plan["steps"], state)
+        self.show(statuses, state)
+        self.stop_on_conflict(statuses, journal)
+        todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
+        images_due = self.images_are_due(state, statuses)
+        if not todo and not images_due:
+            self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
+            self.say_if_key_is_unknown(statuses, journal)
+            return
+        if self.options.dry_run:
+            self.say(f"Dry run: {len(todo)} eFuse steps would be done. Nothing was changed.")
+            return
+        self.confirm(todo)
+        if images_due:
+            self.flash(tools, journal)
+        for stage in ("burn", "seal"):
+            if stage in self.stages:
+                self.burn(stage, tools, journal)
+        self.say("DONE" + self.until_note() + ". Label this board and take the next one.")
+
+    def until_note(self) -> str:
+        """What `--until` left out, for the closing line."""
+        return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
+
+    def check_files(self) -> None:
+        """Every file of the bundle is there and unchanged. Raises Stop SE820."""
+        for image in self.plan["images"]:
+            self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
+        for step in self.plan["steps"]:
+            if step["kind"] == "burn_key":
+                self._check(step["file"], step["fingerprint"], lambda data, n=step["length"]: fingerprint(data[:n]))
+
+    def _check(self, name: str, expected: str, digest: Any) -> None:
+        try:
+            actual = digest((self.bundle / name).read_bytes())
+        except OSError as error:
+            raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", "copy the whole bundle again") from None
+        if actual != expected:
+            raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
+
+    def prepare_virtual_chip(self, tools: EspTools) -> None:
+        """A new file of virtual eFuses gets the chip revision that the plan asks for."""
+        path = Path(self.options.virt)
+        if path.exists() and path.stat().st_size:
+            return
+        self.say(f"New virtual {self.plan['chip']}: {path}")
+        for block, bits in self.plan["virtual_revision_bits"]:
+            result = run(tools.espefuse(self.connection, ["burn-bit", block, *(str(bit) for bit in bits)]))
+            if result.exit_code:
+                raise Stop(4, "SE815", f"the virtual chip cannot be made: {result.last_words()}", "use a new file name")
+
+    def identify(self, tools: EspTools) -> None:
+        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
+        result = run(tools.esptool(self.connection, ["flash-id"]))
+        if "in Secure Download Mode" in result.output:
+            self.report_sealed(tools)
+        if result.exit_code:
+            wrong = re.search(r"[Tt]his chip is (\S+?),? not", result.output)
+            if wrong:
+                raise Stop(
+                    5,
+                    "SE814",
+                    f"the board has an {wrong.group(1)}, this bundle is for {self.plan['chip']}",
+                    "connect the right board, or use the bundle for this one",
+                )
+            raise Stop(
+                4,
+                "SE810",
+                f"no chip answers on {self.options.port}: {result.last_words()}",
+                "check cable, port and boot button; a board whose download mode was disabled never answers again",
+            )
+        size = re.search(r"Detected flash size: (\d+)MB", result.output)
+        needed = max((image["offset"] + image["size"] for image in self.plan["images"]), default=0)
+        if size and int(size.group(1)) * 0x100000 < needed:
+            raise Stop(
+                5,
+                "SE816",
+                f"the board has {size.group(1)} MB of flash, the images need {needed / 0x100000:.1f} MB",
+                "this board was built with the wrong flash chip; set it aside",
+            )
+
+    def report_sealed(self, tools: EspTools) -> None:
+        """A sealed chip tells little: says what it tells and stops with SE811."""
+        info = run(tools.esptool(self.connection, ["get-security-info"]))
+        words = [
+            line.strip()
+            for line in info.output.splitlines()
+            if line.startswith(("Secure Boot:", "Flash Encryption:", "SPI Boot Crypt Count"))
+        ]
+        raise Stop(
+            5,
+            "SE811",
+            "the board is sealed (secure download mode), its eFuses cannot be read: " + "; ".join(words),
+            "if both features are enabled as planned it is finished; check it with the functional test",
+        )
+
+    def open_journal(self, state: ChipState) -> Journal:
+        """The journal of this board, and the log beside it."""
+        if self.options.virt:
+            path = Path(self.options.virt + ".journal.json")
+        else:
+            path = Path(self.options.journal or self.bundle / "journal") / f"{state.mac}.json"
+        journal = Journal(path, self.plan_id)
+        log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._log = log.open("a", encoding="utf-8")
+        except OSError as error:
+            raise Stop(3, "SE821", f"the log cannot be written: {error}", "give another file with --log") from None
+        return journal
+
+    def check_chip(self, state: ChipState) -> None:
+        """The chip's revision is one the plan is good for. Raises Stop SE817."""
+        low, high = self.plan["min_revision"], self.plan["max_revision"]
+        if state.revision < low or (high is not None and state.revision > high):
+            wanted = f"v{low // 100}.{low % 100}" + (f" to v{high // 100}.{high % 100}" if high is not None else " on")
+            raise Stop(
+                5,
+                "SE817",
+                f"the chip is revision v{state.revision // 100}.{state.revision % 100}, the plan is for {wanted}",
+                "use boards with the right chip revision, or build the firmware for this one",
+            )
+        for field in self.plan["must_be_clear"]:
+            if state.values.get(field["field"]):
+                raise Stop(
+                    5,
+                    "SE818",
+                    f"{field['field']} is burned on this board: {field['why']}",
+                    "set this board aside: it was used for something else, and eFuses cannot be cleared",
+                )
+
+    def show(self, statuses: list[StepStatus], state: ChipState) -> None:
+        """Prints the board and every step with where it stands."""
+        by_id = {item.step["id"]: item for item in statuses}
+        revision = f"v{state.revision // 100}.{state.revision % 100}"
+        self.say(f"Board: {self.plan['chip']} {revision}, MAC {state.mac}")
+        for stage in STAGES:
+            for step in (step for step in self.plan["steps"] if step["stage"] == stage):
+                item = by_id.get(step["id"])
+                label = item.label if item else "see below"
+                mark = "!" if step["irreversible"] and item and not item.is_done else " "
+                self.say(f" {mark} {stage:5}  {label:26} {step['title']}")
+        self.say(" ! = cannot be undone")
+
+    def stop_on_conflict(self, statuses: list[StepStatus], journal: Journal) -> None:
+        """Raises Stop SE819 on a foreign or damaged chip, SE822 on a hidden key of unknown origin."""
+        conflicts = [item for item in statuses if item.status is Status.CONFLICT]
+        if conflicts:
+            raise Stop(
+                5,
+                "SE819",
+                "this board does not fit the plan: " + "; ".join(item.reason for item in conflicts),
+                "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
+            )
+        hidden = [item for item in statuses if item.hidden]
+        unfinished = [item for item in statuses if not item.is_done and item.step["stage"] == "burn"]
+        if hidden and unfinished and not journal.burning_begun:
+            raise Stop(
+                5,
+                "SE822",
+                f"{hidden[0].step['block']} holds a hidden key, and nothing here shows that this bundle burned it",
+                "continue on the station that began this board (its journal folder), or set the board aside",
+            )
+
+    def say_if_key_is_unknown(self, statuses: list[StepStatus], journal: Journal) -> None:
+        """Tells on a finished board when only the journal could prove whose keys it has, and has no entry."""
+        if any(item.hidden for item in statuses) and not journal.burning_begun:
+            self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
+
+    def images_are_due(self, state: ChipState, statuses: list[StepStatus]) -> bool:
+        """False once a feature is enabled or all is burned: that is never done before the images are in flash."""
+        enabled = any(state.values.get(name, 0) for name in self.plan["enabling_fields"])
+        return bool(self.plan["images"]) and not enabled and not all(item.is_done for item in statuses)
+
+    def confirm(self, todo: list[StepStatus]) -> None:
+        """Asks for the word unless nothing is for ever or `--yes` was given. Raises Stop SE823."""
+        if not todo or self.options.yes:
+            return
+        self.say(f"{len(todo)} steps CANNOT BE UNDONE. Keep the power on until the script says DONE.")
+        if not sys.stdin.isatty():
+            raise Stop(2, "SE823", "there is no one to ask for confirmation", "give --yes to burn without being asked")
+        if input(f"Type {CONFIRMATION} to go on: ").strip() != CONFIRMATION:
+            raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
+
+    def flash(self, tools: EspTools, journal: Journal) -> None:
+        """Erases the flash and writes the images; on a virtual chip only prints the commands."""
+        if self.options.virt:
+            for line in self.flash_lines(tools):
+                self.say("would run: esptool " + " ".join(line))
+            return
+        if journal.images_written and not run(tools.esptool(self.connection, self.verify_line())).exit_code:
+            self.say("The images are in flash already, verified by MD5.")
+            return
+        for line in self.flash_lines(tools):
+            self.say(f"esptool {line[0]} ...")
+            result = run(tools.esptool(self.connection, line))
+            if result.exit_code:
+                raise Stop(
+                    4,
+                    "SE824",
+                    f"writing the flash failed: {result.last_words()}",
+                    "nothing irreversible has happened: check the cable, lower --baud, and run again",
+                )
+        journal.note("images_written")
+        self.say("The images are in flash, verified by MD5.")
+
+    def flash_lines(self, tools: EspTools) -> list[list[str]]:
+        """The esptool commands of the flash stage. Headers are kept as they are: they are signed or encrypted."""
+        lines = []
+        for step in self.plan["steps"]:
+            if step["kind"] == "erase_flash" and step["size"] is None:
+                lines.append(["erase-flash"])
+            elif step["kind"] == "erase_flash":
+                lines.append(["erase-region", hex(step["offset"]), hex(step["size"])])
+        keep = []
+        for setting in ("mode", "freq", "size"):
+            keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
+        return [*lines, ["write-flash", *keep, *self.addresses_and_files()]]
+
+    def verify_line(self) -> list[str]:
+        """The esptool command that compares the flash with the images."""
+        return ["verify-flash", *self.addresses_and_files()]
+
+    def addresses_and_files(self) -> list[str]:
+        """Address, file, address, file ... of all images."""
+        words: list[str] = []
+        for image in self.plan["images"]:
+            words += [hex(image["offset"]), str(self.bundle / image["file"])]
+        return words
+
+    def burn(self, stage: str, tools: EspTools, journal: Journal) -> None:
+        """Burns what is missing of a stage and reads it back. Raises Stop SE825 to SE827."""
+        steps = [step for step in self.plan["steps"] if step["stage"] == stage]
+        state = read_chip(tools, self.connection)
+        statuses = compare(steps, state)
+        self.stop_on_conflict(statuses, journal)
+        calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
+        if not calls:
+            return
+        journal.note("burning_begun")
+        for call in calls:
+            names = " ".join(word for word in call if not word.endswith((".bin", ".pem")))
+            self.say(f"espefuse {names}")
+            result = run(tools.espefuse(self.connection, call))
+            if result.exit_code:
+                raise Stop(
+                    4,
+                    "SE825",
+                    f"espefuse failed: {result.last_words()}",
+                    "run the script again: it reads the chip and continues; if that fails, set the board aside",
+                )
+        self.read_back(stage, steps, tools)
+        journal.note(stage + "_done")
+
+    def read_back(self, stage: str, steps: list[dict[str, Any]], tools: EspTools) -> None:
+        """Compares every eFuse of a stage with the plan."""
+        if stage == "seal" and not self.options.virt:
+            # From its next reset on the chip tells nothing any more, and connecting resets it.
+            self.say("Sealed: espefuse reported success; the eFuses cannot be read back from now on.")
+            return
+        statuses = compare(steps, read_chip(tools, self.connection))
+        wrong = [item for item in statuses if not item.is_done]
+        if wrong:
+            raise Stop(
+                5,
+                "SE826",
+                "read back and not as planned: " + "; ".join(item.step["title"] for item in wrong),
+                "run the script again: it continues; if that fails, set the board aside",
+            )
+        self.say(f"Read back: all {len(statuses)} steps of stage {stage!r} are on the chip.")
+
+    def reset(self) -> None:
+        """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""
+        if self.options.virt or self.options.after == "no-reset":
+            return
+        connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
+        if run(find_tools().esptool(connection, ["--no-stub", "chip-id"], self.options.after)).exit_code:
+            self.say("The board could not be reset from here: switch its power off and on.")
+
+
+def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
+    """The command line of ``provision.py``."""
+    parser = argparse.ArgumentParser(
+        description=f"Provisions one {plan['chip']} board: writes the images, burns the eFuses, closes the chip. "
+        "Running it again continues where it stopped.",
+        epilog="example: python provision.py --port COM5",
+    )
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--port", "-p", help="serial port of the board")
+    target.add_argument("--virt", metavar="EFUSE_FILE", help="rehearse on virtual eFuses kept in this file; no board")
+    parser.add_argument("--baud", "-b", type=int, default=460800, help="baud rate (default: 460800)")
+    parser.add_argument("--before", default="default-reset", help="reset before connecting (default: default-reset)")
+    parser.add_argument("--after", default="no-reset", help="reset at the end, such as hard-reset (default: no-reset)")
+    parser.add_argument("--yes", action="store_true", help=f"do not ask for the word {CONFIRMATION}")
+    parser.add_argument("--until", choices=STAGES, default="seal", help="stop after this stage (default: seal)")
+    parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
+    parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
+    parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
+    return parser.parse_args(arguments)
+
+
+def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None) -> int:
+    """Runs `plan`, whose files lie in `bundle`; returns the exit code."""
+    runner = Runner(plan, bundle, parse_arguments(plan, arguments))
+    try:
+        runner.run()
+        runner.reset()
+    except Stop as stop:
+        runner.say(f"STOP {stop.code}: {redact(stop.cause)}")
+        runner.say(f"  What to do: {stop.cure}")
+        return stop.exit_code
+    except KeyboardInterrupt:
+        runner.say("STOP: interrupted. Run the script again: it reads the chip and continues.")
+        return 5
+    return 0

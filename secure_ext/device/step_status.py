@@ -1,0 +1,116 @@
+"""Compares a chip with the plan: for each step, whether it is done, missing, begun, or can never be done.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from secure_ext.device.chip_state import ChipState
+from secure_ext.keys.fingerprint import fingerprint
+
+Step = dict[str, Any]
+
+
+class Status(enum.Enum):
+    """Where a step stands on the chip."""
+
+    MISSING = "to do"
+    BEGUN = "to finish"
+    DONE = "done"
+    NOT_NEEDED = "not for this revision"
+    CONFLICT = "CONFLICT"
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """A step, where it stands, for a conflict the reason, and whether its key is hidden and so was not compared."""
+
+    step: Step
+    status: Status
+    reason: str = ""
+    hidden: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """True when nothing is left to do for it."""
+        return self.status in (Status.DONE, Status.NOT_NEEDED)
+
+    @property
+    def label(self) -> str:
+        """The status in words."""
+        return self.status.value + (" (hidden)" if self.hidden else "")
+
+
+def compare(steps: list[Step], state: ChipState) -> list[StepStatus]:
+    """The status of every eFuse step of the plan."""
+    return [_status(step, state) for step in steps if step["stage"] != "flash"]
+
+
+def _status(step: Step, state: ChipState) -> StepStatus:
+    if state.revision < step["min_revision"]:
+        return StepStatus(step, Status.NOT_NEEDED)
+    if step["kind"] == "burn_key":
+        return _key_status(step, state)
+    if step["field"] not in state.values and step["field"] not in state.writable:
+        return StepStatus(step, Status.CONFLICT, f"this espefuse knows no {step['field']}; install a newer esptool")
+    if step["kind"] == "write_protect":
+        done = state.has_bit("WR_DIS", step["wr_dis_bit"])
+        return StepStatus(step, Status.DONE if done else Status.MISSING)
+    return _field_status(step, state)
+
+
+def _field_status(step: Step, state: ChipState) -> StepStatus:
+    name, wanted = step["field"], step["value"]
+    value = state.values[name]
+    if value == wanted:
+        return StepStatus(step, Status.DONE)
+    if value & ~wanted:
+        return StepStatus(step, Status.CONFLICT, f"{name} is {value}, the plan wants {wanted}; burned bits stay")
+    if not state.writable[name]:
+        return StepStatus(step, Status.CONFLICT, f"{name} is write-protected at {value}, the plan wants {wanted}")
+    return StepStatus(step, Status.MISSING)
+
+
+def _key_status(step: Step, state: ChipState) -> StepStatus:
+    block = step["block"]
+    purpose_ok, purpose_free = _purpose(step, state)
+    hidden = bool(step["rd_dis_bits"]) and all(state.has_bit("RD_DIS", bit) for bit in step["rd_dis_bits"])
+    locked = all(state.has_bit("WR_DIS", bit) for bit in step["wr_dis_bits"])
+    if any(state.has_bit("RD_DIS", bit) for bit in step["readable_bits"]):
+        return StepStatus(step, Status.CONFLICT, f"{block} holds a digest that is read-protected: the chip cannot boot")
+    if hidden:
+        if not purpose_ok:
+            return StepStatus(step, Status.CONFLICT, f"{block} holds a hidden key with another purpose")
+        return StepStatus(step, Status.DONE if locked else Status.BEGUN, hidden=True)
+    content = key_content(step, state)
+    if fingerprint(content) == step["fingerprint"] or fingerprint(content[::-1]) == step["fingerprint"]:
+        if not purpose_ok and not purpose_free:
+            return StepStatus(step, Status.CONFLICT, f"{block} holds the key with another purpose")
+        complete = purpose_ok and locked and not step["rd_dis_bits"]
+        return StepStatus(step, Status.DONE if complete else Status.BEGUN)
+    if any(content):
+        return StepStatus(step, Status.CONFLICT, f"{block} holds another key")
+    if any(state.blocks[step["block_number"]]):
+        return StepStatus(step, Status.CONFLICT, f"{block} was burned without this half, and can be burned only once")
+    if not purpose_free or state.has_bit("WR_DIS", step["wr_dis_bits"][0]):
+        return StepStatus(step, Status.CONFLICT, f"{block} is empty, but its purpose or write protection is set")
+    return StepStatus(step, Status.MISSING)
+
+
+def _purpose(step: Step, state: ChipState) -> tuple[bool, bool]:
+    """Whether the block has the purpose, and whether it has none yet."""
+    field = step["purpose_field"]
+    if field is None:
+        return True, True
+    return state.texts[field] == step["purpose"], state.texts[field] == "USER"
+
+
+def key_content(step: Step, state: ChipState) -> bytes:
+    """What the key's part of its block holds; zeros if it is read-protected or empty."""
+    block = state.blocks[step["block_number"]]
+    start = 16 if step["part"] == "high" else 0
+    return block[start : start + step["length"]]

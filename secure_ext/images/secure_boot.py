@@ -1,0 +1,200 @@
+"""Sign an image for Secure Boot V2, add signatures to it, and prove which keys have signed it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from secure_ext.errors import CheckError, InputError
+from secure_ext.images.signature_block import (
+    MAX_BLOCKS,
+    SECTOR,
+    SignatureBlock,
+    damaged,
+    is_signed,
+    make_block,
+    public_key_digest,
+    read_signature_blocks,
+)
+from secure_ext.keys.signing import SigningKey, VerificationKey
+
+__all__ = [
+    "MAX_BLOCKS",
+    "SECTOR",
+    "SignatureBlock",
+    "add_signatures",
+    "is_signed",
+    "public_key_digest",
+    "read_signature_blocks",
+    "sign",
+    "signed_content",
+    "verify",
+    "verify_block",
+]
+
+
+def signed_content(image: bytes) -> bytes:
+    """What the signatures cover: the image without its signature sector. An unsigned image comes back whole."""
+    return image[:-SECTOR] if is_signed(image) else image
+
+
+def sign(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
+    """Pad an unsigned image with 0xFF to whole sectors and append a sector with one signature per key, in that order.
+
+    Args:
+        image: the finished plaintext; whoever calls has made sure that it is not encrypted, which cannot be seen here.
+        keys: one to three different keys of one scheme. How many a chip takes is not known here (esp32 and esp32c2: 1).
+        place: the image's name for messages.
+
+    Raises:
+        InputError: SE520 no key or more than three, SE521 a key twice, SE522 keys of different schemes,
+            SE523 the image is signed already.
+    """
+    if is_signed(image):
+        raise InputError(
+            "SE523",
+            "the image is signed already; signing it once more would put its signatures under a new one",
+            cure="Give the unsigned image, or add a signature to this one.",
+            place=place,
+        )
+    _check_keys([], keys, place)
+    content = image + b"\xff" * (-len(image) % SECTOR)
+    return content + _sector([_signed_block(content, key) for key in keys])
+
+
+def add_signatures(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
+    """Append signatures to a signed image, once every signature in it has proved to fit the image and its own key.
+
+    Raises:
+        CheckError: SE524 not signed, SE525 damaged, SE527 changed after signing, SE529 a signature that is wrong.
+        InputError: SE520 no key or more than three in all, SE521 a key twice, SE522 keys of different schemes,
+            SE526 signed with an unsupported kind of key, SE606 to SE608 signed with an unsuitable key.
+    """
+    blocks = _intact_blocks(image, place)
+    signers = [block.verification_key(place=_block_place(place, index)) for index, block in enumerate(blocks)]
+    for index, (block, signer) in enumerate(zip(blocks, signers, strict=True)):
+        if not verify_block(image, block, signer):
+            raise _no_valid_signature(signer, f"signature block {index + 1}", blocks, place)
+    _check_keys(signers, keys, place)
+    content = signed_content(image)
+    return content + _sector([block.raw for block in blocks] + [_signed_block(content, key) for key in keys])
+
+
+def verify_block(image: bytes, block: SignatureBlock, key: VerificationKey) -> bool:
+    """Whether the block would make a chip that knows ``key`` accept the image: CRC, hash, public key and signature."""
+    digest = _digest(signed_content(image), key)
+    return (
+        block.crc_valid
+        and block.scheme is key.scheme
+        and block.image_digest == digest
+        and block.key_digest == public_key_digest(key)
+        and key.is_valid_signature(block.signature, digest)
+    )
+
+
+def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None:
+    """Prove that exactly these keys have signed the image, in whatever order; return when it is so.
+
+    Raises:
+        CheckError: SE524 not signed, SE525 damaged (a CRC is wrong), SE527 changed after signing,
+            SE528 signed by another key too, SE529 a key has no valid signature.
+        InputError: SE520 no key to check against, SE526 signed with an unsupported kind of key.
+    """
+    if not keys:
+        raise _wrong_number("no key is given to check the signatures against", place)
+    blocks = _intact_blocks(image, place)
+    for number, key in enumerate(keys, 1):
+        made = [block for block in blocks if block.key_digest == public_key_digest(key)]
+        if not made or not all(verify_block(image, block, key) for block in made):
+            raise _no_valid_signature(key, f"key {number} of {len(keys)}", blocks, place)
+    known = {public_key_digest(key) for key in keys}
+    for index, block in enumerate(blocks):
+        if block.key_digest not in known:
+            raise CheckError(
+                "SE528",
+                f"the image is signed by a foreign key too (public key digest {block.key_digest.hex()})",
+                cure="Sign the unsigned image with the keys of the profile, or add that key to the profile.",
+                place=_block_place(place, index),
+            )
+
+
+def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
+    """The blocks of an image, at least one, all with a right CRC and the hash of this very image."""
+    blocks = read_signature_blocks(image, place)
+    if not blocks:
+        raise CheckError(
+            "SE524",
+            "the image is not signed: it does not end in a signature sector",
+            cure="Sign the image first; if it was signed, check that the file is complete and not encrypted.",
+            place=place,
+        )
+    content = signed_content(image)
+    for index, block in enumerate(blocks):
+        if not block.crc_valid:
+            raise damaged(_block_place(place, index), "its CRC is wrong")
+        if block.image_digest != hashlib.new(block.scheme.hash_name, content).digest():
+            raise CheckError(
+                "SE527",
+                "the image was changed after it was signed: its hash is not the one in the signature block",
+                cure="Build and sign again; nothing may touch an image between signing and encrypting.",
+                place=_block_place(place, index),
+            )
+    return blocks
+
+
+def _check_keys(present: Sequence[VerificationKey], new: Sequence[SigningKey], place: str) -> None:
+    total = [*present, *(key.verification_key for key in new)]
+    if not new:
+        raise _wrong_number("no signing key is given", place)
+    if len(total) > MAX_BLOCKS:
+        raise _wrong_number(f"{len(total)} signatures are wanted, and an image holds at most {MAX_BLOCKS}", place)
+    if len({key.scheme for key in total}) > 1:
+        schemes = ", ".join(key.scheme.value for key in total)
+        raise InputError(
+            "SE522",
+            f"the signatures of one image must be of one scheme, and these are {schemes}",
+            cure="Use keys of the one scheme that the bootloader is built for.",
+            place=place,
+        )
+    for number, key in enumerate(total, 1):
+        if key in total[: number - 1]:
+            raise InputError(
+                "SE521",
+                f"signature {number} is by the same key as an earlier one (public key digest "
+                f"{public_key_digest(key).hex()})",
+                cure="Name each key once; a second signature by one key protects nothing and takes a place.",
+                place=place,
+            )
+
+
+def _wrong_number(cause: str, place: str) -> InputError:
+    return InputError("SE520", cause, cure="Give one to three keys (one on esp32 and esp32c2).", place=place)
+
+
+def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[SignatureBlock], place: str) -> CheckError:
+    digest = public_key_digest(key).hex()
+    present = ", ".join(block.key_digest.hex() for block in blocks)
+    return CheckError(
+        "SE529",
+        f"there is no valid signature by {name} ({key.scheme.value}, public key digest {digest}); "
+        f"the digests in the image are: {present}",
+        cure="Sign the unsigned image with this key, or correct the list of keys.",
+        place=place,
+    )
+
+
+def _signed_block(content: bytes, key: SigningKey) -> bytes:
+    digest = _digest(content, key.verification_key)
+    return make_block(key.verification_key, digest, key.sign(digest))
+
+
+def _digest(content: bytes, key: VerificationKey) -> bytes:
+    return hashlib.new(key.scheme.hash_name, content).digest()
+
+
+def _sector(blocks: Sequence[bytes]) -> bytes:
+    return b"".join(blocks).ljust(SECTOR, b"\xff")
+
+
+def _block_place(place: str, index: int) -> str:
+    return f"{place}, signature block {index + 1}"

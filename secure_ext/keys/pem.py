@@ -1,0 +1,90 @@
+"""Find the one key in a PEM file, before anything is parsed: its label says what it is and whether it is locked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secure_ext.errors import InputError
+
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_OPENSSH_LABEL = "OPENSSH PRIVATE KEY"
+
+
+@dataclass(frozen=True)
+class PemKey:
+    """One unencrypted PEM key: its file, whether it is a private key, and the PEM text (kept out of ``repr``)."""
+
+    place: str
+    is_private: bool
+    text: bytes = field(repr=False)
+
+
+def read_pem_key(path: Path) -> PemKey:
+    """Read the only key of a PEM file; blocks that are no key (EC parameters, certificates beside a key) are skipped.
+
+    Raises:
+        InputError: SE601 unreadable, SE602 not PEM, SE603 encrypted, SE605 no private or public key in it,
+            SE606 cut off, SE611 more than one key.
+    """
+    place = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable_key(path, error) from error
+    if b"-----BEGIN " not in data:
+        raise InputError(
+            "SE602",
+            "the key file is not in PEM format (there is no line '-----BEGIN ...')",
+            cure="Give a PEM file; a DER file becomes one with: openssl pkey -inform DER -in key.der -out key.pem",
+            place=place,
+        )
+    blocks = [(match.group(1).decode("ascii"), match.group(0)) for match in _PEM_BLOCK.finditer(data)]
+    if not blocks:
+        raise damaged_key(place)
+    keys = [(label, text) for label, text in blocks if label.endswith(("PRIVATE KEY", "PUBLIC KEY"))]
+    if not keys or keys[0][0] == _OPENSSH_LABEL:
+        raise InputError(
+            "SE605",
+            f"the PEM file holds no usable key but: {', '.join(label for label, _ in blocks)}",
+            cure="Give the file with the PRIVATE KEY or PUBLIC KEY block; "
+            "an OpenSSH key is converted in place with: ssh-keygen -p -m PEM -f KEYFILE",
+            place=place,
+        )
+    if len(keys) > 1:
+        raise InputError(
+            "SE611",
+            f"the PEM file holds {len(keys)} keys, so it is not clear which one is meant",
+            cure="Put each key into a file of its own.",
+            place=place,
+        )
+    label, text = keys[0]
+    if "ENCRYPTED" in label or b"Proc-Type: 4,ENCRYPTED" in text:
+        raise InputError(
+            "SE603",
+            "the private key is encrypted with a password, which is not supported",
+            cure="Decrypt it to a file that only you can read: (umask 077; openssl pkey -in KEYFILE -out DECRYPTED)",
+            place=place,
+        )
+    return PemKey(place=place, is_private=label.endswith("PRIVATE KEY"), text=text + b"\n")
+
+
+def damaged_key(place: str) -> InputError:
+    """The error for PEM text that starts like a key and is none."""
+    return InputError(
+        "SE606",
+        "the key in the PEM file is damaged or incomplete",
+        cure="Restore the file from its backup; 'openssl pkey -in KEYFILE -noout -check' must accept it.",
+        place=place,
+    )
+
+
+def unreadable_key(path: Path, error: OSError) -> InputError:
+    """The error for a key file that is missing or that may not be read."""
+    return InputError(
+        "SE601",
+        f"the key file cannot be read: {error.strerror}",
+        cure="Check the path (in a profile it is relative to the profile) and the permissions of the file.",
+        place=str(path),
+    )

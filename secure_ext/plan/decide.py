@@ -1,0 +1,61 @@
+"""Read and decide, in one call: from a build directory and a profile to everything a bundle is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.chips.chip import Chip, load_chip
+from secure_ext.errors import CheckError
+from secure_ext.plan.doctor import examine
+from secure_ext.plan.doctor.rule import Finding, Subject
+from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, flash_end, plan_images
+from secure_ext.plan.make import make_plan
+from secure_ext.plan.steps import Plan
+from secure_ext.policy.policy import Policy
+from secure_ext.policy.profile import Profile
+from secure_ext.policy.resolve import resolve_policy
+from secure_ext.project.build import Build, read_build
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was read, what is wanted, what will be done, and what the doctor says of it."""
+
+    build: Build
+    chip: Chip
+    policy: Policy
+    images: tuple[PlannedImage, ...]
+    blanks: tuple[BlankPartition, ...]
+    plan: Plan
+    findings: tuple[Finding, ...]
+
+    def require_healthy(self) -> None:
+        """Raises CheckError SE404 if a finding stops the making of a bundle."""
+        stopping = [finding for finding in self.findings if finding.stops]
+        if stopping:
+            raise CheckError(
+                "SE404",
+                f"the doctor found {len(stopping)} error{'s' if len(stopping) > 1 else ''}: "
+                + "; ".join(f"{finding.code} {finding.place}: {finding.cause}" for finding in stopping),
+                cure=stopping[0].cure,
+                place=stopping[0].place,
+            )
+
+
+def decide(build_dir: Path, profile: Profile) -> Decision:
+    """Reads a build, resolves the policy, examines both and makes the plan; touches no key."""
+    build = read_build(build_dir)
+    chip = load_chip(build.chip, build.min_revision)
+    policy = resolve_policy(build.config, chip, profile, build.project_dir)
+    images = plan_images(build, policy)
+    blanks = blank_partitions(build, policy, images)
+    plan = make_plan(
+        chip,
+        policy,
+        min_revision=max([build.min_revision, *(image.header.min_revision for image in images if image.header)]),
+        max_revision=build.max_revision,
+        flash_end=flash_end(build),
+    )
+    findings = examine(Subject(build, chip, policy, images, blanks))
+    return Decision(build, chip, policy, images, blanks, plan, findings)

@@ -1,0 +1,103 @@
+"""The plan as plain data: what ``plan.json`` and the top of ``provision.py`` hold.
+
+Keys are named by file, fingerprint and length, never by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secure_ext.chips.chip import Chip, revision_bits
+from secure_ext.plan.steps import BlockPart, BurnField, BurnKey, EraseFlash, KeyRole, Plan, Step, WriteProtect
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One image of the bundle: where its file is, and what goes where. `file` is relative, with forward slashes."""
+
+    file: str
+    offset: int
+    size: int
+    sha256: str
+
+
+def key_file(role: KeyRole) -> str:
+    """The path of a key's file inside the bundle."""
+    return f"{'keys' if role.is_secret else 'digests'}/{role.value}.bin"
+
+
+def key_length(key: BurnKey) -> int:
+    """How many bytes of the key's file go into its block."""
+    return 32 if key.part is BlockPart.WHOLE else 16
+
+
+def plan_document(
+    plan: Plan, chip: Chip, *, images: tuple[ImageEntry, ...] = (), fingerprints: Mapping[KeyRole, str] | None = None
+) -> dict[str, Any]:
+    """The plan as JSON-ready data; `images` and `fingerprints` are known once a bundle is made."""
+    enabling = (chip.crypt_count.name, chip.secure_boot_enable.name)
+    burned = {step.action.field for step in plan.steps if isinstance(step.action, BurnField)}
+    return {
+        "schema": SCHEMA,
+        "chip": plan.chip,
+        "min_revision": plan.min_revision,
+        "max_revision": plan.max_revision,
+        "virtual_revision_bits": [[block, list(bits)] for block, bits in revision_bits(chip, plan.min_revision)],
+        "enabling_fields": [name for name in enabling if name in burned],
+        "must_be_clear": [{"field": item.field, "why": item.why} for item in plan.must_be_clear],
+        "images": [vars(image) for image in images],
+        "steps": [_step(step, fingerprints or {}) for step in plan.steps],
+    }
+
+
+def _step(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "stage": step.stage.value,
+        "title": step.title,
+        "why": step.why,
+        "source": step.source,
+        "irreversible": step.irreversible,
+        "min_revision": step.min_revision,
+        **_action(step, fingerprints),
+    }
+
+
+def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
+    action = step.action
+    if isinstance(action, EraseFlash):
+        return {"kind": "erase_flash", "offset": action.offset, "size": action.size}
+    if isinstance(action, BurnKey):
+        return {"kind": "burn_key", **_key(action, fingerprints.get(action.role))}
+    if isinstance(action, BurnField):
+        return {"kind": "burn_field", "field": action.field, "value": action.value}
+    if isinstance(action, WriteProtect):
+        return {"kind": "write_protect", "field": action.field, "wr_dis_bit": action.wr_dis_bit}
+    return {"kind": "write_images"}
+
+
+def _key(key: BurnKey, fingerprint: str | None) -> dict[str, Any]:
+    block = key.block
+    purpose_bits = [] if block.purpose_wr_dis_bit is None else [block.purpose_wr_dis_bit]
+    readable = (
+        [] if key.role.is_secret else list(block.rd_dis_bits[-1:] if key.part is BlockPart.HIGH else block.rd_dis_bits)
+    )
+    return {
+        "role": key.role.value,
+        "file": key_file(key.role),
+        "fingerprint": fingerprint,
+        "length": key_length(key),
+        "block": block.name,
+        "block_number": block.number,
+        "burn_name": block.burn_name,
+        "part": key.part.value,
+        "purpose": key.purpose,
+        "purpose_field": block.purpose_field,
+        "wr_dis_bits": [block.wr_dis_bit, *purpose_bits],
+        "rd_dis_bits": list(key.rd_dis_bits),
+        "readable_bits": readable,
+    }

@@ -1,0 +1,213 @@
+"""What goes where into flash: which images are signed, which are encrypted, how large they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from secure_ext.errors import UsageError
+from secure_ext.policy.policy import BlankContent, Policy
+from secure_ext.project.build import Build, BuildFile, Role
+from secure_ext.project.files import read_bytes
+from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_sector
+from secure_ext.project.partition_table import (
+    DATA_NVS_KEYS,
+    DATA_OTA,
+    DATA_TEE_OTA,
+    TYPE_DATA,
+    Partition,
+    covered_by_flash_encryption,
+)
+
+_FAT, _LITTLEFS = 0x81, 0x83
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """One image before it is signed and encrypted.
+
+    Attributes:
+        name: unique in the bundle; the stem of its file.
+        role: what it is.
+        partition: label of its partition; None for bootloader and partition table.
+        offset: flash address in bytes.
+        source: where it comes from, for people; relative to the build directory if it is from there.
+        content: the plaintext as it came, before signing and padding.
+        header: header of an ESP image; None for data and the partition table.
+        signed_already: the content carries a Secure Boot V2 signature sector.
+        sign: it needs signatures.
+        encrypt: the chip will decrypt it.
+        fill_to: it is filled with 0xFF up to this many bytes; 0 for no filling.
+    """
+
+    name: str
+    role: Role
+    partition: str | None
+    offset: int
+    source: str
+    content: bytes = field(repr=False)
+    header: ImageHeader | None
+    signed_already: bool
+    sign: bool
+    encrypt: bool
+    fill_to: int = 0
+
+    @property
+    def final_size(self) -> int:
+        """Bytes in flash, with padding and signature sector."""
+        size = len(self.content)
+        if self.sign and not self.signed_already:
+            size = -(-size // SECTOR_SIZE) * SECTOR_SIZE + SECTOR_SIZE
+        return max(size, self.fill_to)
+
+    @property
+    def end(self) -> int:
+        """First flash address behind it."""
+        return self.offset + self.final_size
+
+
+@dataclass(frozen=True)
+class BlankPartition:
+    """An encrypted partition without an image, and what it will hold."""
+
+    partition: Partition
+    content: BlankContent
+
+
+def plan_images(build: Build, policy: Policy) -> tuple[PlannedImage, ...]:
+    """Every image of the bundle, by flash address.
+
+    Raises InputError of `parse_image` for an image that is damaged, encrypted or not one; UsageError SE410 for a label
+    the table does not have, SE411 for a partition with two images.
+    """
+    images = [_from_build(build, policy, file) for file in build.files]
+    images += _from_profile(build, policy)
+    images += _made_here(build, policy, {image.partition for image in images})
+    images.sort(key=lambda image: image.offset)
+    return tuple(_with_unique_names(images))
+
+
+def blank_partitions(build: Build, policy: Policy, images: tuple[PlannedImage, ...]) -> tuple[BlankPartition, ...]:
+    """The encrypted partitions that no image fills."""
+    if not policy.flash_encryption.enabled:
+        return ()
+    filled = {image.partition for image in images}
+    own = (build.bootloader_offset, build.table_offset)
+    return tuple(
+        BlankPartition(row, policy.blank_partitions.get(row.label, BlankContent.ERASED))
+        for row in build.partitions.partitions
+        if covered_by_flash_encryption(row) and row.label not in filled and row.offset not in own
+    )
+
+
+def flash_end(build: Build) -> int:
+    """First flash address that the project does not use, in bytes."""
+    end = max((partition.end for partition in build.partitions.partitions), default=build.table_offset + SECTOR_SIZE)
+    return max(end, build.flash_size or 0)
+
+
+def _partition(build: Build, label: str | None) -> Partition | None:
+    return next((row for row in build.partitions.partitions if row.label == label), None)
+
+
+def _from_build(build: Build, policy: Policy, file: BuildFile) -> PlannedImage:
+    content = read_bytes(file.path)
+    is_image = file.role in (Role.APP, Role.BOOTLOADER)
+    header = parse_image(content, place=file.source) if is_image else None
+    partition = _partition(build, file.partition)
+    covered = (
+        file.role is not Role.DATA if partition is None else covered_by_flash_encryption(partition)
+    ) or file.offset in (build.bootloader_offset, build.table_offset)
+    return PlannedImage(
+        name=file.name if file.role is not Role.APP else Path(file.source).stem,
+        role=file.role,
+        partition=file.partition,
+        offset=file.offset,
+        source=file.source,
+        content=content,
+        header=header,
+        signed_already=header is not None and signature_sector(content, header) is not None,
+        sign=is_image and policy.secure_boot.enabled,
+        encrypt=policy.flash_encryption.enabled and covered,
+        fill_to=_fill_to(policy, partition),
+    )
+
+
+def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
+    taken = {file.partition for file in build.files}
+    for label, path in policy.images.items():
+        partition = _partition(build, label)
+        if partition is None:
+            known = ", ".join(row.label for row in build.partitions.partitions)
+            raise UsageError(
+                "SE410",
+                f"the partition table has no partition {label!r}",
+                cure=f"its partitions are: {known}",
+                place=f"profile: images.{label}",
+            )
+        if label in taken:
+            raise UsageError(
+                "SE411",
+                f"the build has an image for partition {label!r} already",
+                cure="take the partition out of the profile's images",
+                place=f"profile: images.{label}",
+            )
+        content = read_bytes(path)
+        header = parse_image(content, place=path.name) if partition.type_name in ("app", "bootloader") else None
+        yield PlannedImage(
+            name=label,
+            role=Role.DATA if header is None else Role.APP,
+            partition=label,
+            offset=partition.offset,
+            source=path.name,
+            content=content,
+            header=header,
+            signed_already=header is not None and signature_sector(content, header) is not None,
+            sign=header is not None and policy.secure_boot.enabled,
+            encrypt=policy.flash_encryption.enabled and covered_by_flash_encryption(partition),
+            fill_to=_fill_to(policy, partition),
+        )
+
+
+def _made_here(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[PlannedImage]:
+    """Erased OTA data, which has to decrypt to 0xFF, and the blank partitions that the profile wants encrypted."""
+    if not policy.flash_encryption.enabled:
+        return
+    for partition in build.partitions.partitions:
+        is_ota_data = partition.type == TYPE_DATA and partition.subtype in (DATA_OTA, DATA_TEE_OTA)
+        is_keys = partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS
+        wanted = is_ota_data or policy.blank_partitions.get(partition.label) is BlankContent.ENCRYPTED
+        if partition.label in filled or is_keys or not wanted or not covered_by_flash_encryption(partition):
+            continue
+        yield PlannedImage(
+            name=partition.label,
+            role=Role.DATA,
+            partition=partition.label,
+            offset=partition.offset,
+            source="erased flash (0xFF)",
+            content=b"\xff" * partition.size,
+            header=None,
+            signed_already=False,
+            sign=False,
+            encrypt=True,
+        )
+
+
+def _fill_to(policy: Policy, partition: Partition | None) -> int:
+    """File systems expect erased flash behind their data; behind ciphertext the chip would read noise."""
+    expects_erased = partition is not None and partition.type == TYPE_DATA and partition.subtype in (_FAT, _LITTLEFS)
+    if partition is None or not expects_erased or not policy.flash_encryption.enabled:
+        return 0
+    return partition.size if covered_by_flash_encryption(partition) else 0
+
+
+def _with_unique_names(images: list[PlannedImage]) -> Iterator[PlannedImage]:
+    seen: set[str] = set()
+    for image in images:
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", image.name) or "image"
+        if name in seen:
+            name = f"{name}-0x{image.offset:x}"
+        seen.add(name)
+        yield replace(image, name=name)
