@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secure_ext.device.chip_state import ChipState
-from secure_ext.device.step_status import Status, StepStatus
+from secure_ext.device.step_status import Status, Step, StepStatus
 
 _PARTS = {"whole": "", "low": "_LOW_128", "high": "_HI_128"}
 
@@ -25,9 +25,8 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
         state: the chip as it was read.
         key_path: the path of a key file of the bundle.
     """
-    todo = [item for item in statuses if not item.is_done]
-    begun = [item.step for item in todo if item.status is Status.BEGUN]
-    missing = [item.step for item in todo if item.status is Status.MISSING]
+    begun = [item.step for item in statuses if item.status is Status.BEGUN]
+    missing = [item.step for item in statuses if item.status is Status.MISSING]
     calls = []
     purposes = [word for step in begun for word in _missing_purpose(step, state)]
     if purposes:
@@ -35,42 +34,46 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
     hidden = [step["block"] + _PARTS[step["part"]] for step in begun if _lacks_read_protection(step, state)]
     if hidden:
         calls.append(["read-protect-efuse", *hidden])
-    main: list[str] = []
-    keys = [step for step in missing if step["kind"] == "burn_key"]
-    if keys:
-        main.append("burn-key")
-        for step in keys:
-            main += [step["burn_name"], key_path(step["file"])]
-            main += [step["purpose"]] if step["purpose"] else []
-    fields = [step for step in missing if step["kind"] == "burn_field"]
-    if fields:
-        main.append("burn-efuse")
-        for step in fields:
-            main += [step["field"], str(step["value"])]
     locks = [name for step in begun for name in _missing_write_protections(step, state)]
-    locks += [step["field"] for step in missing if step["kind"] == "write_protect"]
-    if locks:
-        main += ["write-protect-efuse", *dict.fromkeys(locks)]
-    if main:
-        calls.append(main)
-    return calls
+    return [*calls, *_main_call(missing, locks, key_path)]
 
 
-def _missing_purpose(step: dict[str, object], state: ChipState) -> list[str]:
+def new_chip_calls(steps: list[Step]) -> list[list[str]]:
+    """The espefuse arguments that do all of `steps` on a chip where none is done, key files as the bundle names them."""
+    return _main_call(steps, [], str)
+
+
+def _main_call(steps: list[Step], locks: list[str], key_path: Callable[[str], str]) -> list[list[str]]:
+    call: list[str] = []
+    keys = [step for step in steps if step["kind"] == "burn_key"]
+    if keys:
+        call.append("burn-key")
+        for step in keys:
+            call += [step["burn_name"], key_path(step["file"])]
+            call += [step["purpose"]] if step["purpose"] else []
+    fields = [step for step in steps if step["kind"] == "burn_field"]
+    if fields:
+        call.append("burn-efuse")
+        for step in fields:
+            call += [step["field"], str(step["value"])]
+    # last: espefuse 5 takes a single name here only when no other command follows
+    names = dict.fromkeys([*locks, *(step["field"] for step in steps if step["kind"] == "write_protect")])
+    if names:
+        call += ["write-protect-efuse", *names]
+    return [call] if call else []
+
+
+def _missing_purpose(step: Step, state: ChipState) -> list[str]:
     field = step["purpose_field"]
-    if field is None or state.texts[str(field)] == step["purpose"]:
+    if field is None or state.texts[field] == step["purpose"]:
         return []
-    return [str(field), str(step["purpose"])]
+    return [field, step["purpose"]]
 
 
-def _lacks_read_protection(step: dict[str, object], state: ChipState) -> bool:
-    bits = step["rd_dis_bits"]
-    return isinstance(bits, list) and not all(state.has_bit("RD_DIS", bit) for bit in bits)
+def _lacks_read_protection(step: Step, state: ChipState) -> bool:
+    return not all(state.has_bit("RD_DIS", bit) for bit in step["rd_dis_bits"])
 
 
-def _missing_write_protections(step: dict[str, object], state: ChipState) -> list[str]:
-    names = [str(step["block"])] + ([str(step["purpose_field"])] if step["purpose_field"] else [])
-    bits = step["wr_dis_bits"]
-    if not isinstance(bits, list):
-        return []
-    return [name for name, bit in zip(names, bits, strict=False) if not state.has_bit("WR_DIS", bit)]
+def _missing_write_protections(step: Step, state: ChipState) -> list[str]:
+    names = [step["block"]] + ([step["purpose_field"]] if step["purpose_field"] else [])
+    return [name for name, bit in zip(names, step["wr_dis_bits"]) if not state.has_bit("WR_DIS", bit)]

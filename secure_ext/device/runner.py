@@ -58,10 +58,10 @@ class Runner:
         journal = self.open_journal(state)
         self.check_chip(state)
         statuses = compare(self.plan["steps"], state)
-        self.show(statuses, state)
+        images_due = self.images_are_due(state, statuses)
+        self.show(statuses, state, images_due)
         self.stop_on_conflict(statuses, journal)
         todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
-        images_due = self.images_are_due(state, statuses)
         if not todo and not images_due:
             self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
             self.say_if_key_is_unknown(statuses, journal)
@@ -72,9 +72,12 @@ class Runner:
         self.confirm(todo)
         if images_due:
             self.flash(tools, journal)
+            if not self.options.virt:
+                # writing takes a while: make sure that it is still the same board
+                state = self.same_board(read_chip(tools, self.connection), state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
-                self.burn(stage, tools, journal)
+                state = self.burn(stage, tools, journal, state)
         self.say("DONE" + self.until_note() + ". Label this board and take the next one.")
 
     def until_note(self) -> str:
@@ -188,18 +191,24 @@ class Runner:
                     "set this board aside: it was used for something else, and eFuses cannot be cleared",
                 )
 
-    def show(self, statuses: list[StepStatus], state: ChipState) -> None:
+    def show(self, statuses: List[StepStatus], state: ChipState, images_due: bool) -> None:
         """Prints the board and every step with where it stands."""
-        by_id = {item.step["id"]: item for item in statuses}
-        revision = f"v{state.revision // 100}.{state.revision % 100}"
-        self.say(f"Board: {self.plan['chip']} {revision}, MAC {state.mac}")
+        labels = {item.step["id"]: (item.label, not item.is_done) for item in statuses}
+        flash = (Status.MISSING.value if images_due else Status.DONE.value, False)
+        self.say(f"Board: {self.plan['chip']} v{state.revision // 100}.{state.revision % 100}, MAC {state.mac}")
         for stage in STAGES:
             for step in (step for step in self.plan["steps"] if step["stage"] == stage):
-                item = by_id.get(step["id"])
-                label = item.label if item else "see below"
-                mark = "!" if step["irreversible"] and item and not item.is_done else " "
-                self.say(f" {mark} {stage:5}  {label:26} {step['title']}")
-        self.say(" ! = cannot be undone")
+                label, due = labels.get(step["id"], flash)
+                self.say(f" {'!' if due else ' '} {stage:5}  {label:24}  {step['title']}")
+        if any(due for _, due in labels.values()):
+            self.say(" ! = cannot be undone")
+
+    @staticmethod
+    def same_board(now: ChipState, before: ChipState) -> ChipState:
+        """The state of the board now. Raises Stop SE828 if another one was connected meanwhile."""
+        if now.mac != before.mac:
+            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
+        return now
 
     def stop_on_conflict(self, statuses: list[StepStatus], journal: Journal) -> None:
         """Raises Stop SE819 on a foreign or damaged chip, SE822 on a hidden key of unknown origin."""
@@ -287,19 +296,17 @@ class Runner:
             words += [hex(image["offset"]), str(self.bundle / image["file"])]
         return words
 
-    def burn(self, stage: str, tools: EspTools, journal: Journal) -> None:
-        """Burns what is missing of a stage and reads it back. Raises Stop SE825 to SE827."""
+    def burn(self, stage: str, tools: EspTools, journal: Journal, state: ChipState) -> ChipState:
+        """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
         steps = [step for step in self.plan["steps"] if step["stage"] == stage]
-        state = read_chip(tools, self.connection)
         statuses = compare(steps, state)
         self.stop_on_conflict(statuses, journal)
         calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
         if not calls:
-            return
+            return state
         journal.note("burning_begun")
         for call in calls:
-            names = " ".join(word for word in call if not word.endswith((".bin", ".pem")))
-            self.say(f"espefuse {names}")
+            self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
             result = run(tools.espefuse(self.connection, call))
             if result.exit_code:
                 raise Stop(
@@ -308,16 +315,16 @@ class Runner:
                     f"espefuse failed: {result.last_words()}",
                     "run the script again: it reads the chip and continues; if that fails, set the board aside",
                 )
-        self.read_back(stage, steps, tools)
-        journal.note(stage + "_done")
+        return self.read_back(stage, steps, tools, state)
 
-    def read_back(self, stage: str, steps: list[dict[str, Any]], tools: EspTools) -> None:
-        """Compares every eFuse of a stage with the plan."""
+    def read_back(self, stage: str, steps: List[Dict[str, Any]], tools: EspTools, before: ChipState) -> ChipState:
+        """Compares every eFuse of a stage with the plan, and returns the new state."""
         if stage == "seal" and not self.options.virt:
             # From its next reset on the chip tells nothing any more, and connecting resets it.
             self.say("Sealed: espefuse reported success; the eFuses cannot be read back from now on.")
-            return
-        statuses = compare(steps, read_chip(tools, self.connection))
+            return before
+        state = self.same_board(read_chip(tools, self.connection), before)
+        statuses = compare(steps, state)
         wrong = [item for item in statuses if not item.is_done]
         if wrong:
             raise Stop(
@@ -327,6 +334,7 @@ class Runner:
                 "run the script again: it continues; if that fails, set the board aside",
             )
         self.say(f"Read back: all {len(statuses)} steps of stage {stage!r} are on the chip.")
+        return state
 
     def reset(self) -> None:
         """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import espsecure
 import pytest
@@ -303,37 +302,35 @@ def test_default_is_one_process_for_small_data_and_several_for_large(
     ("executable", "frozen"), [("", False), ("/nonexistent/python", False), (sys.executable, True), ("false", False)]
 )
 def test_without_helper_processes_the_result_is_the_same(
-    monkeypatch: pytest.MonkeyPatch, executable: str, frozen: bool
+    monkeypatch: pytest.MonkeyPatch, commands: list[tuple[list[str], int | None]], executable: str, frozen: bool
 ) -> None:
-    key = flash_encryption_key(ESP32, RAW_KEY)
     data = counted(32 * 300)
     monkeypatch.setattr(sys, "executable", executable)
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
-    assert encrypt(data, key=key, flash_offset=0x1000, workers=3) == encrypt(
-        data, key=key, flash_offset=0x1000, workers=1
-    )
+    ciphertext = encrypt(data, key=flash_encryption_key(ESP32, RAW_KEY), flash_offset=0x1000, workers=3)
+    assert ciphertext == by_espsecure(data, RAW_KEY, ESP32, 0x1000)
+    assert all(words[0] == "false" for words, _ in commands), "a frozen program would start itself again"
 
 
-class RefusesNewKey(algorithms.AES):
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in vars(self):
-            raise AttributeError(name)
-        super().__setattr__(name, value)
+def refuse_new_key(self: object, name: str, value: object) -> None:
+    if name in vars(self):
+        raise AttributeError(name)
+    object.__setattr__(self, name, value)
 
 
-class IgnoresNewKey(algorithms.AES):
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in vars(self):
-            super().__setattr__(name, value)
+def ignore_new_key(self: object, name: str, value: object) -> None:
+    if name not in vars(self):
+        object.__setattr__(self, name, value)
 
 
-@pytest.mark.parametrize("aes", [RefusesNewKey, IgnoresNewKey])
-def test_an_aes_object_that_keeps_its_key_is_noticed(monkeypatch: pytest.MonkeyPatch, aes: type) -> None:
-    key = flash_encryption_key(ESP32, RAW_KEY)
+@pytest.mark.parametrize("set_attribute", [refuse_new_key, ignore_new_key])
+def test_an_aes_object_that_keeps_its_key_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, set_attribute: Callable[[object, str, object], None]
+) -> None:
     data = counted(32 * 40)
     expected = by_espsecure(data, RAW_KEY, ESP32, 0x2000)
-    monkeypatch.setattr(esp32_flash, "algorithms", SimpleNamespace(AES=aes))
-    assert encrypt(data, key=key, flash_offset=0x2000) == expected
+    monkeypatch.setattr(algorithms.AES, "__setattr__", set_attribute, raising=False)
+    assert encrypt(data, key=flash_encryption_key(ESP32, RAW_KEY), flash_offset=0x2000) == expected
 
 
 UNGUARDED = """

@@ -106,11 +106,11 @@ def _alignment(subject: Subject) -> Iterator[Hit]:
 
 
 def _flash_size_known(subject: Subject) -> Iterator[Hit]:
-    if subject.build.flash_size_setting in ("detect", "keep"):
+    if subject.build.flash_size_setting == "detect":
         yield Hit(
             "flasher_args.json",
-            f"the flash size is set to {subject.build.flash_size_setting!r}: esptool would write it into the "
-            "bootloader while flashing, which a signed or encrypted bootloader cannot take",
+            "the flash size is set to 'detect': esptool would write the detected size into the bootloader while "
+            "flashing, which a signed or encrypted bootloader cannot take",
             "choose the real flash size in menuconfig; the size in the bootloader's header stays as it was built",
         )
 

@@ -1,0 +1,84 @@
+"""A directory that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from secure_ext.errors import InputError
+
+MARK = "manifest.json"
+
+
+@contextlib.contextmanager
+def replaced_directory(target: Path, *, keep: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yields an empty directory (mode 0700) beside `target`, which takes its place when the block ends without error.
+
+    On any error, and on an interrupt, nothing is left behind and `target` is as it was. Of a `target` that is replaced,
+    the entries named in `keep` are carried over. Two runs at once each leave a whole directory; the later one stays.
+
+    Raises InputError SE701 when `target` is something else than an earlier bundle, SE702 when it cannot be written.
+    """
+    _refuse_foreign(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    try:
+        yield staging
+        _swap(staging, target, keep)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_foreign(target: Path) -> None:
+    if not target.exists() and not target.is_symlink():
+        return
+    is_bundle = target.is_dir() and not target.is_symlink() and (target / MARK).is_file()
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if not is_bundle and not is_empty:
+        raise InputError(
+            "SE701",
+            "the output exists already and is not a bundle",
+            cure="give another directory with -o, or remove this one",
+            place=str(target),
+        )
+
+
+def _swap(staging: Path, target: Path, keep: tuple[str, ...]) -> None:
+    aside = staging.with_name(staging.name + ".old")
+    if target.exists():
+        target.rename(aside)
+        for name in keep:
+            if (aside / name).exists() and not (staging / name).exists():
+                shutil.copytree(aside / name, staging / name)
+    try:
+        staging.chmod(0o777 & ~_umask())
+        staging.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _cannot_write(target: Path, error: OSError) -> InputError:
+    return InputError(
+        "SE702",
+        f"the output cannot be written: {error.strerror or error}",
+        cure="check the permissions and the free space, or give another directory with -o",
+        place=str(target),
+    )

@@ -1,0 +1,79 @@
+"""Renders ``commands.sh`` and ``commands.ps1``: the steps of a blank board as plain commands, to read or paste."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from secure_ext.device.burn_calls import new_chip_calls
+
+
+def render_shell(document: dict[str, Any], project: str) -> str:
+    """``commands.sh`` for a plan document."""
+    head = ["#!/bin/sh", *_head(document, project), "set -eu", 'cd "$(dirname "$0")"', ': "${PORT:?set PORT first}"']
+    return "\n".join([*head, *_body(document, shlex.quote, '"$PORT"')]) + "\n"
+
+
+def render_powershell(document: dict[str, Any], project: str) -> str:
+    """``commands.ps1`` for a plan document."""
+    head = [
+        *_head(document, project),
+        "$ErrorActionPreference = 'Stop'",
+        "$PSNativeCommandUseErrorActionPreference = $true",
+        "Set-Location $PSScriptRoot",
+        "if (-not $env:PORT) { throw 'set $env:PORT first' }",
+    ]
+    return "\n".join([*head, *_body(document, _powershell_quote, "$env:PORT")]) + "\n"
+
+
+def _powershell_quote(word: str) -> str:
+    return word if word.replace("-", "").replace("_", "").replace("/", "").replace(".", "").isalnum() else f"'{word}'"
+
+
+def _head(document: dict[str, Any], project: str) -> list[str]:
+    return [
+        f"# The steps of provision.py for {project or 'this project'} ({document['chip']}) as plain commands, for a",
+        "# NEW board and esptool 5. esptool 4 writes the command names with underscores (burn_key) and .py behind the",
+        "# programs. provision.py does the same and also checks the board before, between and after: prefer it.",
+        "# Set PORT to the serial port. Steps 'burn' and 'seal' CANNOT BE UNDONE. espefuse asks before it burns.",
+    ]
+
+
+def _body(document: dict[str, Any], quote: Callable[[str], str], port: str) -> Iterator[str]:
+    base = f"--chip {document['chip']} --port {port}"
+    for stage, calls in _stages(document):
+        yield ""
+        yield f"# ---- {stage} " + "-" * 60
+        for step in document["steps"]:
+            if step["stage"] == stage:
+                yield f"# {step['title']}: {step['why']}"
+                if step["min_revision"] > document["min_revision"]:
+                    revision = step["min_revision"]
+                    yield f"#   (left out below: only for chips from v{revision // 100}.{revision % 100} on)"
+        for program, words in calls:
+            options = " --after no-reset" if program == "esptool" else ""
+            yield f"{program} {base}{options} " + " ".join(quote(word) for word in words)
+
+
+def _stages(document: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
+    flash: list[tuple[str, list[str]]] = []
+    for step in document["steps"]:
+        if step["kind"] == "erase_flash" and step["size"] is None:
+            flash.append(("esptool", ["erase-flash"]))
+        elif step["kind"] == "erase_flash":
+            flash.append(("esptool", ["erase-region", hex(step["offset"]), hex(step["size"])]))
+        elif step["kind"] == "write_images":
+            keep = [word for setting in ("mode", "freq", "size") for word in (f"--flash-{setting}", "keep")]
+            files = [word for image in document["images"] for word in (hex(image["offset"]), image["file"])]
+            flash.append(("esptool", ["write-flash", *keep, *files]))
+    yield "flash", flash
+    for stage in ("burn", "seal"):
+        steps = [
+            step
+            for step in document["steps"]
+            if step["stage"] == stage and step["min_revision"] <= document["min_revision"]
+        ]
+        calls = new_chip_calls(steps)
+        if calls:
+            yield stage, [("espefuse", call) for call in calls]

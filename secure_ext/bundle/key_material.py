@@ -1,0 +1,151 @@
+"""The keys of one bundle: loaded from the files the policy names, kept from an earlier bundle, or generated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.chips.facts import KeySize
+from secure_ext.errors import UsageError
+from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.images.secure_boot import public_key_digest
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.pem import read_pem_key
+from secure_ext.keys.signing import (
+    SignatureScheme,
+    SigningKey,
+    VerificationKey,
+    generate_signing_key,
+    load_signing_key,
+    load_verification_key,
+)
+from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
+from secure_ext.plan.steps import KeyRole
+from secure_ext.policy.policy import KeySource, NvsScheme, Policy
+
+_DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
+
+
+@dataclass(frozen=True)
+class BundleSigner:
+    """One secure boot key: always its public half, and the private one if signing is up to us."""
+
+    public: VerificationKey
+    private: SigningKey | None
+
+    @property
+    def digest(self) -> bytes:
+        """The 32 bytes that are burned."""
+        return public_key_digest(self.public)
+
+
+@dataclass(frozen=True)
+class KeyMaterial:
+    """Every key of the bundle."""
+
+    flash_encryption: SecretKey | None
+    flash_encryption_scheme: FlashEncryptionScheme
+    nvs_hmac: SecretKey | None
+    signers: tuple[BundleSigner, ...]
+
+    @property
+    def cipher_key(self) -> FlashEncryptionKey | None:
+        """The flash encryption key as the cipher takes it."""
+        if self.flash_encryption is None:
+            return None
+        return flash_encryption_key(self.flash_encryption_scheme, self.flash_encryption.data)
+
+    def burned(self) -> dict[KeyRole, bytes]:
+        """What is burned, by role: the content of the files that espefuse gets."""
+        burned: dict[KeyRole, bytes] = {}
+        if self.flash_encryption is not None:
+            data = self.flash_encryption.data
+            if len(data) == KeySize.XTS_256.key_bytes:
+                burned[KeyRole.FLASH_ENCRYPTION_1] = data[:32]
+                burned[KeyRole.FLASH_ENCRYPTION_2] = data[32:]
+            else:
+                burned[KeyRole.FLASH_ENCRYPTION] = data
+        if self.nvs_hmac is not None:
+            burned[KeyRole.NVS_HMAC] = self.nvs_hmac.data
+        burned |= {_DIGESTS[slot]: signer.digest for slot, signer in enumerate(self.signers)}
+        return burned
+
+
+def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> KeyMaterial:
+    """Loads or generates every key of the policy and puts what the bundle needs into its ``keys`` folder.
+
+    Args:
+        policy: names the keys.
+        keys_folder: the ``keys`` folder of the bundle in the making.
+        earlier_keys: that of a bundle which is being replaced: what was generated for it is kept, because boards may
+            have been burned with it. None if there is none.
+
+    Raises the InputErrors SE601 to SE631 of a bad key file; UsageError SE710 for a key of another scheme, SE711 for the
+    same key twice.
+    """
+    flash_encryption = None
+    scheme = FlashEncryptionScheme.XTS
+    if policy.flash_encryption.enabled:
+        size = policy.flash_encryption.key_size
+        scheme = FlashEncryptionScheme.ESP32 if size is KeySize.ESP32 else FlashEncryptionScheme.XTS
+        role = KeyRole.FLASH_ENCRYPTION.value
+        flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, earlier_keys)
+        flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
+    hmac = None
+    if policy.nvs.scheme is NvsScheme.HMAC:
+        hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, earlier_keys)
+    if hmac is not None and flash_encryption is not None and hmac.data in flash_encryption.data:
+        raise UsageError(
+            "SE711",
+            "the NVS HMAC key and the flash encryption key are the same",
+            cure="use two independent keys",
+            place="nvs.key",
+        )
+    signers = _signers(policy, keys_folder, earlier_keys) if policy.secure_boot.enabled else ()
+    material = KeyMaterial(flash_encryption, scheme, hmac, signers)
+    secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
+    if flash_encryption is not None:
+        secrets[flash_encryption.role] = flash_encryption.data
+    for name, data in secrets.items():
+        write_secret_file(keys_folder / f"{name}.bin", data)
+    return material
+
+
+def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None) -> SecretKey:
+    if source.path is not None:
+        return load_secret(source.path, role, (length,))
+    earlier = earlier_keys / f"{role}.bin" if earlier_keys else None
+    if earlier is not None and earlier.is_file():
+        return load_secret(earlier, role, (length,))
+    return generate_secret(role, length)
+
+
+def _signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tuple[BundleSigner, ...]:
+    scheme = SignatureScheme(policy.secure_boot.scheme)
+    signers: list[BundleSigner] = []
+    for slot, source in enumerate(policy.secure_boot.keys):
+        path = source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys)
+        is_private = read_pem_key(path).is_private
+        signer = BundleSigner(load_verification_key(path), load_signing_key(path) if is_private else None)
+        if signer.public.scheme is not scheme:
+            raise UsageError(
+                "SE710",
+                f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
+                cure="give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
+                place=source.describe(),
+            )
+        if any(signer.digest == other.digest for other in signers):
+            raise UsageError(
+                "SE711", "the same signing key is given twice", cure="give different keys", place=source.describe()
+            )
+        signers.append(signer)
+    return tuple(signers)
+
+
+def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, earlier_keys: Path | None) -> Path:
+    name = f"secure_boot_signing_key_{slot}.pem"
+    earlier = earlier_keys / name if earlier_keys else None
+    has_earlier = earlier is not None and earlier.is_file()
+    pem = earlier.read_bytes() if earlier is not None and has_earlier else generate_signing_key(scheme)
+    write_secret_file(keys_folder / name, pem)
+    return keys_folder / name

@@ -1,0 +1,82 @@
+"""The manifest: what is in a bundle, from what it was made, and what was proved. It holds no secret."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from secure_ext import __version__
+from secure_ext.bundle.produce import Check, ProducedImage
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.plan.decide import Decision
+from secure_ext.plan.document import key_length
+from secure_ext.plan.steps import KeyRole
+
+SCHEMA = 1
+
+
+def image_file(produced: ProducedImage) -> str:
+    """The path of an image inside the bundle."""
+    return f"images/{produced.planned.name}.bin"
+
+
+def manifest(
+    decision: Decision, images: list[ProducedImage], burned: dict[KeyRole, bytes], checks: list[Check], folder: Path
+) -> dict[str, Any]:
+    """The manifest of the bundle in `folder`, whose other files are all written."""
+    build = decision.build
+    return {
+        "schema": SCHEMA,
+        "tool": f"idf-secure-provision {__version__}",
+        "chip": build.chip,
+        "idf_version": build.idf_version,
+        "project": build.project_name,
+        "created": _created(),
+        "images": [_image(produced) for produced in images],
+        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
+        "keys": [
+            {
+                "role": key.role.value,
+                "fingerprint": fingerprint(burned[key.role][: key_length(key)]),
+                "block": key.block.name,
+                "purpose": key.purpose or None,
+            }
+            for key in decision.plan.keys
+        ],
+        "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
+    }
+
+
+def public_files(folder: Path) -> list[str]:
+    """Every file of a bundle but the manifest and what is secret or belongs to one board, with forward slashes."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith(("keys/", "journal/")) and name != "manifest.json")
+
+
+def _image(produced: ProducedImage) -> dict[str, Any]:
+    planned = produced.planned
+    return {
+        "name": planned.name,
+        "role": planned.role.value,
+        "partition": planned.partition,
+        "file": image_file(produced),
+        "offset": planned.offset,
+        "size": len(produced.content),
+        "sha256": produced.sha256,
+        "encrypted": planned.encrypt,
+        "signed": planned.sign,
+        "source": planned.source,
+        "source_sha256": hashlib.sha256(planned.content).hexdigest(),
+    }
+
+
+def _created() -> str:
+    """The time in UTC; SOURCE_DATE_EPOCH, as reproducible builds set it, overrides the clock."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = dt.datetime.now(tz=dt.timezone.utc)
+    if epoch.isdecimal():
+        now = dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,114 @@
+"""Produces each image: sign first, encrypt second, and prove both before anything is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from secure_ext.bundle.key_material import KeyMaterial
+from secure_ext.errors import CheckError, UsageError
+from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
+from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, verify
+from secure_ext.plan.images import PlannedImage
+
+
+@dataclass(frozen=True)
+class ProducedImage:
+    """An image as it goes into flash.
+
+    Attributes:
+        planned: what it was made from.
+        plaintext: what the chip will read: signed and padded, not encrypted.
+        content: what is written to flash.
+    """
+
+    planned: PlannedImage
+    plaintext: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what is written to flash, lower-case hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A proof that was made: what, on which image, and by what evidence."""
+
+    name: str
+    image: str
+    evidence: str
+
+
+def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
+    """Signs, pads and encrypts one image.
+
+    Raises UsageError SE712 when it needs a signature and only the public key is there; the errors of
+    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures.
+    """
+    plaintext = _signed(image, keys) if image.sign else image.content
+    if len(plaintext) < image.fill_to:
+        plaintext += b"\xff" * (image.fill_to - len(plaintext))
+    key = keys.cipher_key if image.encrypt else None
+    if key is None:
+        return ProducedImage(image, plaintext, plaintext)
+    plaintext = pad_to_unit(plaintext, key.scheme)
+    return ProducedImage(image, plaintext, encrypt(plaintext, key=key, flash_offset=image.offset))
+
+
+def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
+    content = image.content
+    present = set()
+    if image.signed_already:
+        present = {block.key_digest for block in read_signature_blocks(content, image.source)}
+        known = [signer.public for signer in keys.signers if signer.digest in present]
+        verify(content, known or [signer.public for signer in keys.signers], place=image.source)
+    missing = [signer for signer in keys.signers if signer.digest not in present]
+    private = []
+    for signer in missing:
+        if signer.private is None:
+            raise UsageError(
+                "SE712",
+                "of a signing key only the public half is given, and the image does not carry its signature",
+                cure="give the private key, or sign the image with it first",
+                place=image.source,
+            )
+        private.append(signer.private)
+    if not private:
+        return content
+    if image.signed_already:
+        return add_signatures(content, private, place=image.source)
+    return sign(content, private, place=image.source)
+
+
+def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
+    """Checks an image as the chip will: decrypts it and verifies every signature.
+
+    Raises CheckError SE713 when the ciphertext does not decrypt to the plaintext, and the errors of `verify`.
+    """
+    image = produced.planned
+    readable = produced.content
+    key = keys.cipher_key if image.encrypt else None
+    if key is not None:
+        readable = decrypt(produced.content, key=key, flash_offset=image.offset)
+        if readable != produced.plaintext or produced.content == produced.plaintext:
+            raise CheckError(
+                "SE713",
+                "the ciphertext does not decrypt to what was encrypted",
+                cure="this is a defect of secure-provision or of this machine; do not use the bundle, and report it",
+                place=image.name,
+            )
+        yield Check("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}")
+    if image.sign:
+        verify(readable, [signer.public for signer in keys.signers], place=image.source)
+        yield Check("signatures verify", image.name, f"{len(keys.signers)} of {len(keys.signers)} keys")
+    if not readable.startswith(image.content[: len(image.content) - (0x1000 if image.signed_already else 0)]):
+        raise CheckError(
+            "SE713",
+            "the image is not the one that was built",
+            cure="this is a defect of secure-provision; do not use the bundle, and report it",
+            place=image.name,
+        )
+    yield Check("holds the built image", image.name, hashlib.sha256(image.content).hexdigest())

@@ -1,0 +1,99 @@
+"""Renders ``provision.py``: the plan as a readable table, and below it the runner, embedded as it is."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import pprint
+from pathlib import Path
+from typing import Any
+
+from secure_ext import __version__
+from secure_ext.errors import InputError
+
+RUNNER_MODULES = (
+    "secure_ext.keys.fingerprint",
+    "secure_ext.device.esp_tools",
+    "secure_ext.device.chip_state",
+    "secure_ext.device.step_status",
+    "secure_ext.device.burn_calls",
+    "secure_ext.device.journal",
+    "secure_ext.device.runner",
+)
+"""The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
+
+_WIDTH = 116
+
+
+def render_script(document: dict[str, Any], project: str) -> str:
+    """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`)."""
+    parts = [_head(document, project), _table(document)]
+    for module in RUNNER_MODULES:
+        title = f"# ---- {module} "
+        parts.append(title + "-" * (_WIDTH - len(title)) + "\n" + embedded_source(module))
+    parts.append('if __name__ == "__main__":\n    sys.exit(main(PLAN, Path(__file__).resolve().parent))\n')
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def embedded_source(module: str) -> str:
+    """A module's own text, without its docstring, its ``__future__`` import and its imports of other runner modules."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise InputError("SE720", f"the module {module} is missing", cure="install idf-secure-provision again")
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    dropped: set[int] = set()
+    for index, node in enumerate(ast.parse(source).body):
+        is_docstring = index == 0 and isinstance(node, ast.Expr)
+        is_own_import = isinstance(node, ast.ImportFrom) and node.module in ("__future__", *RUNNER_MODULES)
+        if is_docstring or is_own_import:
+            dropped |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return "".join(line for number, line in enumerate(source.splitlines(keepends=True), 1) if number not in dropped)
+
+
+def _head(document: dict[str, Any], project: str) -> str:
+    return f'''#!/usr/bin/env python3
+"""Provisions one {document["chip"]} board with {project or "this project"}.
+
+    python provision.py --port PORT        all of it; asks before anything that cannot be undone
+    python provision.py --port PORT --dry-run
+    python provision.py --virt FILE --yes  a rehearsal on virtual eFuses, no board needed
+
+Needs Python 3.9 or later and esptool 4.8 or later (pip install esptool). Keep this file in its folder: it reads the
+images, the digests and the keys beside it. Delete the folder "keys" when the last board is done.
+
+Made by idf-secure-provision {__version__}. First the plan, step by step; then the program that runs it.
+"""
+
+from __future__ import annotations'''
+
+
+def _table(document: dict[str, Any]) -> str:
+    lines = ["PLAN = {"]
+    for key, value in document.items():
+        if key in ("steps", "images", "must_be_clear"):
+            continue
+        lines.append(f"    {key!r}: {value!r},")
+    lines.append("    # What must not be burned on the board before:")
+    lines += _rows("must_be_clear", document["must_be_clear"])
+    lines.append("    # What is written to flash:")
+    lines += _rows("images", document["images"])
+    lines += [
+        "    # The steps, in order. Stage 'flash' can be undone; 'burn' and 'seal' are for ever.",
+        "    'steps': [",
+    ]
+    for number, step in enumerate(document["steps"], 1):
+        lines.append(f"        # {number}. {step['title']}")
+        lines.append(f"        #    why: {step['why']} ({step['source']})")
+        rest = {name: value for name, value in step.items() if name not in ("title", "why", "source")}
+        rest |= {name: step[name] for name in ("title", "why", "source")}
+        lines.append(_literal(rest, 8) + ",")
+    return "\n".join([*lines, "    ],", "}"])
+
+
+def _rows(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    return [f"    {name!r}: [", *(_literal(row, 8) + "," for row in rows), "    ],"]
+
+
+def _literal(value: dict[str, Any], indent: int) -> str:
+    text = pprint.pformat(value, width=_WIDTH - indent, compact=True, sort_dicts=False)
+    return "\n".join(" " * indent + line for line in text.splitlines())

@@ -1,0 +1,102 @@
+"""Makes a bundle from a decision: keys, images, digests, plan, script, manifest; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.commands import render_powershell, render_shell
+from secure_ext.bundle.key_material import KeyMaterial, load_key_material
+from secure_ext.bundle.manifest import image_file, manifest
+from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
+from secure_ext.bundle.script import render_script
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.plan.decide import Decision
+from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
+from secure_ext.plan.steps import KeyRole
+
+Progress = Callable[[str], None]
+"""Is told what is being done, a few words at a time."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A finished bundle: where it is, its manifest and its plan document."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    plan: dict[str, Any]
+
+
+def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle:
+    """Makes the bundle of `decision` in the directory `output`.
+
+    Generated keys of an earlier bundle in `output` are kept, and so is its journal.
+
+    Raises CheckError SE404 if the doctor found errors; the errors of the keys (SE6xx, SE71x), of the images (SE5xx) and
+    of writing (SE701, SE702). Nothing is written then.
+    """
+    decision.require_healthy()
+    earlier = output / "keys" if (output / "keys").is_dir() else None
+    with replaced_directory(output, keep=("journal",)) as folder:
+        progress("keys")
+        material = load_key_material(decision.policy, folder / "keys", earlier)
+        _write_digests(folder, material)
+        images, checks = _produce_all(decision, material, folder, progress)
+        progress("plan and script")
+        document = _document(decision, images, material)
+        project = decision.build.project_name
+        _write_json(folder / "plan.json", document)
+        _write_text(folder / "provision.py", render_script(document, project))
+        _write_text(folder / "commands.sh", render_shell(document, project))
+        _write_text(folder / "commands.ps1", render_powershell(document, project))
+        for name in ("provision.py", "commands.sh"):
+            (folder / name).chmod(0o755)
+        content = manifest(decision, images, material.burned(), checks, folder)
+        _write_json(folder / "manifest.json", content)
+    return Bundle(output, content, document)
+
+
+def _write_digests(folder: Path, material: KeyMaterial) -> None:
+    for role, data in material.burned().items():
+        if not role.is_secret:
+            path = folder / key_file(role)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+
+
+def _produce_all(
+    decision: Decision, material: KeyMaterial, folder: Path, progress: Progress
+) -> tuple[list[ProducedImage], list[Check]]:
+    images: list[ProducedImage] = []
+    checks: list[Check] = []
+    (folder / "images").mkdir()
+    for planned in decision.images:
+        work = [word for word, wanted in (("sign", planned.sign), ("encrypt", planned.encrypt)) if wanted]
+        progress(f"{planned.name}: {' and '.join(work) or 'copy'}")
+        produced = produce(planned, material)
+        checks += prove(produced, material)
+        (folder / image_file(produced)).write_bytes(produced.content)
+        images.append(produced)
+    return images, checks
+
+
+def _document(decision: Decision, images: list[ProducedImage], material: KeyMaterial) -> dict[str, Any]:
+    burned: dict[KeyRole, bytes] = material.burned()
+    entries = tuple(
+        ImageEntry(image_file(image), image.planned.offset, len(image.content), image.sha256) for image in images
+    )
+    prints = {key.role: fingerprint(burned[key.role][: key_length(key)]) for key in decision.plan.keys}
+    return plan_document(decision.plan, decision.chip, images=entries, fingerprints=prints)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    _write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
