@@ -39,7 +39,7 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
 
 
 def new_chip_calls(steps: list[Step]) -> list[list[str]]:
-    """The espefuse arguments that do all of `steps` on a chip where none is done, key files as the bundle names them."""
+    """The espefuse arguments that do all of `steps` on a new chip, with key files as the bundle names them."""
     return _main_call(steps, [], str)
 
 

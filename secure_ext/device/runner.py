@@ -191,7 +191,7 @@ class Runner:
                     "set this board aside: it was used for something else, and eFuses cannot be cleared",
                 )
 
-    def show(self, statuses: List[StepStatus], state: ChipState, images_due: bool) -> None:
+    def show(self, statuses: list[StepStatus], state: ChipState, images_due: bool) -> None:
         """Prints the board and every step with where it stands."""
         labels = {item.step["id"]: (item.label, not item.is_done) for item in statuses}
         flash = (Status.MISSING.value if images_due else Status.DONE.value, False)
@@ -317,7 +317,7 @@ class Runner:
                 )
         return self.read_back(stage, steps, tools, state)
 
-    def read_back(self, stage: str, steps: List[Dict[str, Any]], tools: EspTools, before: ChipState) -> ChipState:
+    def read_back(self, stage: str, steps: list[dict[str, Any]], tools: EspTools, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""
         if stage == "seal" and not self.options.virt:
             # From its next reset on the chip tells nothing any more, and connecting resets it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from secure_ext.chips.facts import chip_facts
 from secure_ext.sample.chip_facts import capabilities, sample_chip
 from secure_ext.sample.options import SampleOptions
 
@@ -32,7 +33,7 @@ def config_of(chip: str, options: SampleOptions) -> dict[str, object]:
     symbols |= _general(chip, options)
     symbols |= _secure_boot(chip, options, symbols)
     symbols |= _flash_encryption(options, symbols)
-    symbols |= _nvs(options, symbols)
+    symbols |= _nvs(chip, options, symbols)
     symbols |= _download_mode(options, symbols)
     symbols |= options.config
     return dict(sorted(symbols.items()))
@@ -107,6 +108,7 @@ def _secure_boot(chip: str, options: SampleOptions, symbols: Mapping[str, object
     if not options.secure_boot:
         return {**supported, "SECURE_BOOT": False, "SECURE_SIGNED_APPS_NO_SECURE_BOOT": False}
     scheme = options.scheme or ("rsa3072" if rsa else "ecdsa256")
+    has_errata = scheme in chip_facts(chip).schemes_with_errata
     chosen: dict[str, object] = {
         "SECURE_BOOT": True,
         "SECURE_BOOT_V2_ENABLED": True,
@@ -119,9 +121,11 @@ def _secure_boot(chip: str, options: SampleOptions, symbols: Mapping[str, object
         "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": scheme != "rsa3072",
         "SECURE_BOOT_BUILD_SIGNED_BINARIES": False,
         "SECURE_BOOT_FLASH_BOOTLOADER_DEFAULT": False,
-        "SECURE_BOOT_INSECURE": False,
+        "SECURE_BOOT_INSECURE": has_errata,
         "SECURE_BOOT_V2_ALLOW_EFUSE_RD_DIS": False,
     }
+    if has_errata:
+        chosen["SECURE_BOOT_V2_FORCE_ENABLE_ECDSA"] = True
     if scheme != "rsa3072":
         chosen["SECURE_BOOT_ECDSA_KEY_LEN_256_BITS"] = scheme == "ecdsa256"
         chosen["SECURE_BOOT_ECDSA_KEY_LEN_384_BITS"] = scheme == "ecdsa384"
@@ -164,14 +168,15 @@ def _flash_encryption(options: SampleOptions, symbols: Mapping[str, object]) -> 
     return chosen
 
 
-def _nvs(options: SampleOptions, symbols: Mapping[str, object]) -> dict[str, object]:
+def _nvs(chip: str, options: SampleOptions, symbols: Mapping[str, object]) -> dict[str, object]:
     hmac = "SOC_HMAC_SUPPORTED" in symbols
     if options.flash_encryption == "off":
         return {"NVS_ENCRYPTION": False} if hmac else {}
     chosen: dict[str, object] = {"NVS_ENCRYPTION": True, "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC": not hmac}
     if hmac:
         chosen["NVS_SEC_KEY_PROTECT_USING_HMAC"] = True
-        chosen["NVS_SEC_HMAC_EFUSE_KEY_ID"] = -1
+        # the last key block, which on some chips cannot hold a flash encryption key anyway
+        chosen["NVS_SEC_HMAC_EFUSE_KEY_ID"] = 4 if chip == "esp32s31" else 5
     return chosen
 
 

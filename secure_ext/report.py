@@ -1,0 +1,158 @@
+"""What the fronts show: decisions, findings and bundles as text for people and as data for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from secure_ext.bundle.write import Bundle
+from secure_ext.plan.decide import Decision
+from secure_ext.plan.doctor.rule import Finding, Severity
+from secure_ext.plan.document import plan_document
+from secure_ext.plan.steps import Stage
+
+_STAGE_TITLES = {
+    Stage.FLASH: "flash: can be repeated",
+    Stage.BURN: "burn: CANNOT BE UNDONE",
+    Stage.SEAL: "seal: CANNOT BE UNDONE, espefuse can do nothing afterwards",
+}
+
+
+def findings_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Findings for ``--format json``."""
+    return [
+        {
+            "code": finding.code,
+            "severity": finding.severity.value,
+            "place": finding.place,
+            "cause": finding.cause,
+            "cure": finding.cure,
+            "accepted": finding.accepted,
+        }
+        for finding in findings
+    ]
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Findings for a terminal, worst first, with a closing count."""
+    lines = []
+    for finding in findings:
+        accepted = " (accepted)" if finding.accepted else ""
+        lines.append(f"{finding.severity.value:7}  {finding.code}  {finding.place}{accepted}")
+        lines.append(f"         {finding.cause}")
+        if finding.severity is not Severity.INFO:
+            lines.append(f"         what to do: {finding.cure}")
+    counts = [
+        f"{number} {severity.value}{'s' if number != 1 and severity is not Severity.INFO else ''}"
+        for severity in Severity
+        if (number := sum(finding.severity is severity for finding in findings))
+    ]
+    return "\n".join([*lines, "doctor: " + (", ".join(reversed(counts)) if counts else "nothing found")])
+
+
+def summary_text(decision: Decision) -> str:
+    """One paragraph: what the chip will be."""
+    policy, build = decision.policy, decision.build
+    features = []
+    if policy.flash_encryption.enabled:
+        size = policy.flash_encryption.key_size.value
+        features.append(f"flash encryption {policy.flash_encryption.mode.value} (key {size})")
+    if policy.secure_boot.enabled:
+        number = len(policy.secure_boot.keys)
+        features.append(f"secure boot V2 ({policy.secure_boot.scheme}, {number} key{'s' if number > 1 else ''})")
+    if policy.nvs.scheme.value == "hmac":
+        features.append("NVS HMAC key")
+    lowest = f"v{decision.plan.min_revision // 100}.{decision.plan.min_revision % 100}"
+    return (
+        f"{build.project_name or 'project'} for {build.chip} from {lowest}: {', '.join(features)}; "
+        f"download mode {policy.lockdown.download_mode.value}, "
+        f"JTAG {'disabled' if policy.lockdown.jtag_disabled else 'OPEN'}"
+    )
+
+
+def plan_text(decision: Decision) -> str:
+    """The plan for a terminal: images, then the steps by stage, each with its reason."""
+    return "\n".join([summary_text(decision), "", *_image_lines(decision), *_step_lines(decision)])
+
+
+def _image_lines(decision: Decision) -> Iterator[str]:
+    yield "images"
+    for image in decision.images:
+        treatment = [word for word, wanted in (("signed", image.sign), ("encrypted", image.encrypt)) if wanted]
+        yield (
+            f"  0x{image.offset:06x}  {image.final_size:8}  {image.name:20} {' + '.join(treatment) or 'plain':18} "
+            f"from {image.source}"
+        )
+    for blank in decision.blanks:
+        if blank.content.value == "erased":
+            yield f"  0x{blank.partition.offset:06x}  {'-':>8}  {blank.partition.label:20} stays erased"
+
+
+def _step_lines(decision: Decision) -> Iterator[str]:
+    for stage in Stage:
+        steps = decision.plan.of(stage)
+        if not steps:
+            continue
+        yield ""
+        yield _STAGE_TITLES[stage]
+        for step in steps:
+            revision = step.min_revision
+            only = f" (chips from v{revision // 100}.{revision % 100})" if revision else ""
+            yield f"  {step.title}{only}"
+            yield f"      why: {step.why} [{step.source}]"
+
+
+def plan_data(decision: Decision) -> dict[str, Any]:
+    """The plan for ``--format json``."""
+    return {
+        "summary": summary_text(decision),
+        "plan": plan_document(decision.plan, decision.chip),
+        "images": [
+            {
+                "name": image.name,
+                "role": image.role.value,
+                "partition": image.partition,
+                "offset": image.offset,
+                "size": image.final_size,
+                "signed": image.sign,
+                "encrypted": image.encrypt,
+                "source": image.source,
+            }
+            for image in decision.images
+        ],
+        "blank_partitions": [
+            {"partition": blank.partition.label, "content": blank.content.value} for blank in decision.blanks
+        ],
+        "findings": findings_data(decision.findings),
+    }
+
+
+def bundle_text(decision: Decision, bundle: Bundle) -> str:
+    """What was made, for a terminal, with the next commands."""
+    lines = [summary_text(decision), "", *_image_lines(decision), "", "keys"]
+    for key in bundle.manifest["keys"]:
+        lines.append(f"  {key['block']:12} {key['purpose'] or 'fixed purpose':44} fingerprint {key['fingerprint']}")
+    counted = [f for f in decision.findings if f.severity is not Severity.INFO]
+    if counted:
+        lines += ["", findings_text(counted)]
+    script = bundle.folder / "provision.py"
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{len(bundle.manifest['checks'])} checks passed: every image decrypts and verifies as on the chip.",
+            f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
+            f"Rehearse without a board:  python {script} --virt rehearsal.bin",
+            f"Provision a board:         python {script} --port PORT",
+        ]
+    )
+
+
+def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:
+    """What was made, for ``--format json``."""
+    return {
+        "summary": summary_text(decision),
+        "bundle": str(bundle.folder),
+        "manifest": bundle.manifest,
+        "findings": findings_data(decision.findings),
+    }
