@@ -220,9 +220,12 @@ def bundle(output: Path | None, output_format: str, build_dir: Path, **options: 
     """
     with shown_errors(output_format):
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.report import bundle_data, bundle_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.report import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
 
         decision = decision_from_options(build_dir, **options)
+        stopping = [finding for finding in decision.findings if finding.stops]
+        if len(stopping) > 1:
+            click.echo(findings_text(stopping), err=True)
         with shown_progress() as progress:
             made = write_bundle(decision, output or build_dir / "secure", progress)
         if output_format == "json":

@@ -125,8 +125,7 @@ def _signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tu
     signers: list[BundleSigner] = []
     for slot, source in enumerate(policy.secure_boot.keys):
         path = source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys)
-        is_private = read_pem_key(path).is_private
-        signer = BundleSigner(load_verification_key(path), load_signing_key(path) if is_private else None)
+        signer = _signer(path)
         if signer.public.scheme is not scheme:
             raise UsageError(
                 "SE710",
@@ -140,6 +139,13 @@ def _signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tu
             )
         signers.append(signer)
     return tuple(signers)
+
+
+def _signer(path: Path) -> BundleSigner:
+    if not read_pem_key(path).is_private:
+        return BundleSigner(load_verification_key(path), None)
+    private = load_signing_key(path)
+    return BundleSigner(private.verification_key, private)
 
 
 def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, earlier_keys: Path | None) -> Path:

@@ -82,11 +82,7 @@ def _table(document: dict[str, Any]) -> str:
         "    'steps': [",
     ]
     for number, step in enumerate(document["steps"], 1):
-        lines.append(f"        # {number}. {step['title']}")
-        lines.append(f"        #    why: {step['why']} ({step['source']})")
-        rest = {name: value for name, value in step.items() if name not in ("title", "why", "source")}
-        rest |= {name: step[name] for name in ("title", "why", "source")}
-        lines.append(_literal(rest, 8) + ",")
+        lines += [f"        # {number}", _literal(step, 8) + ","]
     return "\n".join([*lines, "    ],", "}"])
 
 

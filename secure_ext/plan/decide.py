@@ -36,8 +36,8 @@ class Decision:
         if stopping:
             raise CheckError(
                 "SE404",
-                f"the doctor found {len(stopping)} error{'s' if len(stopping) > 1 else ''}: "
-                + "; ".join(f"{finding.code} {finding.place}: {finding.cause}" for finding in stopping),
+                f"the doctor found {len(stopping)} error{'s' if len(stopping) > 1 else ''}, the first: "
+                f"{stopping[0].code} {stopping[0].cause}",
                 cure=stopping[0].cure,
                 place=stopping[0].place,
             )

@@ -56,11 +56,11 @@ def plan_document(
 
 def _step(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
     return {
-        "id": step.id,
-        "stage": step.stage.value,
         "title": step.title,
         "why": step.why,
         "source": step.source,
+        "id": step.id,
+        "stage": step.stage.value,
         "irreversible": step.irreversible,
         "min_revision": step.min_revision,
         **_action(step, fingerprints),

@@ -113,7 +113,7 @@ class _Planner:
             Stage.FLASH,
             WriteImages(),
             "Write the images and compare their MD5 on the chip",
-            "flash can only be written freely while the chip is open; a chip without its eFuses just does not boot",
+            "flash can only be written freely while the chip is open, before its eFuses are burned",
             "workflows, step 7",
         )
 

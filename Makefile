@@ -1,0 +1,40 @@
+# `make demo` and `make test` set up everything they need in .venv; all they ask for is Python 3.10 or later.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-all lint benchmark clean
+
+demo: $(VENV)/core
+	$(BIN)/secure-provision demo
+
+test: $(VENV)/dev
+	$(BIN)/pytest -q -n auto -m "not long"
+
+test-all: $(VENV)/dev
+	$(BIN)/pytest -q -n auto -m long
+	$(BIN)/nox -s esptool
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+benchmark: $(VENV)/dev
+	$(BIN)/python benchmarks/flash_encryption.py
+	$(BIN)/python benchmarks/bundle.py
+	$(BIN)/python benchmarks/imports.py
+
+$(VENV)/core: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(BIN)/pip install -q -e '.[dev,fast]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .nox secure-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
