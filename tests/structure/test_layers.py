@@ -1,0 +1,62 @@
+"""The package's folders import in one direction: read, decide, produce, prove, and the fronts on top."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import secure_ext
+
+PACKAGE = Path(secure_ext.__file__).parent
+LAYERS = ("errors", "project", "chips", "policy", "plan", "keys", "images", "device", "bundle", "sample")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("secure_ext"):
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("secure_ext")}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_folder_imports_only_from_folders_before_it(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own not in LAYERS:
+        return
+    allowed = ("", *LAYERS[: LAYERS.index(own) + 1])
+    for module in imports(path):
+        assert layer(module) in allowed, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_begins_with_what_it_is_for(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring and len(docstring.splitlines()[0]) > 10
+
+
+def test_only_the_fronts_and_the_runner_print() -> None:
+    speaking = {"cli.py", "idf.py", "runner.py"}
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        prints = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+        assert not prints or path.name in speaking, path
+
+
+def test_error_codes_are_documented_and_raised_in_one_class_each() -> None:
+    docs = PACKAGE.parent / "docs"
+    documented = (docs / "errors.md").read_text(encoding="utf-8") + (docs / "script.md").read_text(encoding="utf-8")
+    used = {code for path in FILES for code in re.findall(r'"(SE\d{3})"', path.read_text(encoding="utf-8"))}
+    assert used <= set(re.findall(r"SE\d{3}", documented))
+    assert set(re.findall(r"SE\d{3}", documented)) <= used
