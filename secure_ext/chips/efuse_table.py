@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,11 +76,13 @@ def load_efuse_table(chip: str, revision: int) -> EfuseTable:
     # yaml is slow to import, and most of this package's callers only want to be loaded
     import yaml  # noqa: PLC0415
 
-    spec = importlib.util.find_spec("espefuse")
-    if spec is None or not spec.submodule_search_locations:
-        raise ToolError("SE202", "esptool (with espefuse) is not installed", cure="pip install esptool")
-    version = importlib.metadata.version("esptool")
-    folder = Path(spec.submodule_search_locations[0]) / "efuse_defs"
+    # not by looking for the module: beside a console script, esptool 4's espefuse.py would be found in its place
+    try:
+        esptool = importlib.metadata.distribution("esptool")
+    except importlib.metadata.PackageNotFoundError:
+        raise ToolError("SE202", "esptool is not installed", cure="pip install esptool") from None
+    version = esptool.version
+    folder = Path(str(esptool.locate_file("espefuse/efuse_defs")))
     path = folder / f"{chip}.yaml"
     if chip == "esp32p4" and revision >= 300 and (folder / "esp32p4_v3.0.yaml").exists():
         path = folder / "esp32p4_v3.0.yaml"
