@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,8 +33,9 @@ def _powershell_quote(word: str) -> str:
 
 
 def _head(document: dict[str, Any], project: str) -> list[str]:
+    name = re.sub(r"[^\w .-]", "_", project) or "this project"
     return [
-        f"# The steps of provision.py for {project or 'this project'} ({document['chip']}) as plain commands, for a",
+        f"# The steps of provision.py for {name} ({document['chip']}) as plain commands, for a",
         "# NEW board and esptool 5. esptool 4 writes the command names with underscores (burn_key) and .py behind the",
         "# programs. provision.py does the same and also checks the board before, between and after: prefer it.",
         "# Set PORT to the serial port. Steps 'burn' and 'seal' CANNOT BE UNDONE. espefuse asks before it burns.",

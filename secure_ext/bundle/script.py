@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import pprint
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ def embedded_source(module: str) -> str:
 
 
 def _head(document: dict[str, Any], project: str) -> str:
+    name = re.sub(r"[^\w .-]", "_", project) or "this project"
     return f'''#!/usr/bin/env python3
-"""Provisions one {document["chip"]} board with {project or "this project"}.
+"""Provisions one {document["chip"]} board with {name}.
 
     python provision.py --port PORT        all of it; asks before anything that cannot be undone
     python provision.py --port PORT --dry-run
