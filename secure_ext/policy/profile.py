@@ -55,8 +55,8 @@ class Profile:
 def load_profile(path: Path) -> Profile:
     """Reads and checks a profile.
 
-    Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value), SE306 (not
-    supported yet).
+    Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value),
+    SE306 (not supported yet).
     """
     import yaml  # noqa: PLC0415 (slow to import, and only needed here)
 
