@@ -9,11 +9,22 @@ from typing import Any
 
 from secure_ext.device.burn_calls import new_chip_calls
 
+_SHELL_QUESTION = (
+    "printf 'Are all eFuses above as planned? Type SEAL to close the chip: '",
+    "read -r answer",
+    '[ "$answer" = SEAL ]',
+)
+_POWERSHELL_QUESTION = (
+    "$answer = Read-Host 'Are all eFuses above as planned? Type SEAL to close the chip'",
+    "if ($answer -cne 'SEAL') { exit 1 }",
+)
+"""Asked before sealing, because espefuse ends without an error when it is told not to burn."""
+
 
 def render_shell(document: dict[str, Any], project: str) -> str:
     """``commands.sh`` for a plan document."""
     head = ["#!/bin/sh", *_head(document, project), "set -eu", 'cd "$(dirname "$0")"', ': "${PORT:?set PORT first}"']
-    return "\n".join([*head, *_body(document, shlex.quote, '"$PORT"')]) + "\n"
+    return "\n".join([*head, *_body(document, shlex.quote, '"$PORT"', _SHELL_QUESTION)]) + "\n"
 
 
 def render_powershell(document: dict[str, Any], project: str) -> str:
@@ -25,7 +36,7 @@ def render_powershell(document: dict[str, Any], project: str) -> str:
         "Set-Location $PSScriptRoot",
         "if (-not $env:PORT) { throw 'set $env:PORT first' }",
     ]
-    return "\n".join([*head, *_body(document, _powershell_quote, "$env:PORT")]) + "\n"
+    return "\n".join([*head, *_body(document, _powershell_quote, "$env:PORT", _POWERSHELL_QUESTION)]) + "\n"
 
 
 def _powershell_quote(word: str) -> str:
@@ -42,7 +53,7 @@ def _head(document: dict[str, Any], project: str) -> list[str]:
     ]
 
 
-def _body(document: dict[str, Any], quote: Callable[[str], str], port: str) -> Iterator[str]:
+def _body(document: dict[str, Any], quote: Callable[[str], str], port: str, question: tuple[str, ...]) -> Iterator[str]:
     base = f"--chip {document['chip']} --port {port}"
     for stage, calls in _stages(document):
         yield ""
@@ -53,6 +64,9 @@ def _body(document: dict[str, Any], quote: Callable[[str], str], port: str) -> I
                 if step["min_revision"] > document["min_revision"]:
                     revision = step["min_revision"]
                     yield f"#   (left out below: only for chips from v{revision // 100}.{revision % 100} on)"
+        if stage == "seal":
+            yield f"espefuse {base} summary"
+            yield from question
         for program, words in calls:
             options = " --after no-reset" if program == "esptool" else ""
             yield f"{program} {base}{options} " + " ".join(quote(word) for word in words)

@@ -67,8 +67,9 @@ words = sys.argv[1:]
 with (board / "calls.log").open("a") as log:
     log.write("espefuse " + " ".join(words) + "\n")
 for option in ("--port", "--before"):
-    place = words.index(option)
-    del words[place:place + 2]
+    if option in words:
+        place = words.index(option)
+        del words[place:place + 2]
 if state["fails_at"] == "espefuse" and "burn-key" in words:
     print("A fatal error occurred: Failed to write to target RAM")
     sys.exit(2)
