@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.errors import InputError
-from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json
+from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json, unreadable
 from secure_ext.project.flasher_args import FLASHER_ARGS, FlashEntry, read_flasher_args
 from secure_ext.project.image import CHIP_IDS
 from secure_ext.project.partition_table import (
@@ -137,6 +138,13 @@ def read_build(build_dir: Path) -> Build:
     Raises:
         InputError: SE101 to SE112, and SE120 to SE127 for the partition table.
     """
+    try:
+        return _read_build(build_dir)
+    except OSError as error:
+        raise unreadable(Path(error.filename or build_dir), error) from error
+
+
+def _read_build(build_dir: Path) -> Build:
     if not build_dir.is_dir():
         raise InputError(
             "SE101",
@@ -255,12 +263,7 @@ def _existing_files(entries: tuple[FlashEntry, ...], build_dir: Path) -> dict[in
         )
     for path in paths.values():
         if not os.access(path, os.R_OK):
-            raise InputError(
-                "SE108",
-                f"{path} cannot be read: no permission.",
-                cure="Give yourself the permission to read the file.",
-                place=str(path),
-            )
+            raise PermissionError(errno.EACCES, "no permission", str(path))
     return paths
 
 

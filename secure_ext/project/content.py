@@ -35,19 +35,22 @@ def recognize(data: bytes) -> Content:
             return content
     if head.count(0xFF) == len(head):
         return Content.ERASED
-    if _is_text(head):
+    if _is_text(head, cut=len(data) > len(head)):
         return Content.TEXT
     return Content.CIPHERTEXT if _looks_random(head) else Content.UNKNOWN
 
 
-def _is_text(head: bytes) -> bool:
-    """Whether a file begins with printable text (UTF-16 as some Windows editors write it included)."""
+def _is_text(head: bytes, *, cut: bool) -> bool:
+    """Whether a file begins with printable text; ``cut`` says that the last character may lack its end.
+
+    UTF-16, as some Windows editors write it, counts as text too.
+    """
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         return True
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # anywhere but in a character that the sample cuts in two
+        if not cut or error.start < len(head) - 3:
             return False
         text = head[: error.start].decode("utf-8")
     return all(character.isprintable() or character in "\r\n\t" for character in text)

@@ -19,12 +19,17 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            "SE108",
-            f"{path} cannot be read: {error.strerror or error}.",
-            cure="Check the permissions of the file, and whether another program holds it open.",
-            place=str(path),
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for a file or a directory that the system does not let us read."""
+    return InputError(
+        "SE108",
+        f"{path} cannot be read: {error.strerror or error}.",
+        cure="Check the permissions of the file, and whether another program holds it open.",
+        place=str(path),
+    )
 
 
 def read_json(path: Path, build_dir: Path) -> dict[str, object]:

@@ -150,10 +150,10 @@ def parse_partition_table(data: bytes, *, place: str) -> PartitionTable:
         row = data[position : min(position + _ROW.size, TABLE_SIZE)]
         if row == _END:
             break
+        if len(row) < _ROW.size and position < TABLE_SIZE:
+            raise _truncated(place, len(data))
         if has_md5 or position >= TABLE_SIZE:
             raise _no_end_marker(place, position)
-        if len(row) < _ROW.size:
-            raise _truncated(place, len(data))
         if row.startswith(_MD5_MAGIC):
             _verify_md5(data[:position], row[16:], place)
             has_md5 = True

@@ -18,7 +18,15 @@ def find_recorded(build_dir: Path, recorded_build_dir: object, recorded_path: ob
         way = _way(PureWindowsPath(recorded_build_dir), PureWindowsPath(recorded_path))
         if way is not None:
             candidates.insert(0, (build_dir / way).resolve())
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((candidate for candidate in candidates if _exists(candidate)), None)
+
+
+def _exists(path: Path) -> bool:
+    """Whether the path is there for us; a place that we may not look at is somebody else's."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _way(start: PureWindowsPath, target: PureWindowsPath) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from secure_ext.errors import InputError
 from secure_ext.project.build import Role, read_build
 from secure_ext.project.partition_table import FLAG_ENCRYPTED, FLAG_READONLY, Partition, build_partition_table
+from secure_ext.project.sdkconfig import ConfigDifference
 
 CORPUS = os.environ.get("SECURE_EXT_CORPUS", "")
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")
@@ -34,6 +35,7 @@ EXPECTED = {
     "esp32s3-v5.1": ("esp32s3", 0, 0x8000, 3, 0),
 }
 TOO_OLD = ("esp32-v4.4-flashenc-dev", "esp32c3-v4.4")
+CHANGED_AFTER_THE_BUILD = ("esp32-v5.1-secureboot-v1",)
 TYPES = {"app": 0, "data": 1}
 SUBTYPES = {
     "app": {"factory": 0, "ota_0": 0x10, "ota_1": 0x11, "tee_0": 0x30},
@@ -92,7 +94,12 @@ def test_a_real_build_is_read(name: str, tmp_path: Path) -> None:
     assert build.project_dir == build_dir.parent.resolve()
     assert build.flash_size is not None
     assert build.apps and all(file.partition for file in build.files if file.role in (Role.APP, Role.DATA))
-    assert not build.config_differences
+    assert bool(build.config_differences) is (name in CHANGED_AFTER_THE_BUILD)
+
+
+def test_a_changed_sdkconfig_is_noticed(tmp_path: Path) -> None:
+    build = read_build(rebuild(CHANGED_AFTER_THE_BUILD[0], tmp_path / "project"))
+    assert ConfigDifference("SECURE_FLASH_ENC_ENABLED", built=True, sdkconfig=False) in build.config_differences
 
 
 @pytest.mark.parametrize("name", TOO_OLD)

@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
 from secure_ext.project.image import (
@@ -197,3 +199,13 @@ def test_images_of_a_sample_build(tmp_path: Path, chip: str, secure_boot: bool) 
     build = make_sample_build(tmp_path, chip, options=SampleOptions(secure_boot=secure_boot))
     for file in ("bootloader/bootloader.bin", "sample.bin"):
         assert parse_image((build / file).read_bytes(), place=file).chip == chip
+
+
+@given(tail=st.binary(max_size=300), segments=st.integers(1, 16), appended=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_garbage_behind_a_plausible_header(tail: bytes, segments: int, appended: bool) -> None:
+    data = bytes([0xE9, segments]) + bytes(21) + bytes([appended]) + b"\x01" + tail
+    try:
+        assert parse_image(data, place="app.bin").image_length <= len(data)
+    except InputError as error:
+        assert error.code in ("SE140", "SE147", "SE148")

@@ -173,3 +173,12 @@ def test_flags_and_lookups() -> None:
     assert table.containing(0x21FFFF) is storage
     assert table.containing(0x220000) is None
     assert table.labelled("missing") is None
+
+
+@given(data=st.binary(max_size=400), start=st.sampled_from([b"", b"\xaa\x50", b"\xeb\xeb", TABLE[:64]]))
+@settings(max_examples=200, deadline=None)
+def test_garbage_is_refused_in_words(start: bytes, data: bytes) -> None:
+    try:
+        parse_partition_table(start + data, place="t")
+    except InputError as error:
+        assert "SE120" <= error.code <= "SE127"

