@@ -54,7 +54,7 @@ def sign(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
         raise InputError(
             "SE523",
             "the image is signed already; signing it once more would put its signatures under a new one",
-            cure="Give the unsigned image, or add a signature to this one.",
+            cure="give the unsigned image, or add a signature to this one",
             place=place,
         )
     _check_keys([], keys, place)
@@ -113,7 +113,7 @@ def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None
             raise CheckError(
                 "SE528",
                 f"the image is signed by a foreign key too (public key digest {block.key_digest.hex()})",
-                cure="Sign the unsigned image with the keys of the profile, or add that key to the profile.",
+                cure="sign the unsigned image with the keys of the profile, or add that key to the profile",
                 place=_block_place(place, index),
             )
 
@@ -125,7 +125,7 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
         raise CheckError(
             "SE524",
             "the image is not signed: it does not end in a signature sector",
-            cure="Sign the image first; if it was signed, check that the file is complete and not encrypted.",
+            cure="sign the image first; if it was signed, check that the file is complete and not encrypted",
             place=place,
         )
     content = signed_content(image)
@@ -136,7 +136,7 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
             raise CheckError(
                 "SE527",
                 "the image was changed after it was signed: its hash is not the one in the signature block",
-                cure="Build and sign again; nothing may touch an image between signing and encrypting.",
+                cure="build and sign again; nothing may touch an image between signing and encrypting",
                 place=_block_place(place, index),
             )
     return blocks
@@ -153,7 +153,7 @@ def _check_keys(present: Sequence[VerificationKey], new: Sequence[SigningKey], p
         raise InputError(
             "SE522",
             f"the signatures of one image must be of one scheme, and these are {schemes}",
-            cure="Use keys of the one scheme that the bootloader is built for.",
+            cure="use keys of the one scheme that the bootloader is built for",
             place=place,
         )
     for number, key in enumerate(total, 1):
@@ -162,13 +162,13 @@ def _check_keys(present: Sequence[VerificationKey], new: Sequence[SigningKey], p
                 "SE521",
                 f"signature {number} is by the same key as an earlier one (public key digest "
                 f"{public_key_digest(key).hex()})",
-                cure="Name each key once; a second signature by one key protects nothing and takes a place.",
+                cure="name each key once; a second signature by one key protects nothing and takes a place",
                 place=place,
             )
 
 
 def _wrong_number(cause: str, place: str) -> InputError:
-    return InputError("SE520", cause, cure="Give one to three keys (one on esp32 and esp32c2).", place=place)
+    return InputError("SE520", cause, cure="give one to three keys (one on esp32 and esp32c2)", place=place)
 
 
 def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[SignatureBlock], place: str) -> CheckError:
@@ -178,7 +178,7 @@ def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[Signat
         "SE529",
         f"there is no valid signature by {name} ({key.scheme.value}, public key digest {digest}); "
         f"the digests in the image are: {present}",
-        cure="Sign the unsigned image with this key, or correct the list of keys.",
+        cure="sign the unsigned image with this key, or correct the list of keys",
         place=place,
     )
 

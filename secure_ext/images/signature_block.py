@@ -160,7 +160,7 @@ def damaged(place: str, why: str) -> CheckError:
     return CheckError(
         "SE525",
         f"the signature sector is damaged: {why}",
-        cure="Sign the unsigned image again; if it came over a network or from a store, compare its hash first.",
+        cure="sign the unsigned image again; if it came over a network or from a store, compare its hash first",
         place=place,
     )
 
@@ -187,7 +187,7 @@ def _parse(raw: bytes, place: str) -> SignatureBlock:
     raise InputError(
         "SE526",
         f"the signature block is of an unsupported kind (header {raw[:_HEADER_SIZE].hex(' ')})",
-        cure="Sign the unsigned image with an RSA-3072, ECDSA P-256 or ECDSA P-384 key; P-192 is not supported.",
+        cure="sign the unsigned image with an RSA-3072, ECDSA P-256 or ECDSA P-384 key; P-192 is not supported",
         place=place,
     )
 

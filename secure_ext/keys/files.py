@@ -28,7 +28,7 @@ def write_secret_file(path: Path, data: bytes) -> None:
         raise InputError(
             "SE630",
             "the key file exists already, and a key is never overwritten",
-            cure="Choose another place; delete the file only when no device carries that key.",
+            cure="choose another place; delete the file only when no device carries that key",
             place=str(path),
         ) from error
     except OSError as error:
@@ -47,6 +47,6 @@ def _not_writable(path: Path, error: OSError) -> InputError:
     return InputError(
         "SE631",
         f"the key file cannot be written: {error.strerror}",
-        cure="Check the directory, its permissions and the free space.",
+        cure="check the directory, its permissions and the free space",
         place=str(path),
     )

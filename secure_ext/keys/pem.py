@@ -37,7 +37,7 @@ def read_pem_key(path: Path) -> PemKey:
         raise InputError(
             "SE602",
             "the key file is not in PEM format (there is no line '-----BEGIN ...')",
-            cure="Give a PEM file; a DER file becomes one with: openssl pkey -inform DER -in key.der -out key.pem",
+            cure="give a PEM file; a DER file becomes one with: openssl pkey -inform DER -in key.der -out key.pem",
             place=place,
         )
     blocks = [(match.group(1).decode("ascii"), match.group(0)) for match in _PEM_BLOCK.finditer(data)]
@@ -48,7 +48,7 @@ def read_pem_key(path: Path) -> PemKey:
         raise InputError(
             "SE605",
             f"the PEM file holds no usable key but: {', '.join(label for label, _ in blocks)}",
-            cure="Give the file with the PRIVATE KEY or PUBLIC KEY block; "
+            cure="give the file with the PRIVATE KEY or PUBLIC KEY block; "
             "an OpenSSH key is converted in place with: ssh-keygen -p -m PEM -f KEYFILE",
             place=place,
         )
@@ -56,7 +56,7 @@ def read_pem_key(path: Path) -> PemKey:
         raise InputError(
             "SE611",
             f"the PEM file holds {len(keys)} keys, so it is not clear which one is meant",
-            cure="Put each key into a file of its own.",
+            cure="put each key into a file of its own",
             place=place,
         )
     label, text = keys[0]
@@ -64,7 +64,7 @@ def read_pem_key(path: Path) -> PemKey:
         raise InputError(
             "SE603",
             "the private key is encrypted with a password, which is not supported",
-            cure="Decrypt it to a file that only you can read: (umask 077; openssl pkey -in KEYFILE -out DECRYPTED)",
+            cure="decrypt it to a file that only you can read: (umask 077; openssl pkey -in KEYFILE -out DECRYPTED)",
             place=place,
         )
     return PemKey(place=place, is_private=label.endswith("PRIVATE KEY"), text=text + b"\n")
@@ -75,7 +75,7 @@ def damaged_key(place: str) -> InputError:
     return InputError(
         "SE606",
         "the key in the PEM file is damaged or incomplete",
-        cure="Restore the file from its backup; 'openssl pkey -in KEYFILE -noout -check' must accept it.",
+        cure="restore the file from its backup; 'openssl pkey -in KEYFILE -noout -check' must accept it",
         place=place,
     )
 
@@ -85,6 +85,6 @@ def unreadable_key(path: Path, error: OSError) -> InputError:
     return InputError(
         "SE601",
         f"the key file cannot be read: {error.strerror}",
-        cure="Check the path (in a profile it is relative to the profile) and the permissions of the file.",
+        cure="check the path (in a profile it is relative to the profile) and the permissions of the file",
         place=str(path),
     )

@@ -122,7 +122,7 @@ def load_signing_key(path: Path) -> SigningKey:
         raise InputError(
             "SE604",
             "the file holds a public key, and signing needs the private key",
-            cure="Give the private key; a public key can only check signatures that were made elsewhere.",
+            cure="give the private key; a public key can only check signatures that were made elsewhere",
             place=pem.place,
         )
     return _parse_private(pem)
@@ -199,14 +199,14 @@ def _rsa_scheme(key: rsa.RSAPublicKey, place: str) -> SignatureScheme:
         raise InputError(
             "SE607",
             f"the RSA key has {key.key_size} bits; Secure Boot V2 takes only {RSA_BITS}",
-            cure=f"Make a new key: openssl genrsa -out KEYFILE {RSA_BITS}",
+            cure=f"make a new key: openssl genrsa -out KEYFILE {RSA_BITS}",
             place=place,
         )
     if numbers.e != RSA_EXPONENT:
         raise InputError(
             "SE608",
             f"the RSA key has the public exponent {numbers.e}; Secure Boot V2 keys use {RSA_EXPONENT}",
-            cure=f"Make a new key: openssl genrsa -out KEYFILE {RSA_BITS}",
+            cure=f"make a new key: openssl genrsa -out KEYFILE {RSA_BITS}",
             place=place,
         )
     if numbers.n % 2 == 0:
@@ -220,7 +220,7 @@ def _curve_scheme(name: str, place: str) -> SignatureScheme:
         raise InputError(
             "SE609",
             f"the EC key is on the curve {shown}; only P-256 (secp256r1) and P-384 (secp384r1) are supported",
-            cure="Make a new key: openssl ecparam -name prime256v1 -genkey -noout -out KEYFILE "
+            cure="make a new key: openssl ecparam -name prime256v1 -genkey -noout -out KEYFILE "
             "(for P-384 the name is secp384r1)",
             place=place,
         )
@@ -231,7 +231,7 @@ def _unsupported_type(kind: str, place: str) -> InputError:
     return InputError(
         "SE610",
         f"the key is of an unsupported kind ({kind})",
-        cure="Secure Boot V2 takes RSA-3072, ECDSA P-256 or ECDSA P-384, depending on the chip: make such a key.",
+        cure="Secure Boot V2 takes RSA-3072, ECDSA P-256 or ECDSA P-384, depending on the chip: make such a key",
         place=place,
     )
 

@@ -61,7 +61,7 @@ def load_secret(path: Path, role: str, allowed_lengths: Collection[int]) -> Secr
         raise InputError(
             "SE620",
             f"the key file cannot be read: {error.strerror}",
-            cure="Check the path (in a profile it is relative to the profile) and the permissions of the file.",
+            cure="check the path (in a profile it is relative to the profile) and the permissions of the file",
             place=str(path),
         ) from error
     _refuse_weak(data, allowed_lengths, str(path))
@@ -73,7 +73,7 @@ def _refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> N
         raise InputError(
             "SE625",
             f"the key file holds {len(data)} characters of text, and a key is raw bytes",
-            cure="If it is the key written as hex, turn it into bytes: xxd -r -p TEXTFILE KEYFILE. If not: " + _NEW_KEY,
+            cure="if it is the key written as hex, turn it into bytes: xxd -r -p TEXTFILE KEYFILE. If not: " + _NEW_KEY,
             place=place,
         )
     if len(data) not in allowed_lengths:
@@ -81,7 +81,7 @@ def _refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> N
         raise InputError(
             "SE621",
             f"the key has {len(data)} bytes, and it must have {allowed}",
-            cure="Check that the file is meant for this chip and key size. " + _NEW_KEY,
+            cure="check that the file is meant for this chip and key size. " + _NEW_KEY,
             place=place,
         )
     if not any(data):

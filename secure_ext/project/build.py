@@ -148,8 +148,8 @@ def _read_build(build_dir: Path) -> Build:
     if not build_dir.is_dir():
         raise InputError(
             "SE101",
-            f"The build directory {build_dir} does not exist.",
-            cure=f"{BUILD_AGAIN} If its build directory is elsewhere, give it with -B.",
+            f"the build directory {build_dir} does not exist",
+            cure=f"{BUILD_AGAIN}; if its build directory is elsewhere, give it with -B",
             place=str(build_dir),
         )
     description = read_json(build_dir / PROJECT_DESCRIPTION, build_dir)
@@ -192,8 +192,8 @@ def _supported_chip(description: dict[str, object], build_dir: Path) -> str:
     if not isinstance(chip, str) or chip not in CHIP_IDS:
         raise InputError(
             "SE105",
-            f"{build_dir} is a build for {chip or 'no chip'}, which is not supported.",
-            cure=f"Build for one of {', '.join(sorted(CHIP_IDS))}; an ESP8266 has no eFuses for secure boot.",
+            f"{build_dir} is a build for {chip or 'no chip'}, which is not supported",
+            cure=f"build for one of {', '.join(sorted(CHIP_IDS))}; an ESP8266 has no eFuses for secure boot",
             place=str(build_dir / PROJECT_DESCRIPTION),
         )
     return chip
@@ -207,8 +207,8 @@ def _supported_version(description: dict[str, object], build_dir: Path) -> str |
         reason = f"it records {revision}" if known else f"{PROJECT_DESCRIPTION} has no bootloader_elf"
         raise InputError(
             "SE104",
-            f"{build_dir} was built with an ESP-IDF older than 5.0 ({reason}).",
-            cure="Build the project with ESP-IDF 5.0 or later; 5.3 and later are supported in full.",
+            f"{build_dir} was built with an ESP-IDF older than 5.0 ({reason})",
+            cure="build the project with ESP-IDF 5.0 or later; 5.3 and later are supported in full",
             place=str(build_dir / PROJECT_DESCRIPTION),
         )
     return revision if known else None
@@ -250,15 +250,15 @@ def _existing_files(entries: tuple[FlashEntry, ...], build_dir: Path) -> dict[in
     if len(missing) == len(entries):
         raise InputError(
             "SE110",
-            f"{build_dir} is configured but not built: none of the {len(entries)} files for the flash is there.",
+            f"{build_dir} is configured but not built: none of the {len(entries)} files for the flash is there",
             cure=BUILD_AGAIN,
             place=str(build_dir),
         )
     if missing:
         raise InputError(
             "SE107",
-            f"The build is not complete: {', '.join(missing)} should be in {build_dir}.",
-            cure=f"{BUILD_AGAIN} A build that was copied must be copied with all files in {FLASHER_ARGS}.",
+            f"the build is not complete: {', '.join(missing)} should be in {build_dir}",
+            cure=f"{BUILD_AGAIN}; a build that was copied must be copied with all files in {FLASHER_ARGS}",
             place=str(build_dir / missing[0]),
         )
     for path in paths.values():
@@ -314,8 +314,8 @@ def _size(text: str) -> int | None:
 def _partial(build_dir: Path, reason: str) -> InputError:
     return InputError(
         "SE106",
-        f"{build_dir} is not the build of a whole project, with bootloader, partition table and app: {reason}.",
-        cure="Give the build directory of the project itself, built as a normal application with its bootloader.",
+        f"{build_dir} is not the build of a whole project, with bootloader, partition table and app: {reason}",
+        cure="give the build directory of the project itself, built as a normal application with its bootloader",
         place=str(build_dir),
     )
 
@@ -323,7 +323,7 @@ def _partial(build_dir: Path, reason: str) -> InputError:
 def _contradiction(build_dir: Path, what: str) -> InputError:
     return InputError(
         "SE112",
-        f"The files in {build_dir} are from different builds: {what}.",
-        cure="Run `idf.py fullclean`, then `idf.py build`.",
+        f"the files in {build_dir} are from different builds: {what}",
+        cure="run `idf.py fullclean`, then `idf.py build`",
         place=str(build_dir),
     )

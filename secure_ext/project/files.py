@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secure_ext.errors import InputError
 
-BUILD_AGAIN = "Build the project with `idf.py build`."
+BUILD_AGAIN = "build the project with `idf.py build`"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -26,8 +26,8 @@ def unreadable(path: Path, error: OSError) -> InputError:
     """The error for a file or a directory that the system does not let us read."""
     return InputError(
         "SE108",
-        f"{path} cannot be read: {error.strerror or error}.",
-        cure="Check the permissions of the file, and whether another program holds it open.",
+        f"{path} cannot be read: {error.strerror or error}",
+        cure="check the permissions of the file, and whether another program holds it open",
         place=str(path),
     )
 
@@ -42,8 +42,8 @@ def read_json(path: Path, build_dir: Path) -> dict[str, object]:
         raise InputError(
             "SE102",
             f"{build_dir} is not the build directory of an ESP-IDF project: {path.relative_to(build_dir).as_posix()} "
-            "is missing.",
-            cure=f"{BUILD_AGAIN} Then give its build directory (`-B`), not that of the bootloader or the project.",
+            "is missing",
+            cure=f"{BUILD_AGAIN}, then give its build directory (`-B`), not that of the bootloader or the project",
             place=str(path),
         )
     try:
@@ -58,7 +58,7 @@ def read_json(path: Path, build_dir: Path) -> dict[str, object]:
 def _broken(path: Path, reason: str) -> InputError:
     return InputError(
         "SE103",
-        f"{path} is damaged or was not written to its end: {reason}.",
-        cure=f"{BUILD_AGAIN} If that does not rewrite the file, run `idf.py fullclean` first.",
+        f"{path} is damaged or was not written to its end: {reason}",
+        cure=f"{BUILD_AGAIN}; if that does not rewrite the file, run `idf.py fullclean` first",
         place=str(path),
     )

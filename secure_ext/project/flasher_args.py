@@ -73,8 +73,8 @@ def _add(found: dict[int, FlashEntry], name: str | None, offset: object, source:
     if other.source != file:
         raise InputError(
             "SE109",
-            f"{path} puts two files at the flash address {address:#x}: {other.source} and {file}.",
-            cure="Give each a place of its own in the partition table and in the CMake files, then build again.",
+            f"{path} puts two files at the flash address {address:#x}: {other.source} and {file}",
+            cure="give each a place of its own in the partition table and in the CMake files, then build again",
             place=str(path),
         )
 
@@ -101,7 +101,7 @@ def _text(value: object, name: str, path: Path) -> str:
 def _unexpected(what: str, path: Path) -> InputError:
     return InputError(
         "SE111",
-        f"{path} has not the form that ESP-IDF writes: see {what}.",
-        cure=f"{BUILD_AGAIN} Do not edit the file.",
+        f"{path} has not the form that ESP-IDF writes: see {what}",
+        cure=f"{BUILD_AGAIN}; do not edit the file",
         place=str(path),
     )

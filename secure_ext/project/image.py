@@ -95,15 +95,15 @@ def parse_image(data: bytes, *, place: str) -> ImageHeader:
     if chip is None:
         raise InputError(
             "SE146",
-            f"{place} is an image for a chip that is not known here (chip id 0x{chip_id:04x}).",
-            cure="Build for one of the chips that are supported; an ESP8266 has neither secure boot nor encryption.",
+            f"{place} is an image for a chip that is not known here (chip id 0x{chip_id:04x})",
+            cure="build for one of the chips that are supported; an ESP8266 has neither secure boot nor encryption",
             place=place,
         )
     if not 1 <= segments <= _MAX_SEGMENTS or appended > 1:
         raise InputError(
             "SE149",
-            f"{place} has an impossible header ({segments} segments, hash flag {appended}).",
-            cure="Build the project again with `idf.py build`; the file is damaged.",
+            f"{place} has an impossible header ({segments} segments, hash flag {appended})",
+            cure="build the project again with `idf.py build`; the file is damaged",
             place=place,
         )
     checksum_end = _verify_checksum(data, segments, place)
@@ -165,8 +165,8 @@ def _verify_checksum(data: bytes, segments: int, place: str) -> int:
     if data[end - 1] != checksum:
         raise InputError(
             "SE147",
-            f"The checksum of {place} does not match: 0x{data[end - 1]:02x} stands there, 0x{checksum:02x} is right.",
-            cure="Build the project again with `idf.py build`; the file is damaged.",
+            f"the checksum of {place} does not match: 0x{data[end - 1]:02x} stands there, 0x{checksum:02x} is right",
+            cure="build the project again with `idf.py build`; the file is damaged",
             place=place,
         )
     return end
@@ -178,8 +178,8 @@ def _verify_hash(data: bytes, end: int, place: str) -> None:
     if hashlib.sha256(data[:end]).digest() != data[end : end + _HASH_SIZE]:
         raise InputError(
             "SE148",
-            f"The SHA-256 at the end of {place} does not match the image.",
-            cure="Build the project again with `idf.py build`; the file was changed after it was made.",
+            f"the SHA-256 at the end of {place} does not match the image",
+            cure="build the project again with `idf.py build`; the file was changed after it was made",
             place=place,
         )
 
@@ -197,19 +197,19 @@ def _xor_of_bytes(data: bytes) -> int:
 def _no_image(content: Content, place: str) -> InputError:
     """The error for a file that does not begin as an image does, by what it seems to be."""
     code, cure = {
-        Content.EMPTY: ("SE140", "Build the project again with `idf.py build`."),
-        Content.ERASED: ("SE142", "Read the right flash range, or give the image of the build."),
-        Content.CIPHERTEXT: ("SE143", "Give the plaintext image of the build; encrypting is done here, and only once."),
-        Content.ELF: ("SE144", "Give the .bin file that the build makes from it."),
-        Content.TABLE: ("SE145", "Give an application or a bootloader; the table needs no signature."),
-    }.get(content, ("SE141", "Give the .bin file of the build; an image begins with the byte 0xE9."))
-    return InputError(code, f"{place} is {content.value}, not an ESP image.", cure=cure, place=place)
+        Content.EMPTY: ("SE140", "build the project again with `idf.py build`"),
+        Content.ERASED: ("SE142", "read the right flash range, or give the image of the build"),
+        Content.CIPHERTEXT: ("SE143", "give the plaintext image of the build; encrypting is done here, and only once"),
+        Content.ELF: ("SE144", "give the .bin file that the build makes from it"),
+        Content.TABLE: ("SE145", "give an application or a bootloader; the table needs no signature"),
+    }.get(content, ("SE141", "give the .bin file of the build; an image begins with the byte 0xE9"))
+    return InputError(code, f"{place} is {content.value}, not an ESP image", cure=cure, place=place)
 
 
 def _truncated(place: str, length: int) -> InputError:
     return InputError(
         "SE140",
-        f"{place} is cut off after {length} bytes, before the end of the image.",
-        cure="Build the project again with `idf.py build`.",
+        f"{place} is cut off after {length} bytes, before the end of the image",
+        cure="build the project again with `idf.py build`",
         place=place,
     )

@@ -165,8 +165,8 @@ def parse_partition_table(data: bytes, *, place: str) -> PartitionTable:
     if not partitions:
         raise InputError(
             "SE127",
-            f"{place} has no partition in it.",
-            cure="Check the partition CSV of the project, then build again with `idf.py build`.",
+            f"{place} has no partition in it",
+            cure="check the partition CSV of the project, then build again with `idf.py build`",
             place=place,
         )
     _refuse_duplicate_labels(partitions, place)
@@ -223,8 +223,8 @@ def _verify_md5(rows: bytes, digest: bytes, place: str) -> None:
     if _md5(rows) != digest:
         raise InputError(
             "SE123",
-            f"The MD5 in {place} does not match its rows: the table was changed after it was made.",
-            cure="Build the project again with `idf.py build`; never edit the binary table.",
+            f"the MD5 in {place} does not match its rows: the table was changed after it was made",
+            cure="build the project again with `idf.py build`; never edit the binary table",
             place=place,
         )
 
@@ -235,8 +235,8 @@ def _refuse_duplicate_labels(partitions: list[Partition], place: str) -> None:
     if twice:
         raise InputError(
             "SE126",
-            f"{place} has several partitions with the label {', '.join(map(repr, twice))}.",
-            cure="Give every partition a label of its own in the partition CSV, then build again.",
+            f"{place} has several partitions with the label {', '.join(map(repr, twice))}",
+            cure="give every partition a label of its own in the partition CSV, then build again",
             place=place,
         )
 
@@ -247,15 +247,15 @@ def _refuse_other_files(data: bytes, place: str) -> None:
     if content is Content.TEXT:
         raise InputError(
             "SE125",
-            f"{place} is a text file, not a binary partition table.",
-            cure="Give the built table, build/partition_table/partition-table.bin, not the CSV it is made from.",
+            f"{place} is a text file, not a binary partition table",
+            cure="give the built table, build/partition_table/partition-table.bin, not the CSV it is made from",
             place=place,
         )
     if content is Content.CIPHERTEXT:
         raise InputError(
             "SE122",
-            f"{place} looks encrypted: its bytes are as random as ciphertext.",
-            cure="Give the plaintext table of the build; encrypting is done here, and only once.",
+            f"{place} looks encrypted: its bytes are as random as ciphertext",
+            cure="give the plaintext table of the build; encrypting is done here, and only once",
             place=place,
         )
 
@@ -263,8 +263,8 @@ def _refuse_other_files(data: bytes, place: str) -> None:
 def _bad_row(what: str, place: str) -> InputError:
     return InputError(
         "SE121",
-        f"{place} is no partition table or a damaged one: {what}.",
-        cure="Give the built table, build/partition_table/partition-table.bin, or build again with `idf.py build`.",
+        f"{place} is no partition table or a damaged one: {what}",
+        cure="give the built table, build/partition_table/partition-table.bin, or build again with `idf.py build`",
         place=place,
     )
 
@@ -272,8 +272,8 @@ def _bad_row(what: str, place: str) -> InputError:
 def _truncated(place: str, length: int) -> InputError:
     return InputError(
         "SE120",
-        f"{place} is cut off after {length} bytes, before the end of the table.",
-        cure="Build the project again with `idf.py build`.",
+        f"{place} is cut off after {length} bytes, before the end of the table",
+        cure="build the project again with `idf.py build`",
         place=place,
     )
 
@@ -281,11 +281,11 @@ def _truncated(place: str, length: int) -> InputError:
 def _no_end_marker(place: str, position: int) -> InputError:
     return InputError(
         "SE124",
-        f"{place} has no end marker at 0x{position:x}, where its table must end.",
-        cure="Build the project again with `idf.py build`.",
+        f"{place} has no end marker at 0x{position:x}, where its table must end",
+        cure="build the project again with `idf.py build`",
         place=place,
     )
 
 
 def _unfit(cause: str) -> InputError:
-    return InputError("SE128", cause, cure="Change the partition so that it fits the format of the table.")
+    return InputError("SE128", cause, cure="change the partition so that it fits the format of the table")

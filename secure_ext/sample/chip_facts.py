@@ -79,8 +79,8 @@ def sample_chip(chip: str) -> SampleChip:
     if chip not in CHIPS:
         raise UsageError(
             "SE191",
-            f"There is no sample build for the chip {chip!r}.",
-            cure=f"Choose one of {', '.join(CHIPS)}.",
+            f"there is no sample build for the chip {chip!r}",
+            cure=f"choose one of {', '.join(CHIPS)}",
             place="chip",
         )
     return CHIPS[chip]

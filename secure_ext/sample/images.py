@@ -106,6 +106,6 @@ def _failed(chip: str, reason: str) -> ToolError:
     return ToolError(
         "SE190",
         f"esptool could not make a sample image for {chip}: {reason}",
-        cure="Install an esptool that knows this chip (`pip install -U esptool`), or choose another chip.",
+        cure="install an esptool that knows this chip (`pip install -U esptool`), or choose another chip",
         place="esptool",
     )
