@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from secure_ext import __version__
-from secure_ext.errors import SecureProvisionError, UsageError
+from secure_ext.errors import InputError, SecureProvisionError, UsageError
+from secure_ext.esp_idf.setup import component_dir, idf
 
 if TYPE_CHECKING:
     from secure_ext.plan.decide import Decision
@@ -133,9 +134,16 @@ def profile_from_options(
 
 def decision_from_options(build_dir: Path, **options: Any) -> Decision:
     """Reads and decides."""
+    from secure_ext.esp_idf.menu import with_menu  # noqa: PLC0415 (loaded when used)
     from secure_ext.plan.decide import decide  # noqa: PLC0415 (loaded when used)
 
-    return decide(build_dir, profile_from_options(**options))
+    return decide(build_dir, profile_from_options(**with_menu(build_dir, options)))
+
+
+def show_next(command: str) -> None:
+    """Names the command that comes next, on stderr, as the running front spells it."""
+    names = click.get_current_context().meta.get("secure_ext.command_names", {})
+    click.echo(f"next: {names.get(command, f'secure-provision {command}')}", err=True)
 
 
 def print_json(data: dict[str, Any]) -> None:
@@ -179,7 +187,7 @@ def doctor(output_format: str, **options: Any) -> None:
         else:
             click.echo(findings_text(decision.findings))
             if not stops:
-                click.echo("next: secure-provision plan", err=True)
+                show_next("plan")
     if stops:
         sys.exit(1)
 
@@ -201,7 +209,7 @@ def plan(output_format: str, **options: Any) -> None:
             print_json(plan_data(decision))
         else:
             click.echo(plan_text(decision))
-            click.echo("next: secure-provision bundle", err=True)
+            show_next("bundle")
 
 
 @cli.command()
@@ -220,6 +228,7 @@ def bundle(output: Path | None, output_format: str, build_dir: Path, **options: 
     """
     with shown_errors(output_format):
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
+        from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (loaded when used)
         from secure_ext.report import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
 
         decision = decision_from_options(build_dir, **options)
@@ -227,7 +236,7 @@ def bundle(output: Path | None, output_format: str, build_dir: Path, **options: 
         if len(stopping) > 1:
             click.echo(findings_text(stopping), err=True)
         with shown_progress() as progress:
-            made = write_bundle(decision, output or build_dir / "secure", progress)
+            made = write_bundle(decision, output or read_menu(build_dir).output, progress)
         if output_format == "json":
             print_json(bundle_data(decision, made))
         else:
@@ -299,10 +308,14 @@ def key_digest(file: Path, output: Path | None) -> None:
         digest = public_key_digest(key)
         if output is not None:
             try:
-                output.write_bytes(digest)
+                with output.open("xb") as new:
+                    new.write(digest)
             except OSError as error:
-                raise UsageError(
-                    "SE702", f"{output} cannot be written: {error.strerror}", cure="give another path"
+                raise InputError(
+                    "SE702",
+                    f"the output cannot be written: {error.strerror}",
+                    cure="give another path; nothing is overwritten",
+                    place=str(output),
                 ) from None
         click.echo(f"{key.scheme.value} {digest.hex()}")
 
@@ -368,6 +381,10 @@ def demo(chip: str, output: Path) -> None:
 
         for line in run_demo(chip, output):
             click.echo(line)
+
+
+cli.add_command(idf)
+cli.add_command(component_dir)
 
 
 def main(arguments: list[str] | None = None) -> None:

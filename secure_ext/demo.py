@@ -29,14 +29,20 @@ def run_demo(chip: str, output: Path) -> Iterator[str]:
 
     Raises InputError SE703 if `output` is something else, ToolError SE704 if the script fails.
     """
-    if output.exists() and not (output / _MARK).exists():
-        raise InputError(
-            "SE703", "the directory exists and is not a demo", cure="give another one with -o", place=str(output)
-        )
     facts = load_chip(chip, 0).facts
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    (output / _MARK).touch()
+    try:
+        if output.exists() and not (output / _MARK).exists():
+            raise FileExistsError(0, "it exists and is not a demo")
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        (output / _MARK).touch()
+    except OSError as error:
+        raise InputError(
+            "SE703",
+            f"the directory cannot be used for a demo: {error.strerror}",
+            cure="give another one with -o",
+            place=str(output),
+        ) from None
     yield f"1. A sample project for {chip}, as `idf.py build` leaves it, with flash encryption and secure boot enabled."
     secure_boot = bool(facts.schemes)
     build = make_sample_build(

@@ -23,15 +23,16 @@ def replaced_directory(target: Path, *, keep: tuple[str, ...] = ()) -> Iterator[
 
     Raises InputError SE701 when `target` is something else than an earlier bundle, SE702 when it cannot be written.
     """
-    _refuse_foreign(target)
     try:
+        _refuse_foreign(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
         raise _cannot_write(target, error) from None
     try:
         yield staging
-        _swap(staging, target, keep)
+        _carry_over(keep, target, staging)
+        _exchange(staging, target)
     except OSError as error:
         raise _cannot_write(target, error) from None
     finally:
@@ -52,21 +53,27 @@ def _refuse_foreign(target: Path) -> None:
         )
 
 
-def _swap(staging: Path, target: Path, keep: tuple[str, ...]) -> None:
+def _carry_over(names: tuple[str, ...], target: Path, staging: Path) -> None:
+    for name in names:
+        if (target / name).exists() and not (staging / name).exists():
+            shutil.copytree(target / name, staging / name)
+
+
+def _exchange(staging: Path, target: Path) -> None:
+    """Puts `staging` in the place of `target`; whatever happens, one whole directory is there afterwards."""
     aside = staging.with_name(staging.name + ".old")
-    if target.exists():
-        target.rename(aside)
-        for name in keep:
-            if (aside / name).exists() and not (staging / name).exists():
-                shutil.copytree(aside / name, staging / name)
+    staging.chmod(0o777 & ~_umask())
     try:
-        staging.chmod(0o777 & ~_umask())
+        if target.exists():
+            target.rename(aside)
         staging.rename(target)
-    except OSError:
-        if aside.exists():
+    except BaseException:
+        if aside.exists() and not target.exists():
             aside.rename(target)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

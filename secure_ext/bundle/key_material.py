@@ -10,6 +10,7 @@ from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.pem import read_pem_key
 from secure_ext.keys.signing import (
     SignatureScheme,
@@ -22,6 +23,9 @@ from secure_ext.keys.signing import (
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
+
+SUPERSEDED = "superseded"
+"""Folder inside ``keys`` for keys of earlier bundles in the same place."""
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
@@ -108,7 +112,18 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
         secrets[flash_encryption.role] = flash_encryption.data
     for name, data in secrets.items():
         write_secret_file(keys_folder / f"{name}.bin", data)
+    if earlier_keys is not None:
+        _keep_superseded(earlier_keys, keys_folder)
     return material
+
+
+def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
+    """Saves what the new bundle does not use any more: it may be the only copy of a key that boards carry."""
+    present = {path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
+    for path in sorted(earlier_keys.rglob("*")):
+        if path.is_file() and (data := path.read_bytes()) not in present:
+            present.add(data)
+            write_secret_file(keys_folder / SUPERSEDED / f"{path.stem.partition('.')[0]}.{fingerprint(data)}", data)
 
 
 def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None) -> SecretKey:

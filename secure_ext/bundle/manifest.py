@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import os
@@ -74,9 +75,8 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
 
 
 def _created() -> str:
-    """The time in UTC; SOURCE_DATE_EPOCH, as reproducible builds set it, overrides the clock."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    """The time in UTC; SOURCE_DATE_EPOCH (seconds), as reproducible builds set it, overrides the clock."""
     now = dt.datetime.now(tz=dt.timezone.utc)
-    if epoch.isdecimal():
-        now = dt.datetime.fromtimestamp(int(epoch), tz=dt.timezone.utc)
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # not set, or no time
+        now = dt.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "")), tz=dt.timezone.utc)
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -41,9 +41,9 @@ def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle
     of writing (SE701, SE702). Nothing is written then.
     """
     decision.require_healthy()
-    earlier = output / "keys" if (output / "keys").is_dir() else None
     with replaced_directory(output, keep=("journal",)) as folder:
         progress("keys")
+        earlier = output / "keys" if (output / "keys").is_dir() else None
         material = load_key_material(decision.policy, folder / "keys", earlier)
         _write_digests(folder, material)
         images, checks = _produce_all(decision, material, folder, progress)

@@ -124,6 +124,8 @@ class PlanBuilder:
             raise PlanOrderError(step.id, "RD_DIS is write-protected: the key could not be read-protected any more")
         if self._chip.crypt_count.name in self._burned or self._chip.secure_boot_enable.name in self._burned:
             raise PlanOrderError(step.id, "keys are burned before the eFuse that enables their use")
+        if key.role in _DIGESTS and any(field.startswith("SECURE_BOOT_KEY_REVOKE") for field in self._burned):
+            raise PlanOrderError(step.id, "slots are revoked after all digests are burned")
         if key.block.wr_dis_bit in self._locked_bits:
             raise PlanOrderError(step.id, f"{key.block.name} is write-protected")
 

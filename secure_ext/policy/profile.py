@@ -16,6 +16,7 @@ _NOT_DONE_HERE = {
     "nvs.images": "make the NVS image with esp-idf-nvs-partition-gen and name it under `images`, by partition label",
 }
 """Keys that are known and have no effect yet, with what to do instead."""
+_TOP_LEVEL = {setting.key for setting in SETTINGS if "." not in setting.key}
 _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in setting.key}
 
 
@@ -71,7 +72,7 @@ def load_profile(path: Path) -> Profile:
         ) from None
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(
             "SE302",
             f"the profile is not valid YAML: {' '.join(str(error).split())}",
@@ -95,14 +96,14 @@ def check_profile(document: object, path: Path) -> Profile:
             for name, inner in value.items():
                 values[f"{key}.{name}"] = _checked(path, f"{key}.{name}", inner)
         else:
-            values[str(key)] = _checked(path, str(key), value)
+            values[str(key)] = _checked(path, str(key), value, known=key in _TOP_LEVEL)
     return Profile(path.parent, values)
 
 
-def _checked(path: Path, key: str, value: object) -> Value:
+def _checked(path: Path, key: str, value: object, *, known: bool = True) -> Value:
     if key in _NOT_DONE_HERE:
         raise UsageError("SE306", f"{key} is not supported yet", cure=_NOT_DONE_HERE[key], place=f"{path}: {key}")
-    setting = _BY_KEY.get(key)
+    setting = _BY_KEY.get(key) if known else None
     if setting is None:
         nearest = difflib.get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1, cutoff=0.5)
         raise UsageError(
@@ -130,13 +131,17 @@ def _value(setting: Setting, value: object) -> Value | None:
         in_range = type(value) is int and setting.limits[0] <= value <= setting.limits[1]
         checked = value if in_range and isinstance(value, int) else None
     elif kind is Kind.TEXT:
-        checked = value if isinstance(value, str) and value else None
+        checked = value if isinstance(value, str) and _is_text(value) else None
     elif kind is Kind.TEXT_LIST:
-        checked = tuple(value) if isinstance(value, list) and all(isinstance(v, str) and v for v in value) else None
-    elif isinstance(value, dict) and all(isinstance(v, str) and v for v in [*value, *value.values()]):
+        checked = tuple(value) if isinstance(value, list) and all(map(_is_text, value)) else None
+    elif isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])):
         allowed = not setting.choices or set(value.values()) <= set(setting.choices)
         checked = dict(value) if allowed else None
     return checked
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def _expectation(setting: Setting) -> str:

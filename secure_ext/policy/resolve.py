@@ -48,7 +48,8 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
-    Raises UsageError SE310 to SE319 for what is recognised but cannot be done, each by name.
+    Raises UsageError SE310 to SE317 and SE319 to SE322 for what is recognised but cannot be done, each by name;
+    InputError SE318 when a signing key is missing.
     """
     _refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir)
@@ -241,6 +242,14 @@ class _Resolver:
                 cure="its schemes are: " + ", ".join(facts.schemes)
                 if facts.schemes
                 else "leave secure boot off for this chip",
+                place=self.origins.get("secure_boot.scheme", "secure_boot.scheme"),
+            )
+        if enabled and scheme == "ecdsa384" and self.chip.revision < facts.sha384_revision:
+            needed = f"v{facts.sha384_revision // 100}.{facts.sha384_revision % 100}"
+            raise UsageError(
+                "SE322",
+                f"the build is for {facts.name} chips before {needed}, which cannot verify ecdsa384 signatures",
+                cure=f"set the minimum chip revision to {needed} in menuconfig and build again, or use ecdsa256",
                 place=self.origins.get("secure_boot.scheme", "secure_boot.scheme"),
             )
         return SecureBootPolicy(

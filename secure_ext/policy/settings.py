@@ -160,7 +160,7 @@ def json_schema() -> dict[str, object]:
         if section:
             sections.setdefault(section, {})[name] = _value_schema(setting)
             properties[section] = {
-                "type": "object",
+                "type": ["object", "null"],
                 "properties": sections[section],
                 "additionalProperties": False,
             }
@@ -196,6 +196,7 @@ def _value_schema(setting: Setting) -> dict[str, object]:
     else:
         schema |= {
             "type": "object",
+            "propertyNames": {"minLength": 1},
             "additionalProperties": {"enum": list(setting.choices)} if setting.choices else text,
         }
     return schema

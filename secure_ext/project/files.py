@@ -48,7 +48,7 @@ def read_json(path: Path, build_dir: Path) -> dict[str, object]:
         )
     try:
         content = json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(path, str(error)) from error
     if not isinstance(content, dict):
         raise _broken(path, "it holds no JSON object")

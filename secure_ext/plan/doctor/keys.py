@@ -24,11 +24,13 @@ def _exposed(subject: Subject) -> Iterator[Hit]:
     if os.name != "posix":
         return
     for setting, source in _sources(subject):
-        if source.path is None or not source.path.is_file():
+        if source.path is None:
             continue
-        if "PUBLIC KEY" in source.path.read_bytes()[:40].decode("latin-1"):
-            continue
-        if stat.S_IMODE(source.path.stat().st_mode) & 0o077:
+        try:
+            mode, content = source.path.stat().st_mode, source.path.read_bytes()
+        except (OSError, ValueError):
+            continue  # the key cannot be read: loading it says why
+        if stat.S_IMODE(mode) & 0o077 and not content.startswith(b"-----BEGIN PUBLIC KEY"):
             yield Hit(
                 f"{setting}: {source.path.name}",
                 "other users of this machine can read the key file",

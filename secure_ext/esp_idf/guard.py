@@ -1,0 +1,92 @@
+"""Warns before idf.py puts plaintext on boards that expect ciphertext, or deletes keys that boards carry."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from secure_ext.esp_idf.menu import Menu
+
+SWITCH = "SECURE_PROVISION_GUARD"
+"""Environment variable: 0 turns the guard off."""
+
+_RELEASE = "SECURE_FLASH_ENCRYPTION_MODE_RELEASE"
+_PLAINTEXT = "writes plaintext. A provisioned board decrypts it to garbage and DOES NOT BOOT any more."
+_ENCRYPTING = (
+    "lets the chip encrypt what it writes. A board that was provisioned for release cannot do that any more: "
+    "it refuses, or is left with an image that DOES NOT BOOT."
+)
+_ERASING = "erases the flash. A provisioned board DOES NOT BOOT until it gets the encrypted images of a bundle again."
+_CLEANING = (
+    "deletes the build directory, and with it the keys of the bundle. Boards that carry keys of which there is no "
+    "copy CAN NEVER be given another firmware."
+)
+
+
+def warn_before_flashing(ctx: Any, global_args: Any, tasks: list[Any]) -> None:  # noqa: ARG001 (idf.py's)
+    """What idf.py calls before it runs anything; quiet unless a project with a bundle is about to be harmed."""
+    names = [str(task.name) for task in tasks]
+    effects = {name: effect for name in names if (effect := _effect(name))}
+    if not effects or os.environ.get(SWITCH, "").lower() in {"0", "n", "no", "off", "false"}:
+        return
+    from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (most runs of idf.py flash nothing)
+
+    build_dir = Path(global_args.build_dir)
+    menu = read_menu(build_dir)
+    if not menu.flash_guard or not (menu.output / "manifest.json").is_file():
+        return
+    release = _is_release(build_dir, Path(global_args.project_dir))
+    loses_keys = _loses_keys(build_dir, menu)
+    relevant = {name: effect for name, effect in effects.items() if (loses_keys if effect is _CLEANING else release)}
+    if relevant:
+        click.echo("\n".join(_warning(relevant, menu.output)), err=True)
+
+
+def _effect(action: str) -> str | None:
+    """What an action does to a provisioned board, None if nothing. A partition's own target ends in -flash, too."""
+    name = action.replace("_", "-")
+    if name == "fullclean":
+        return _CLEANING
+    if name == "erase-flash":
+        return _ERASING
+    if name in ("encrypted-flash", "encrypted-app-flash"):
+        return _ENCRYPTING
+    if name == "flash" or (name.endswith("-flash") and not name.startswith(("read-", "secure-"))):
+        return _PLAINTEXT
+    return None
+
+
+def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
+    yield f"WARNING: this project is provisioned: there is a bundle in {bundle}."
+    for name, effect in effects.items():
+        yield f"  idf.py {name} {effect}"
+    if _CLEANING in effects.values():
+        yield f"  what to do: copy {bundle / 'keys'} to a safe place before, if any board has these keys."
+    if set(effects.values()) != {_CLEANING}:
+        yield f'  what to do: for a provisioned board run: "{sys.executable}" "{bundle / "provision.py"}" --port PORT'
+        yield "  A board that was never provisioned is not affected."
+    yield f"  No such warning: {SWITCH}=0, or turn off CONFIG_SECURE_PROVISION_FLASH_GUARD in menuconfig."
+
+
+def _is_release(build_dir: Path, project_dir: Path) -> bool:
+    """Whether the build, or the sdkconfig if nothing is built, has flash encryption in release mode."""
+    from secure_ext.esp_idf.menu import read_json_or_nothing  # noqa: PLC0415 (as above)
+
+    built = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
+    if built:
+        return built.get(_RELEASE) is True
+    try:
+        lines = (project_dir / "sdkconfig").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return f"CONFIG_{_RELEASE}=y" in lines
+
+
+def _loses_keys(build_dir: Path, menu: Menu) -> bool:
+    return (menu.output / "keys").is_dir() and build_dir.resolve() in menu.output.resolve().parents

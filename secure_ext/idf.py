@@ -1,0 +1,134 @@
+"""The front for idf.py: every command of the console script as an action, and a guard on `idf.py flash`.
+
+idf.py imports this module at every start, so it imports little: not cryptography, not esptool.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from secure_ext.esp_idf.guard import warn_before_flashing
+
+COMMAND_NAMES = "secure_ext.command_names"
+"""Key in click's ``Context.meta``: how the front that is running spells the commands."""
+
+
+class Action(NamedTuple):
+    """A command of the console script as an action of idf.py.
+
+    Attributes:
+        command: name of the command.
+        name: name of the action.
+        example: what the help shows, without ``idf.py``.
+        builds: whether the project is built first.
+    """
+
+    command: str
+    name: str
+    example: str
+    builds: bool = False
+
+
+ACTIONS = (
+    Action("doctor", "secure-doctor", "secure-doctor --profile production.yaml"),
+    Action("plan", "secure-plan", "secure-plan --flash-encryption release"),
+    Action("bundle", "secure-provision", "secure-provision --signing-key signing_key.pem", builds=True),
+    Action("verify", "secure-verify", "secure-verify"),
+    Action("rehearse", "secure-rehearse", "secure-rehearse"),
+    Action("flash", "secure-flash", "-p PORT secure-flash"),
+    Action("audit", "secure-audit", "-p PORT secure-audit"),
+    Action("ota", "secure-ota", "secure-ota"),
+)
+"""All there will be; an action exists as soon as its command does."""
+
+
+def action_extensions(base_actions: dict[str, Any], project_path: str) -> dict[str, Any]:  # noqa: ARG001 (idf.py's)
+    """What idf.py calls; it gets what to add, or nothing if it came here before by another way."""
+    if ACTIONS[0].name in base_actions.get("actions", {}):
+        return {}
+    try:
+        return _extension()
+    except Exception as error:  # whatever is broken here, idf.py must go on
+        print(f"WARNING: the secure-* actions of idf.py cannot be loaded: {error}. {_cure()}", file=sys.stderr)  # noqa: T201
+        return {}
+
+
+def _extension() -> dict[str, Any]:
+    from secure_ext.cli import cli  # noqa: PLC0415 (whatever is wrong with it must be caught)
+    from secure_ext.esp_idf.options import idf_arguments, idf_options  # noqa: PLC0415
+
+    existing = [action for action in ACTIONS if action.command in cli.commands]
+    names = {action.command: f"idf.py {action.name}" for action in existing}
+    actions: dict[str, Any] = {}
+    for action in existing:
+        command = cli.commands[action.command]
+        actions[action.name] = {
+            "callback": _callback(action, command, names),
+            "help": _help(command.help or "", action),
+            "short_help": command.get_short_help_str(limit=100),
+            "arguments": idf_arguments(command),
+            "options": idf_options(command),
+            "order_dependencies": [
+                *("reconfigure", "menuconfig", "clean", "fullclean", "all", "app", "bootloader", "partition-table"),
+                *(earlier.name for earlier in existing[: existing.index(action)]),
+            ],
+        }
+    return {"version": "1", "actions": actions, "global_action_callbacks": [warn_before_flashing]}
+
+
+def _help(text: str, action: Action) -> str:
+    """The command's help with idf.py's example in place of its own."""
+    example = f"\b\nExample:\n    idf.py {action.example}"
+    return "\n\n".join(example if part.startswith("\b") else part for part in inspect.cleandoc(text).split("\n\n"))
+
+
+def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[..., None]:
+    def run(_: str, ctx: Any, args: Any, **options: Any) -> None:
+        if action.builds:
+            _build(ctx, args)
+        known = {parameter.name for parameter in command.params}
+        shared = {name: args[name] for name in ("port", "baud") if name in known}
+        ctx.meta[COMMAND_NAMES] = names
+        _call(command.callback, ctx, build_dir=Path(args.build_dir), **shared, **options)
+
+    return run
+
+
+def _build(ctx: Any, args: Any) -> None:
+    """Builds as `idf.py build` does; that action itself would end by recommending `idf.py flash`."""
+    from idf_py_actions.tools import ensure_build_directory, run_target  # noqa: PLC0415 (only there is in idf.py)
+
+    ensure_build_directory(args, ctx.info_name)
+    run_target("all", args)
+
+
+def _call(function: Callable[..., Any], ctx: Any, **options: Any) -> None:
+    """Runs a command; its errors end as idf.py's do: wrong usage as FatalError, the others with our exit code."""
+    import click  # noqa: PLC0415 (idf.py imports it late, too)
+    from idf_py_actions.errors import FatalError  # noqa: PLC0415 (only there is in idf.py)
+
+    from secure_ext.cli import Failed  # noqa: PLC0415
+    from secure_ext.errors import ToolError  # noqa: PLC0415
+
+    try:
+        try:
+            function(**options)
+        except ImportError as error:
+            missing = ToolError("SE901", f"ESP-IDF's Python environment is not complete: {error}", cure=_cure())
+            raise Failed(missing, as_json=False) from None
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        if error.exit_code == click.UsageError.exit_code:
+            raise FatalError(shown.getvalue().rstrip(), ctx) from None
+        click.echo(shown.getvalue(), err=True, nl=False)
+        raise SystemExit(error.exit_code) from None
+
+
+def _cure() -> str:
+    return f"Run: {sys.executable} -m pip install idf-secure-provision"

@@ -1,0 +1,434 @@
+"""The manifest and the plan keep to their schemas and tell the truth; a bundle is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.write import Bundle, write_bundle
+from secure_ext.chips.facts import CHIP_NAMES
+from secure_ext.errors import InputError, SecureProvisionError
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.plan.decide import decide
+from secure_ext.plan.document import SCHEMA as PLAN_VERSION
+from secure_ext.plan.document import plan_document
+from secure_ext.plan.steps import KeyRole
+from secure_ext.policy.profile import Profile, Value
+
+Snapshot = Callable[..., dict[str, tuple[int, bytes]]]
+
+
+def schema(package: str, name: str) -> dict[str, Any]:
+    content = json.loads((resources.files(package) / name).read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+MANIFEST = schema("secure_ext.bundle", "manifest.schema.json")
+PLAN = schema("secure_ext.plan", "plan.schema.json")
+VALID_MANIFEST = jsonschema.Draft202012Validator(MANIFEST)
+VALID_PLAN = jsonschema.Draft202012Validator(PLAN)
+
+
+def load(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def parts_of(described: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a schema that describes an object."""
+    if isinstance(described, dict):
+        if "properties" in described:
+            yield described
+        for value in described.values():
+            yield from parts_of(value)
+    elif isinstance(described, list):
+        for value in described:
+            yield from parts_of(value)
+
+
+@pytest.mark.parametrize("described", [MANIFEST, PLAN], ids=["manifest", "plan"])
+def test_schemas_are_strict_and_explained(described: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(described)
+    assert described["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    objects = list(parts_of(described))
+    assert len(objects) >= 4
+    for part in objects:
+        assert part["additionalProperties"] is False
+        assert part["required"] == list(part["properties"])
+        assert part["description"]
+        assert all(value.get("description") for value in part["properties"].values())
+    assert described["properties"]["chip"]["enum"] == list(CHIP_NAMES)
+
+
+def test_schema_of_the_plan_knows_every_role() -> None:
+    for described in (PLAN["$defs"]["burn_key"], MANIFEST["properties"]["keys"]["items"]):
+        assert described["properties"]["role"]["enum"] == [role.value for role in KeyRole]
+    assert PLAN["properties"]["schema"]["const"] == PLAN_VERSION
+
+
+def test_bundle_keeps_to_the_schemas(bundle: Bundle) -> None:
+    VALID_MANIFEST.validate(load(bundle.folder / "manifest.json"))
+    VALID_PLAN.validate(load(bundle.folder / "plan.json"))
+    assert load(bundle.folder / "manifest.json") == bundle.manifest
+    assert load(bundle.folder / "plan.json") == bundle.plan
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
+def test_plan_without_a_bundle_keeps_to_the_schema(
+    chip: str, sample_project: Callable[[str], Path], signing_key_for: Callable[[str], Path]
+) -> None:
+    profile = Profile(Path(), {"secure_boot.keys": (str(signing_key_for(chip)),)})
+    decision = decide(sample_project(chip) / "build", profile)
+    VALID_PLAN.validate(plan_document(decision.plan, decision.chip))
+
+
+def test_schemas_refuse_what_is_wrong(bundle: Bundle) -> None:
+    def changed(document: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
+        document = copy.deepcopy(document)
+        place: Any = document
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        return document
+
+    for document in (
+        changed(bundle.manifest, "more", value=1),
+        changed(bundle.manifest, "schema", value=2),
+        changed(bundle.manifest, "chip", value="esp8266"),
+        changed(bundle.manifest, "files", "keys/flash_encryption_key.bin", value="0" * 64),
+        changed(bundle.manifest, "files", "../outside", value="0" * 64),
+        changed(bundle.manifest, "files", "back\\slash", value="0" * 64),
+        changed(bundle.manifest, "images", 0, "sha256", value="A" * 64),
+        changed(bundle.manifest, "images", 0, "offset", value="0x1000"),
+        changed(bundle.manifest, "keys", 0, "value", value="00"),
+    ):
+        assert not VALID_MANIFEST.is_valid(document)
+    for document in (
+        changed(bundle.plan, "more", value=1),
+        changed(bundle.plan, "steps", 0, "kind", value="reset"),
+        changed(bundle.plan, "steps", 0, "stage", value="burn"),
+        changed(bundle.plan, "steps", 2, "irreversible", value=False),
+        changed(bundle.plan, "steps", 2, "key", value="00"),
+    ):
+        assert not VALID_PLAN.is_valid(document)
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_hashes_are_right(bundle: Bundle) -> None:
+    listed = bundle.manifest["files"]
+    assert set(listed) == {
+        name for name in files_of(bundle.folder) if name != "manifest.json" and not name.startswith("keys/")
+    }
+    assert list(listed) == sorted(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((bundle.folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_keys_are_not_listed_and_are_who_they_say(bundle: Bundle) -> None:
+    assert not [name for name in bundle.manifest["files"] if name.startswith(("keys", "journal"))]
+    roles = [key["role"] for key in bundle.manifest["keys"]]
+    assert "flash_encryption_key" in roles and "secure_boot_digest_0" in roles
+    steps = {step["role"]: step for step in bundle.plan["steps"] if step["kind"] == "burn_key"}
+    assert list(steps) == roles
+    for key in bundle.manifest["keys"]:
+        step = steps[key["role"]]
+        assert (step["block"], step["purpose"] or None) == (key["block"], key["purpose"])
+        content = (bundle.folder / step["file"]).read_bytes()
+        assert fingerprint(content[: step["length"]]) == key["fingerprint"] == step["fingerprint"]
+
+
+def test_images_are_what_they_say(bundle: Bundle, sample_project: Callable[[str], Path]) -> None:
+    build_dir = sample_project(bundle.manifest["chip"]) / "build"
+    images = bundle.manifest["images"]
+    assert [image["offset"] for image in images] == sorted(image["offset"] for image in images)
+    for image in images:
+        content = (bundle.folder / image["file"]).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (image["size"], image["sha256"])
+        source = (build_dir / image["source"]).read_bytes()
+        assert hashlib.sha256(source).hexdigest() == image["source_sha256"]
+        assert image["encrypted"]
+        assert image["signed"] == (image["role"] in ("app", "bootloader"))
+    listed = [{name: image[name] for name in ("file", "offset", "size", "sha256")} for image in images]
+    assert bundle.plan["images"] == listed
+
+
+def test_every_proof_is_recorded(bundle: Bundle) -> None:
+    proofs = {(check["name"], check["image"]) for check in bundle.manifest["checks"]}
+    for image in bundle.manifest["images"]:
+        assert ("decrypts to the source", image["name"]) in proofs
+        assert ("holds the built image", image["name"]) in proofs
+        assert (("signatures verify", image["name"]) in proofs) == image["signed"]
+
+
+def test_source_date_epoch(
+    sample_project: Callable[[str], Path],
+    signing_keys: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    profile = Profile(Path(), {"secure_boot.keys": (str(signing_keys["rsa_0"]),)})
+    made = write_bundle(decide(sample_project("esp32c3") / "build", profile), tmp_path / "out", lambda _: None)
+    assert made.manifest["created"] == "2023-11-14T22:13:20Z"
+
+
+# ---- made again in the same place
+
+
+@pytest.fixture
+def make(sample_project: Callable[[str], Path], signing_keys: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]:
+    def run(**values: Value) -> Bundle:
+        settings: dict[str, Value] = {"secure_boot.keys": (str(signing_keys["rsa_0"]), "generate")}
+        settings |= {key.replace("__", "."): value for key, value in values.items()}
+        decision = decide(sample_project("esp32c3") / "build", Profile(tmp_path, settings))
+        return write_bundle(decision, tmp_path / "out", lambda _: None)
+
+    return run
+
+
+def key_files(bundle: Bundle) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (bundle.folder / "keys").iterdir() if path.is_file()}
+
+
+def test_made_again_keeps_generated_keys_and_journal(make: Callable[..., Bundle], tmp_path: Path) -> None:
+    first = make()
+    journal = tmp_path / "out" / "journal" / "aabbccddeeff.json"
+    journal.parent.mkdir()
+    journal.write_text("{}", encoding="utf-8")
+    (tmp_path / "out" / "notes.txt").write_text("a note that is no part of a bundle", encoding="utf-8")
+    keys = key_files(first)
+    again = make()
+    assert key_files(again) == keys
+    assert set(keys) == {"flash_encryption_key.bin", "nvs_hmac_key.bin", "secure_boot_signing_key_1.pem"}
+    assert again.manifest["keys"] == first.manifest["keys"]
+    assert again.plan["steps"] == first.plan["steps"]
+    assert journal.read_text(encoding="utf-8") == "{}"
+    assert "journal/aabbccddeeff.json" not in again.manifest["files"]
+    assert files_of(tmp_path / "out") == {
+        *again.manifest["files"],
+        "manifest.json",
+        "journal/aabbccddeeff.json",
+        *(f"keys/{name}" for name in keys),
+    }
+
+
+def test_made_elsewhere_gets_keys_of_its_own(make: Callable[..., Bundle], tmp_path: Path) -> None:
+    keys = key_files(make())
+    (tmp_path / "out").rename(tmp_path / "first")
+    assert not set(keys.values()) & set(key_files(make()).values())
+
+
+def test_a_given_key_replaces_a_generated_one(make: Callable[..., Bundle], tmp_path: Path) -> None:
+    make()
+    given = bytes(range(100, 132))
+    (tmp_path / "flash.bin").write_bytes(given)
+    assert key_files(make(flash_encryption__key="flash.bin"))["flash_encryption_key.bin"] == given
+
+
+def test_the_only_copy_of_a_key_is_never_deleted(
+    make: Callable[..., Bundle], signing_keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """Boards may have been burned with a generated key: making the bundle again without it must not lose it."""
+    keys = key_files(make())
+    less: dict[str, Value] = {
+        "secure_boot__keys": (str(signing_keys["rsa_0"]),),
+        "nvs__scheme": "off",
+        "doctor__accept": ("SP027",),
+    }
+    with contextlib.suppress(SecureProvisionError):  # to refuse is as good as to keep
+        make(**less)
+    left = {path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(keys.values()) <= left
+
+
+# ---- a directory that appears whole or not at all
+
+
+def begun(target: Path, **contents: str) -> None:
+    target.mkdir()
+    for name, text in contents.items():
+        path = target / name.replace("__", "/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def finish(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder / "bundle"
+
+
+@pytest.fixture
+def old(target: Path) -> Path:
+    target.mkdir()
+    finish(target, "old")
+    (target / "journal").mkdir()
+    (target / "journal" / "board.json").write_text("{}", encoding="utf-8")
+    return target
+
+
+def test_directory_appears_whole(target: Path) -> None:
+    with replaced_directory(target) as folder:
+        finish(folder, "new")
+        assert not target.exists()
+        assert folder.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
+    assert (target / "manifest.json").read_text(encoding="utf-8") == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_parents_are_made(tmp_path: Path) -> None:
+    with replaced_directory(tmp_path / "a" / "b" / "bundle") as folder:
+        finish(folder, "new")
+    assert (tmp_path / "a" / "b" / "bundle" / "manifest.json").is_file()
+
+
+def test_an_empty_directory_is_taken(target: Path) -> None:
+    target.mkdir()
+    with replaced_directory(target) as folder:
+        finish(folder, "new")
+    assert (target / "manifest.json").is_file()
+
+
+def test_directory_is_replaced_and_some_of_it_kept(old: Path) -> None:
+    (old / "left.txt").write_text("left", encoding="utf-8")
+    with replaced_directory(old, keep=("journal", "absent")) as folder:
+        finish(folder, "new")
+        assert (old / "manifest.json").read_text(encoding="utf-8") == "old"
+    assert files_of(old) == {"manifest.json", "journal/board.json"}
+    assert (old / "manifest.json").read_text(encoding="utf-8") == "new"
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError, InputError])
+@pytest.mark.parametrize("exists", [False, True])
+def test_nothing_is_left_after_an_error(
+    error: type[BaseException], exists: bool, target: Path, snapshot: Snapshot
+) -> None:
+    if exists:
+        begun(target, manifest__json="")
+        finish(target, "old")
+    before = snapshot(target.parent)
+    raised = InputError("SE000", "a cause", cure="a cure") if error is InputError else error()
+    with pytest.raises(error), replaced_directory(target) as folder:
+        finish(folder, "new")
+        raise raised
+    assert snapshot(target.parent) == before
+
+
+def test_an_error_of_the_disk_gets_its_code(old: Path, snapshot: Snapshot) -> None:
+    before = snapshot(old.parent)
+    with pytest.raises(InputError) as caught, replaced_directory(old) as folder:
+        (folder / "missing" / "file").write_bytes(b"")
+    assert caught.value.code == "SE702" and caught.value.place == str(old)
+    assert snapshot(old.parent) == before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit(143)])
+def test_interrupted_while_the_journal_is_carried_over(
+    error: BaseException, old: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    before = snapshot(old.parent)
+    monkeypatch.setattr(shutil, "copytree", fail)
+    with pytest.raises((InputError, type(error))), replaced_directory(old, keep=("journal",)) as folder:
+        finish(folder, "new")
+    monkeypatch.undo()
+    assert snapshot(old.parent) == before
+
+
+@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_interrupted_while_directories_are_exchanged(
+    failing: int, error: BaseException, old: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, calls = Path.rename, 0
+
+    def fail(path: Path, new: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise error
+        return rename(path, new)
+
+    before = snapshot(old.parent)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((InputError, type(error))), replaced_directory(old, keep=("journal",)) as folder:
+        finish(folder, "new")
+    monkeypatch.undo()
+    assert snapshot(old.parent) == before
+
+
+def test_a_run_inside_another_leaves_a_whole_directory(target: Path) -> None:
+    with replaced_directory(target) as first:
+        finish(first, "first")
+        with replaced_directory(target) as second:
+            finish(second, "second")
+        assert (target / "manifest.json").read_text(encoding="utf-8") == "second"
+    assert (target / "manifest.json").read_text(encoding="utf-8") == "first"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_another_run_finishes_between_two_renames(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other run puts its directory into the place just when this one has cleared it."""
+    rename, calls = Path.rename, 0
+
+    def meet(path: Path, new: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        done = rename(path, new)
+        if calls == 1:
+            begun(old, manifest__json="")
+            finish(old, "other")
+        return done
+
+    monkeypatch.setattr(Path, "rename", meet)
+    try:
+        with replaced_directory(old) as folder:
+            finish(folder, "new")
+    except InputError as error:
+        assert error.code == "SE702"
+    monkeypatch.undo()
+    assert (old / "manifest.json").read_text(encoding="utf-8") in ("other", "new")
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a bundle", "directory with files", "link to nothing"])
+def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snapshot) -> None:
+    if kind == "file":
+        target.write_text("text", encoding="utf-8")
+    elif kind == "directory with files":
+        begun(target, text="text")
+    else:
+        other = target.with_name("other")
+        target.symlink_to(other)
+        if kind == "link to a bundle":
+            other.mkdir()
+            finish(other, "old")
+    before = snapshot(target.parent)
+    with pytest.raises(InputError) as caught, replaced_directory(target):
+        raise AssertionError("it must not come to this")
+    assert caught.value.code == "SE701"
+    assert snapshot(target.parent) == before

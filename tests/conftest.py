@@ -1,0 +1,159 @@
+"""What several test files share: signing keys, sample builds, a bundle for each of three chips, the console script."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from secure_ext.bundle.write import Bundle, write_bundle
+from secure_ext.cli import cli
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.signing import SignatureScheme, generate_signing_key
+from secure_ext.plan.decide import decide
+from secure_ext.policy.profile import Profile
+from secure_ext.sample.build import make_sample_build
+from secure_ext.sample.options import SampleOptions
+
+SECURE = SampleOptions(flash_encryption="release", secure_boot=True)
+BUNDLED_CHIPS = ("esp32", "esp32c2", "esp32c3")
+SIGNING_KEYS = {
+    "rsa_0": SignatureScheme.RSA3072,
+    "rsa_1": SignatureScheme.RSA3072,
+    "rsa_2": SignatureScheme.RSA3072,
+    "rsa_3": SignatureScheme.RSA3072,
+    "ecdsa256": SignatureScheme.ECDSA256,
+    "ecdsa384": SignatureScheme.ECDSA384,
+}
+
+
+@pytest.fixture(scope="session")
+def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Private signing keys, by name; the files must not be changed."""
+    folder = tmp_path_factory.mktemp("signing-keys")
+    paths = {name: folder / f"{name}.pem" for name in SIGNING_KEYS}
+    for name, path in paths.items():
+        write_secret_file(path, generate_signing_key(SIGNING_KEYS[name]))
+    return paths
+
+
+@pytest.fixture(scope="session")
+def signing_key_for(signing_keys: dict[str, Path]) -> Callable[[str], Path]:
+    """The signing key that suits a chip's first scheme."""
+    return lambda chip: signing_keys["ecdsa256" if chip in ("esp32c2", "esp32c61") else "rsa_0"]
+
+
+@pytest.fixture(scope="session")
+def sample_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The project directory of a sample with flash encryption and secure boot, by chip; it must not be changed."""
+    made: dict[str, Path] = {}
+
+    def project(chip: str) -> Path:
+        if chip not in made:
+            made[chip] = tmp_path_factory.mktemp(f"sample-{chip}")
+            make_sample_build(made[chip], chip, options=SECURE)
+        return made[chip]
+
+    return project
+
+
+@pytest.fixture
+def new_build(sample_project: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """A sample build to change: of the shared sample, or with SampleOptions of its own. Returns its build directory."""
+
+    def build(chip: str = "esp32c3", options: SampleOptions = SECURE, folder: str = "project") -> Path:
+        project = tmp_path / folder
+        if options == SECURE:
+            shutil.copytree(sample_project(chip), project)
+            return project / "build"
+        return make_sample_build(project, chip, options=options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def made_bundle(
+    sample_project: Callable[[str], Path],
+    signing_key_for: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Bundle]:
+    """The bundle of a chip's sample, with generated keys; it must not be changed."""
+    made: dict[str, Bundle] = {}
+
+    def bundle(chip: str) -> Bundle:
+        if chip not in made:
+            profile = Profile(Path.cwd(), {"secure_boot.keys": (str(signing_key_for(chip)),)})
+            decision = decide(sample_project(chip) / "build", profile)
+            made[chip] = write_bundle(decision, tmp_path_factory.mktemp("bundles") / chip, lambda _: None)
+        return made[chip]
+
+    return bundle
+
+
+@pytest.fixture(params=BUNDLED_CHIPS)
+def bundle(request: pytest.FixtureRequest, made_bundle: Callable[[str], Bundle]) -> Bundle:
+    """The bundle of each of three chips: the oldest, the one with a single key block, and a usual one."""
+    return made_bundle(request.param)
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> Callable[..., Result]:
+    """Runs the console script's command line in this process, with stdout and stderr apart."""
+    # before click 8.2 they had to be asked for
+    separate: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+
+    def run(*arguments: object) -> Result:
+        return CliRunner(**separate).invoke(cli, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the console script as a program of its own."""
+
+    def run(
+        *arguments: object, cwd: Path | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "secure_ext", *(str(argument) for argument in arguments)],
+            cwd=cwd,
+            env=os.environ | (environment or {}),
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[..., dict[str, tuple[int, bytes]]]:
+    """Every file, directory and link below a folder: its mode and its content (or target), by path."""
+
+    def take(folder: Path, ignored: Iterable[str] = ()) -> dict[str, tuple[int, bytes]]:
+        taken: dict[str, tuple[int, bytes]] = {}
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if any(name == other or name.startswith(other + "/") for other in ignored):
+                continue
+            mode = path.lstat().st_mode
+            content = b""
+            if path.is_symlink():
+                content = os.fsencode(path.readlink())
+            elif stat.S_ISREG(mode):
+                content = path.read_bytes()
+            taken[name] = (mode, content)
+        return taken
+
+    return take
