@@ -146,7 +146,14 @@ def _quoted(text: str) -> str:
 
 
 @idf.command("after-build")
-@click.option("-B", "--build-dir", type=click.Path(path_type=Path), default="build", show_default=True)
+@click.option(
+    "-B",
+    "--build-dir",
+    type=click.Path(path_type=Path),
+    default="build",
+    show_default=True,
+    help="ESP-IDF build directory.",
+)
 def after_build(build_dir: Path) -> None:
     """Make the bundle that menuconfig asks for, if an input changed. The build runs it: target secure-bundle.
 

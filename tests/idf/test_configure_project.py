@@ -1,0 +1,119 @@
+"""The component in a real ESP-IDF project, configured by the real idf.py with a stand-in for the cross compiler."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from idf_trees import COMPLAINT, Tree, copy_component, each_tree
+
+pytestmark = pytest.mark.skipif(
+    os.name == "nt" or not all(shutil.which(tool) for tool in ("cmake", "ninja", "gcc", "g++")),
+    reason="needs cmake, ninja and a host compiler on PATH, and a shell for the stand-in compiler",
+)
+
+# Passes on to the host's tool what that understands: CMake only asks whether the compiler is there.
+STAND_IN = """\
+#!/bin/sh
+tool=${0##*-}
+for argument in "$@"; do
+    shift
+    case $argument in
+        -m*|--specs=*|-specs=*|@*) ;;
+        *) set -- "$@" "$argument" ;;
+    esac
+done
+exec "$tool" "$@"
+"""
+TOOLS = ("gcc", "g++", "ar", "ranlib", "as", "ld", "nm", "objcopy", "objdump", "readelf", "size", "strip")
+V1 = """\
+cmake_minimum_required(VERSION 3.22)
+set(EXTRA_COMPONENT_DIRS "{component}")
+include($ENV{{IDF_PATH}}/tools/cmake/project.cmake)
+idf_build_set_property(MINIMAL_BUILD ON)
+project(sample)
+"""
+V2 = """\
+cmake_minimum_required(VERSION 3.22)
+set(EXTRA_COMPONENT_DIRS "{component}")
+include($ENV{{IDF_PATH}}/tools/cmakev2/idf.cmake)
+project(sample C CXX ASM)
+idf_project_default()
+"""
+# Their sources are submodules, which an exported tree lacks; configuring needs no more than their names.
+SUBMODULES = ("heap", "json", "mbedtls", "mqtt")
+SYMBOL = re.compile(r"^(?:# )?CONFIG_(SECURE_PROVISION_\w+)", re.MULTILINE)
+
+
+@pytest.fixture(params=[V1, V2], ids=["v1", "v2"])
+def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
+    tree.skip_without_environment()
+    if request.param == V2 and not (tree.root / "tools" / "cmakev2" / "idf.cmake").is_file():
+        pytest.skip("this ESP-IDF has no build system v2")
+    component = copy_component(tmp_path / "extra")
+    folder = tmp_path / "project"
+    (folder / "main").mkdir(parents=True)
+    (folder / "CMakeLists.txt").write_text(request.param.format(component=component.as_posix()), encoding="utf-8")
+    (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
+    registration = f"idf_component_register(SRCS main.c REQUIRES {component.name})\n"
+    (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
+    for name in SUBMODULES:
+        (folder / "components" / name).mkdir(parents=True)
+        (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """PATH with the stand-in compiler."""
+    folder = tmp_path / "compiler"
+    folder.mkdir()
+    for tool in TOOLS:
+        script = folder / f"riscv32-esp-elf-{tool}"
+        script.write_text(STAND_IN, encoding="utf-8")
+        script.chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def configure(tree: Tree, project: Path, environment: dict[str, str]) -> None:
+    done = tree.idf_py(project, "-D", "IDF_TARGET=esp32c6", "reconfigure", environment=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def ask_ninja(project: Path, *question: str) -> str:
+    ninja = shutil.which("ninja") or ""
+    command = [ninja, "-C", str(project / "build"), "-t", *question]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+
+
+@each_tree
+def test_the_menu_and_the_target_are_there(tree: Tree, project: Path, environment: dict[str, str]) -> None:
+    (project / "sdkconfig.defaults").write_text("CONFIG_SECURE_PROVISION_BUNDLE_ON_BUILD=y\n", encoding="utf-8")
+    configure(tree, project, environment)
+    sdkconfig = (project / "sdkconfig").read_text(encoding="utf-8")
+    assert len(set(SYMBOL.findall(sdkconfig))) == 7
+    assert "secure-bundle: phony" in ask_ninja(project, "targets", "all")
+    question = ("query", "secure-bundle")
+    before, _, after = ask_ninja(project, *question).partition("outputs:")
+    assert all(re.search(rf"(^|[ /]){image}$", before, re.MULTILINE) for image in ("app", "bootloader"))
+    assert re.search(r"partition[-_]table(_bin)?$", before, re.MULTILINE)
+    assert re.search(r"\ball$", after, re.MULTILINE)
+
+    configure(tree, project, environment)
+    assert (project / "sdkconfig").read_text(encoding="utf-8") == sdkconfig
+    assert ask_ninja(project, *question) == before + "outputs:" + after
+
+
+@each_tree
+def test_off_means_no_target_but_the_actions_of_idf_py(tree: Tree, project: Path, environment: dict[str, str]) -> None:
+    configure(tree, project, environment)
+    assert "# CONFIG_SECURE_PROVISION_BUNDLE_ON_BUILD is not set" in (project / "sdkconfig").read_text(encoding="utf-8")
+    assert "secure-bundle" not in ask_ninja(project, "targets", "all")
+    if tree.version >= (6, 0):
+        shown = tree.idf_py(project, "--help", environment=environment)
+        assert "secure-plan" in shown.stdout
+        assert not COMPLAINT.search(shown.stdout + shown.stderr), shown.stderr

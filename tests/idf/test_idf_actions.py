@@ -1,0 +1,282 @@
+"""The actions, driven through click as idf.py does it, with stand-ins for idf.py's own modules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from secure_ext import cli, idf
+from secure_ext.errors import DeviceError
+from secure_ext.idf import ACTIONS, action_extensions
+from secure_ext.sample.options import SampleOptions
+
+HEAVY = {"cryptography", "esptool", "espefuse", "espsecure", "numpy", "yaml", "rich"}
+
+
+class FatalError(RuntimeError):
+    """As in idf_py_actions.errors."""
+
+
+class Properties(dict[str, Any]):
+    """As idf.py's PropertyDict."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+@dataclass
+class Task:
+    name: str
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Stand-ins for idf.py's modules; gives what was built."""
+    targets: list[str] = []
+    errors, tools = types.ModuleType("idf_py_actions.errors"), types.ModuleType("idf_py_actions.tools")
+    vars(errors)["FatalError"] = lambda text, _: FatalError(text)
+    vars(tools)["ensure_build_directory"] = lambda *_: None
+    vars(tools)["run_target"] = lambda target, _: targets.append(target)
+    package = types.ModuleType("idf_py_actions")
+    for module in (package, errors, tools):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    yield targets
+
+
+@pytest.fixture
+def run_action() -> Callable[..., Any]:
+    """Runs an action with a command line, as a click command made of its dictionary."""
+
+    def run(name: str, build_dir: Path, *arguments: object) -> Any:
+        action = action_extensions({}, ".")["actions"][name]
+
+        @click.pass_context
+        def callback(ctx: click.Context, /, **options: Any) -> None:
+            action["callback"](name, ctx, Properties(build_dir=str(build_dir), port=None, baud=460800), **options)
+
+        declared = [dict(option) for option in action["options"]]
+        params = [click.Option(option.pop("names"), **option) for option in declared if option.pop("scope", "") == ""]
+        command = click.Command(name, callback=callback, params=[*params], help=action["help"])
+        return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+    return run
+
+
+def test_every_action_has_its_commands_options_but_the_build_directory() -> None:
+    actions = action_extensions({}, ".")["actions"]
+    assert set(actions) == {action.name for action in ACTIONS if action.command in cli.cli.commands}
+    for action in ACTIONS:
+        if action.command not in cli.cli.commands:
+            continue
+        wanted = {param.name for param in cli.cli.commands[action.command].params if isinstance(param, click.Option)}
+        offered = {
+            param.name for option in actions[action.name]["options"] for param in [click.Option(list(option["names"]))]
+        }
+        assert offered == wanted - {"build_dir"}
+
+
+def test_names_that_esp_idf_has_are_left_alone() -> None:
+    taken = {"secure-decrypt-flash-data", "secure-sign-data", "secure-verify-signature", "secure-generate-key-digest"}
+    assert not taken & {action.name for action in ACTIONS}
+
+
+def test_a_second_way_adds_nothing() -> None:
+    first = action_extensions({"actions": {}}, ".")
+    assert first["version"] == "1"
+    assert action_extensions({"actions": first["actions"]}, ".") == {}
+
+
+def test_a_broken_package_is_one_line_and_no_exception(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "secure_ext.cli", None)
+    assert action_extensions({}, ".") == {}
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "pip install idf-secure-provision" in shown
+
+
+def test_plan_shows_the_plan_and_the_next_action(
+    run_action: Callable[..., Any], new_build: Callable[..., Path], signing_keys: dict[str, Path]
+) -> None:
+    done = run_action("secure-plan", new_build(), "--signing-key", signing_keys["rsa_0"])
+    assert done.exit_code == 0, done.output
+    assert "CANNOT BE UNDONE" in done.output
+    assert "next: idf.py secure-provision" in done.output
+
+
+def test_provision_builds_first_and_writes_the_bundle(
+    run_action: Callable[..., Any], new_build: Callable[..., Path], signing_keys: dict[str, Path], built: list[str]
+) -> None:
+    build = new_build()
+    done = run_action("secure-provision", build, "--signing-key", signing_keys["rsa_0"])
+    assert done.exit_code == 0, done.output
+    assert built == ["all"]
+    assert (build / "secure" / "manifest.json").is_file()
+    assert "provision.py" in done.output
+
+
+def test_what_the_check_found_is_the_exit_code(run_action: Callable[..., Any], new_build: Callable[..., Path]) -> None:
+    build = new_build(options=SampleOptions(flash_encryption="release", config={"EFUSE_VIRTUAL": True}))
+    assert run_action("secure-doctor", build).exit_code == 1
+    assert run_action("secure-doctor", build / "missing").exit_code == 3
+
+
+def test_wrong_usage_is_idf_pys_fatal_error(run_action: Callable[..., Any], new_build: Callable[..., Path]) -> None:
+    build = new_build()
+    profile = build / "profile.yaml"
+    profile.write_text("schema: 1\nflash: x\n", encoding="utf-8")
+    error = run_action("secure-plan", build, "--profile", profile).exception
+    assert isinstance(error, FatalError)
+    assert "SE303" in str(error)
+    assert "what to do:" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "text"),
+    [
+        (ModuleNotFoundError("No module named 'cryptography'"), 4, "SE901"),
+        (DeviceError("SE800", "foreign", cure="take another board"), 5, "take another board"),
+    ],
+)
+def test_errors_are_text_and_an_exit_code(
+    raised: Exception, code: int, text: str, run_action: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> None:
+        with cli.shown_errors():
+            raise raised
+
+    monkeypatch.setattr(cli.cli.commands["plan"], "callback", fails)
+    done = run_action("secure-plan", Path("build"))
+    assert done.exit_code == code
+    assert text in done.output
+    assert "what to do:" in done.output
+
+
+def test_shared_options_are_those_of_idf_py() -> None:
+    from secure_ext.esp_idf.options import idf_options
+
+    command = click.Command("flash", params=[click.Option(["-p", "--port"]), click.Option(["-b", "--baud"])])
+    declared = {option["names"][-1]: option for option in idf_options(command)}
+    assert declared["--port"]["scope"] == declared["--baud"]["scope"] == "global"
+    assert (declared["--port"]["envvar"], declared["--baud"]["envvar"]) == ("ESPPORT", "ESPBAUD")
+
+
+def test_flags_keep_not_given_apart_from_no() -> None:
+    options = {o["names"][0]: o for o in action_extensions({}, ".")["actions"]["secure-plan"]["options"]}
+    assert options["secure_boot"]["names"][1] == "--secure-boot/--no-secure-boot"
+    assert options["secure_boot"]["default"] is None
+    assert options["signing_key"]["multiple"]
+
+
+def test_loading_imports_nothing_heavy() -> None:
+    code = "import sys, secure_ext.idf as e; assert e.action_extensions({}, '.'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.fixture
+def provisioned(new_build: Callable[..., Path]) -> Path:
+    build = new_build()
+    (build / "secure" / "keys").mkdir(parents=True)
+    (build / "secure" / "manifest.json").write_text("{}", encoding="utf-8")
+    return build
+
+
+def warn(build: Path, *actions: str) -> None:
+    arguments = Properties(build_dir=str(build), project_dir=str(build.parent))
+    (callback,) = action_extensions({}, ".")["global_action_callbacks"]
+    callback(None, arguments, [Task(action) for action in actions])
+
+
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        ("flash", "writes plaintext"),
+        ("app-flash", "writes plaintext"),
+        ("bootloader-flash", "writes plaintext"),
+        ("partition-table-flash", "writes plaintext"),
+        ("storage-flash", "writes plaintext"),
+        ("encrypted-flash", "encrypt what it writes"),
+        ("encrypted-app-flash", "encrypt what it writes"),
+        ("erase-flash", "erases the flash"),
+        ("erase_flash", "erases the flash"),
+        ("fullclean", "deletes the build directory"),
+    ],
+)
+def test_the_guard_tells_what_will_happen(
+    action: str, text: str, provisioned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warn(provisioned, action)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"idf.py {action} " in shown.err
+    assert text in shown.err
+    assert "what to do:" in shown.err
+
+
+@pytest.mark.parametrize("action", ["build", "monitor", "read-flash", "secure-flash", "size"])
+def test_the_guard_is_quiet_about_the_rest(action: str, provisioned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warn(provisioned, action)
+    assert capsys.readouterr().err == ""
+
+
+def change_config(build: Path, **values: object) -> None:
+    file = build / "config" / "sdkconfig.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def turn_off_by_variable(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_PROVISION_GUARD", "0")
+
+
+def turn_off_in_menuconfig(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_config(build, SECURE_PROVISION_FLASH_GUARD=False)
+
+
+def use_development_mode(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_config(build, SECURE_FLASH_ENCRYPTION_MODE_RELEASE=False)
+
+
+def have_no_bundle(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (build / "secure" / "manifest.json").unlink()
+
+
+def have_no_build(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.rename(build.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    "change", [turn_off_by_variable, turn_off_in_menuconfig, use_development_mode, have_no_bundle, have_no_build]
+)
+def test_the_guard_is_quiet_otherwise(
+    change: Callable[[Path, pytest.MonkeyPatch], None],
+    provisioned: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(provisioned, monkeypatch)
+    warn(provisioned, "flash", "app-flash")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_guard_reads_sdkconfig_when_the_build_is_gone(
+    provisioned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (provisioned / "config" / "sdkconfig.json").unlink()
+    warn(provisioned, "flash")
+    assert "DOES NOT BOOT" in capsys.readouterr().err
+
+
+def test_the_next_commands_key_is_the_one_the_console_script_reads() -> None:
+    assert idf.COMMAND_NAMES in Path(cli.__file__).read_text(encoding="utf-8")
