@@ -165,6 +165,7 @@ CASES: dict[str, Case] = {
     "SP068": Case(BOTH, {"blank_partitions": {"sotrage": "erased"}}),
     "SP080": Case(BOTH, {"flash_encryption": {"key": "key.bin"}}, change=expose_key),
     "SP081": Case(BOTH),
+    "SP082": Case(BOTH, {"flash_encryption": {"key": "nowhere.bin"}}),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
