@@ -112,8 +112,8 @@ def _call(function: Callable[..., Any], ctx: Any, **options: Any) -> None:
     import click  # noqa: PLC0415 (idf.py imports it late, too)
     from idf_py_actions.errors import FatalError  # noqa: PLC0415 (only there is in idf.py)
 
-    from secure_ext.cli import Failed  # noqa: PLC0415
     from secure_ext.errors import ToolError  # noqa: PLC0415
+    from secure_ext.front import Failed  # noqa: PLC0415
 
     try:
         try:

@@ -19,6 +19,7 @@ RUNNER_MODULES = (
     "secure_ext.device.step_status",
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
+    "secure_ext.device.refusals",
     "secure_ext.device.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
@@ -72,9 +73,11 @@ from __future__ import annotations'''
 def _table(document: dict[str, Any]) -> str:
     lines = ["PLAN = {"]
     for key, value in document.items():
-        if key in ("steps", "images", "must_be_clear"):
+        if key in ("steps", "images", "must_be_clear", "layout"):
             continue
         lines.append(f"    {key!r}: {value!r},")
+    lines.append("    # Where this plan's eFuses are; an espefuse that sees them elsewhere is not used:")
+    lines += _rows("layout", document["layout"])
     lines.append("    # What must not be burned on the board before:")
     lines += _rows("must_be_clear", document["must_be_clear"])
     lines.append("    # What is written to flash:")

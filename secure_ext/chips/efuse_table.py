@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import ToolError
 
 
@@ -71,7 +72,8 @@ class EfuseTable:
 def load_efuse_table(chip: str, revision: int) -> EfuseTable:
     """Reads espefuse's table of `chip` at chip revision `revision` (major * 100 + minor).
 
-    Raises ToolError SE202 when esptool is not installed, SE203 when it does not know the chip.
+    Raises ToolError SE202 when esptool is not installed, SE203 when it does not know the chip, or
+    knows an early layout of its eFuses; InputError SE204 for a chip that is not covered.
     """
     # yaml is slow to import, and most of this package's callers only want to be loaded
     import yaml  # noqa: PLC0415
@@ -84,13 +86,15 @@ def load_efuse_table(chip: str, revision: int) -> EfuseTable:
     version = esptool.version
     folder = Path(str(esptool.locate_file("espefuse/efuse_defs")))
     path = folder / f"{chip}.yaml"
-    if chip == "esp32p4" and revision >= 300 and (folder / "esp32p4_v3.0.yaml").exists():
+    if chip == "esp32p4" and revision >= 300:
         path = folder / "esp32p4_v3.0.yaml"
-    if not path.exists():
+    least = chip_facts(chip).least_esptool
+    if not path.exists() or tuple(int(part) for part in version.split(".")[:2]) < least:
         raise ToolError(
             "SE203",
-            f"the installed esptool {version} does not know {chip}",
-            cure="install a newer esptool, for example: pip install --upgrade esptool",
+            f"the installed esptool {version} does not know the eFuses of this {chip} as they are; "
+            f"{least[0]}.{least[1]} or later does",
+            cure="install a newer esptool: pip install --upgrade esptool",
         )
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)["EFUSES"]  # noqa: S506 (a safe loader, see above)

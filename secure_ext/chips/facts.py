@@ -9,6 +9,7 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - key block 5: ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` and the checks in ``espefuse/efuse/<chip>/fields.py``
 - HMAC: ``SOC_HMAC_SUPPORTED``
 - left alone: fields that exist, but that neither the workflow document nor ESP-IDF's code uses
+- least esptool: the first release whose ``espefuse/efuse_defs`` has the chip's fields at their final places
 - revisions: ``components/bootloader/Kconfig.projbuild``, ``esp_efuse_api.c``, ``spi_flash_encrypted_ll.h``
 """
 
@@ -57,6 +58,7 @@ class ChipFacts:
     sha384_revision: int = 0
     flash_power_revision: int = 0
     mmu_page_size: int = 0x10000
+    least_esptool: tuple[int, int] = (4, 8)
 
 
 _XTS = (KeySize.XTS_128,)
@@ -94,6 +96,7 @@ _FACTS = (
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
         secure_boot_revision=1,
+        least_esptool=(4, 9),
     ),
     ChipFacts(
         "esp32c6",
@@ -114,6 +117,7 @@ _FACTS = (
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
         pseudo_round_revision=102,
         ecdsa_curve_mode_revision=102,
+        least_esptool=(4, 9),
     ),
     ChipFacts(
         "esp32p4",
@@ -126,17 +130,37 @@ _FACTS = (
         sha384_revision=300,
         flash_power_revision=302,
     ),
-    ChipFacts("esp32h21", 0x0, _XTS, _RSA, preview=True, left_alone=("SPI_DOWNLOAD_MSPI_DIS",)),
+    ChipFacts(
+        "esp32h21",
+        0x0,
+        _XTS,
+        _RSA,
+        preview=True,
+        secure_download_mode=False,
+        left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
+        least_esptool=(5, 3),
+    ),
     ChipFacts(
         "esp32h4",
         0x2000,
         _XTS_BOTH,
         (),
         preview=True,
+        secure_download_mode=False,
         xts_key_in_block_key5=False,
         left_alone=("SOFT_DIS_JTAG",),
+        least_esptool=(5, 3),
     ),
-    ChipFacts("esp32s31", 0x2000, _XTS_BOTH, _RSA, preview=True, key_manager=True),
+    ChipFacts(
+        "esp32s31",
+        0x2000,
+        _XTS_BOTH,
+        _RSA,
+        preview=True,
+        secure_download_mode=False,
+        key_manager=True,
+        least_esptool=(5, 2),
+    ),
 )
 
 _BY_NAME = {facts.name: facts for facts in _FACTS}

@@ -24,6 +24,7 @@ class ChipState:
         values: raw number of each field.
         texts: espefuse's word for each field's value, such as the name of a key purpose.
         writable: whether each field can still be burned.
+        places: block, first bit and width of each field.
         blocks: content of each block, as bytes in the order of espefuse's dump, by block number.
         revision: chip revision, major * 100 + minor.
         mac: factory MAC address, lower case, without separators.
@@ -32,6 +33,7 @@ class ChipState:
     values: dict[str, int]
     texts: dict[str, str]
     writable: dict[str, bool]
+    places: dict[str, tuple[int, int, int]]
     blocks: dict[int, bytes]
     revision: int
     mac: str
@@ -95,7 +97,13 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
     texts = {name: str(field.get("value", "")) for name, field in summary.items()}
     writable = {name: bool(field.get("writeable")) for name, field in summary.items()}
     mac = re.search(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", texts.get("MAC", "").lower())
+    places = {
+        name: (field["block"], field["word"] * 32 + field["pos"], field["bit_len"])
+        for name, field in summary.items()
+        if field.get("word") is not None
+    }
     return ChipState(
+        places=places,
         values=values,
         texts=texts,
         writable=writable,

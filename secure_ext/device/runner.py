@@ -19,6 +19,7 @@ from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal
+from secure_ext.device.refusals import check_chip, check_conflicts, check_enabled_without_keys, other_esptool
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.keys.fingerprint import fingerprint
 
@@ -50,17 +51,20 @@ class Runner:
         """The whole run; raises Stop when it cannot go on."""
         self.check_files()
         tools = find_tools()
+        if tools.version < tuple(self.plan["least_esptool"]):
+            raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
         if self.options.virt:
             self.prepare_virtual_chip(tools)
         else:
             self.identify(tools)
         state = read_chip(tools, self.connection)
         journal = self.open_journal(state)
-        self.check_chip(state)
+        check_chip(self.plan, state)
         statuses = compare(self.plan["steps"], state)
         images_due = self.images_are_due(state, statuses)
         self.show(statuses, state, images_due)
-        self.stop_on_conflict(statuses, journal)
+        check_conflicts(statuses, journal)
+        check_enabled_without_keys(self.plan, statuses, state)
         todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
         if not todo and not images_due:
             self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
@@ -171,26 +175,6 @@ class Runner:
             raise Stop(3, "SE821", f"the log cannot be written: {error}", "give another file with --log") from None
         return journal
 
-    def check_chip(self, state: ChipState) -> None:
-        """The chip's revision is one the plan is good for. Raises Stop SE817."""
-        low, high = self.plan["min_revision"], self.plan["max_revision"]
-        if state.revision < low or (high is not None and state.revision > high):
-            wanted = f"v{low // 100}.{low % 100}" + (f" to v{high // 100}.{high % 100}" if high is not None else " on")
-            raise Stop(
-                5,
-                "SE817",
-                f"the chip is revision v{state.revision // 100}.{state.revision % 100}, the plan is for {wanted}",
-                "use boards with the right chip revision, or build the firmware for this one",
-            )
-        for field in self.plan["must_be_clear"]:
-            if state.values.get(field["field"]):
-                raise Stop(
-                    5,
-                    "SE818",
-                    f"{field['field']} is burned on this board: {field['why']}",
-                    "set this board aside: it was used for something else, and eFuses cannot be cleared",
-                )
-
     def show(self, statuses: list[StepStatus], state: ChipState, images_due: bool) -> None:
         """Prints the board and every step with where it stands."""
         labels = {item.step["id"]: (item.label, not item.is_done) for item in statuses}
@@ -209,26 +193,6 @@ class Runner:
         if now.mac != before.mac:
             raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
         return now
-
-    def stop_on_conflict(self, statuses: list[StepStatus], journal: Journal) -> None:
-        """Raises Stop SE819 on a foreign or damaged chip, SE822 on a hidden key of unknown origin."""
-        conflicts = [item for item in statuses if item.status is Status.CONFLICT]
-        if conflicts:
-            raise Stop(
-                5,
-                "SE819",
-                "this board does not fit the plan: " + "; ".join(item.reason for item in conflicts),
-                "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
-            )
-        hidden = [item for item in statuses if item.hidden]
-        unfinished = [item for item in statuses if not item.is_done and item.step["stage"] == "burn"]
-        if hidden and unfinished and not journal.burning_begun:
-            raise Stop(
-                5,
-                "SE822",
-                f"{hidden[0].step['block']} holds a hidden key, and nothing here shows that this bundle burned it",
-                "continue on the station that began this board (its journal folder), or set the board aside",
-            )
 
     def say_if_key_is_unknown(self, statuses: list[StepStatus], journal: Journal) -> None:
         """Tells on a finished board when only the journal could prove whose keys it has, and has no entry."""
@@ -300,7 +264,7 @@ class Runner:
         """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
         steps = [step for step in self.plan["steps"] if step["stage"] == stage]
         statuses = compare(steps, state)
-        self.stop_on_conflict(statuses, journal)
+        check_conflicts(statuses, journal)
         calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
         if not calls:
             return state

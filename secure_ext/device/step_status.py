@@ -87,26 +87,31 @@ def _key_status(step: Step, state: ChipState) -> StepStatus:
             return StepStatus(step, Status.CONFLICT, f"{block} holds a hidden key with another purpose")
         return StepStatus(step, Status.DONE if locked else Status.BEGUN, hidden=True)
     content = key_content(step, state)
-    if fingerprint(content) == step["fingerprint"] or fingerprint(content[::-1]) == step["fingerprint"]:
+    if fingerprint(content[::-1] if step["reversed"] else content) == step["fingerprint"]:
         if not purpose_ok and not purpose_free:
             return StepStatus(step, Status.CONFLICT, f"{block} holds the key with another purpose")
+        if step["rd_dis_bits"] and not state.writable["RD_DIS"]:
+            return StepStatus(step, Status.CONFLICT, f"{block} holds the key, but it can never be read-protected")
         complete = purpose_ok and locked and not step["rd_dis_bits"]
         return StepStatus(step, Status.DONE if complete else Status.BEGUN)
     if any(content):
         return StepStatus(step, Status.CONFLICT, f"{block} holds another key")
     if any(state.blocks[step["block_number"]]):
         return StepStatus(step, Status.CONFLICT, f"{block} was burned without this half, and can be burned only once")
+    if step["rd_dis_bits"] and not state.writable["RD_DIS"]:
+        return StepStatus(step, Status.CONFLICT, f"a key in {block} could not be read-protected: RD_DIS is locked")
     if not purpose_free or state.has_bit("WR_DIS", step["wr_dis_bits"][0]):
         return StepStatus(step, Status.CONFLICT, f"{block} is empty, but its purpose or write protection is set")
     return StepStatus(step, Status.MISSING)
 
 
 def _purpose(step: Step, state: ChipState) -> tuple[bool, bool]:
-    """Whether the block has the purpose, and whether it has none yet."""
+    """Whether the block has the purpose, and whether it can still get it."""
     field = step["purpose_field"]
     if field is None:
         return True, True
-    return state.texts[field] == step["purpose"], state.texts[field] == "USER"
+    is_free = state.texts[field] == "USER" and not state.has_bit("WR_DIS", step["wr_dis_bits"][1])
+    return state.texts[field] == step["purpose"], is_free
 
 
 def key_content(step: Step, state: ChipState) -> bytes:

@@ -32,7 +32,7 @@ def bundle_after_build(build_dir: Path) -> Iterator[str]:
     if _is_current(build_dir, menu):
         return
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
-    from secure_ext.cli import decision_from_options  # noqa: PLC0415
+    from secure_ext.front import decision_from_options  # noqa: PLC0415
     from secure_ext.report import findings_text  # noqa: PLC0415
 
     decision = decision_from_options(build_dir, **_NO_OPTIONS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from secure_ext.errors import InputError, UsageError
+from secure_ext.front import shown_errors
 
 ACTIONS_FOLDER = Path(__file__).resolve().parent / "actions"
 """What belongs into IDF_EXTRA_ACTIONS_PATH."""
@@ -69,7 +70,6 @@ def install(project_dir: Path) -> None:
 
     Commit the file, and everybody who builds the project has the actions. `idf env` does it for one shell instead.
     """
-    from secure_ext.cli import shown_errors  # noqa: PLC0415 (cli imports this module)
 
     with shown_errors():
         if not (project_dir / "CMakeLists.txt").is_file():
@@ -161,7 +161,6 @@ def after_build(build_dir: Path) -> None:
     Example:
         secure-provision idf after-build -B build
     """
-    from secure_ext.cli import shown_errors  # noqa: PLC0415 (cli imports this module)
     from secure_ext.esp_idf.after_build import bundle_after_build  # noqa: PLC0415 (loaded when used)
 
     with shown_errors():
@@ -177,7 +176,6 @@ def component_dir() -> None:
     Example:
         idf.py -D EXTRA_COMPONENT_DIRS="$(secure-provision component-dir)" reconfigure
     """
-    from secure_ext.cli import shown_errors  # noqa: PLC0415 (cli imports this module)
 
     with shown_errors():
         click.echo(find_component().as_posix())

@@ -47,11 +47,28 @@ def plan_document(
         "min_revision": plan.min_revision,
         "max_revision": plan.max_revision,
         "virtual_revision_bits": [[block, list(bits)] for block, bits in revision_bits(chip, plan.min_revision)],
+        "least_esptool": list(chip.facts.least_esptool),
+        "layout": _layout(plan, chip),
         "enabling_fields": [name for name in enabling if name in burned],
         "must_be_clear": [{"field": item.field, "why": item.why} for item in plan.must_be_clear],
         "images": [vars(image) for image in images],
         "steps": [_step(step, fingerprints or {}) for step in plan.steps],
     }
+
+
+def _layout(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
+    """Where each field that the plan reads or burns is, so that an espefuse with another layout is found out."""
+    revisions = {"WR_DIS": 0, "RD_DIS": 0, **{item.field: 0 for item in plan.must_be_clear}}
+    for step in plan.steps:
+        if isinstance(step.action, (BurnField, WriteProtect)):
+            revisions.setdefault(step.action.field, step.min_revision)
+        elif isinstance(step.action, BurnKey) and step.action.block.purpose_field:
+            revisions.setdefault(step.action.block.purpose_field, 0)
+    fields = [(chip.efuses.require(name), revision) for name, revision in revisions.items()]
+    return [
+        {"field": f.name, "block": f.block, "start": f.start, "bits": f.bits, "min_revision": revision}
+        for f, revision in fields
+    ]
 
 
 def _step(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
@@ -91,6 +108,7 @@ def _key(key: BurnKey, fingerprint: str | None) -> dict[str, Any]:
         "file": key_file(key.role),
         "fingerprint": fingerprint,
         "length": key_length(key),
+        "reversed": key.role.is_burned_reversed,
         "block": block.name,
         "block_number": block.number,
         "burn_name": block.burn_name,

@@ -41,6 +41,11 @@ class KeyRole(str, enum.Enum):
     DIGEST_2 = "secure_boot_digest_2"
 
     @property
+    def is_burned_reversed(self) -> bool:
+        """Whether espefuse burns the key's last byte first, as it does for flash encryption keys."""
+        return self.value.startswith("flash_encryption")
+
+    @property
     def is_secret(self) -> bool:
         """False for the digests, which are public and must stay readable."""
         return not self.value.startswith("secure_boot_digest")

@@ -182,15 +182,16 @@ def _nvs(chip: str, options: SampleOptions, symbols: Mapping[str, object]) -> di
 
 def _download_mode(options: SampleOptions, symbols: Mapping[str, object]) -> dict[str, object]:
     secure = "SOC_SUPPORTS_SECURE_DL_MODE" in symbols
-    by_default = secure and options.flash_encryption != "development"
-    symbols_out: dict[str, object] = {"SECURE_ROM_DL_MODE_ENABLED": True} if by_default else {}
+    closed = options.flash_encryption != "development"
+    symbols_out: dict[str, object] = {"SECURE_ROM_DL_MODE_ENABLED": True} if secure and closed else {}
     offered = options.secure_boot or options.flash_encryption != "off"
     if not offered or ("IDF_TARGET_ESP32" in symbols and not _is_esp32_rev3(symbols)):
         return symbols_out
-    symbols_out["SECURE_DISABLE_ROM_DL_MODE"] = False
+    # Without a secure mode ESP-IDF leaves the download mode open; the sample is a project that has thought of it.
+    symbols_out["SECURE_DISABLE_ROM_DL_MODE"] = closed and not secure
     if secure:
-        symbols_out["SECURE_ENABLE_SECURE_ROM_DL_MODE"] = by_default
-    symbols_out["SECURE_INSECURE_ALLOW_DL_MODE"] = not by_default
+        symbols_out["SECURE_ENABLE_SECURE_ROM_DL_MODE"] = closed
+    symbols_out["SECURE_INSECURE_ALLOW_DL_MODE"] = not closed
     return symbols_out
 
 

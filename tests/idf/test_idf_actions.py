@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from secure_ext import cli, idf
+from secure_ext import cli, front, idf
 from secure_ext.errors import DeviceError
 from secure_ext.idf import ACTIONS, action_extensions
 from secure_ext.sample.options import SampleOptions
@@ -153,7 +153,7 @@ def test_errors_are_text_and_an_exit_code(
     raised: Exception, code: int, text: str, run_action: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(**_: object) -> None:
-        with cli.shown_errors():
+        with front.shown_errors():
             raise raised
 
     monkeypatch.setattr(cli.cli.commands["plan"], "callback", fails)
@@ -279,4 +279,4 @@ def test_the_guard_reads_sdkconfig_when_the_build_is_gone(
 
 
 def test_the_next_commands_key_is_the_one_the_console_script_reads() -> None:
-    assert idf.COMMAND_NAMES in Path(cli.__file__).read_text(encoding="utf-8")
+    assert idf.COMMAND_NAMES in Path(front.__file__).read_text(encoding="utf-8")

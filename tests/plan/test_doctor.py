@@ -282,7 +282,5 @@ def test_healthy_build_has_no_error(
     settings: dict[str, Value] = {"secure_boot.keys": (str(signing_key_for(chip)),)}
     decision = decide(sample_project(chip) / "build", Profile(Path(), settings))
     assert [finding for finding in decision.findings if finding.severity is Severity.ERROR] == []
-    # by ESP-IDF's default an esp32 keeps its download mode
-    expected = ["SP043"] if chip == "esp32" else []
-    assert [finding.code for finding in decision.findings if finding.severity is Severity.WARNING] == expected
+    assert [finding.code for finding in decision.findings if finding.severity is Severity.WARNING] == []
     decision.require_healthy()

@@ -1,0 +1,158 @@
+"""What the fronts share: the options of a project, how they become a decision, and how errors are shown."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from secure_ext.errors import SecureProvisionError
+
+if TYPE_CHECKING:
+    from secure_ext.plan.decide import Decision
+    from secure_ext.policy.profile import Profile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Failed(click.ClickException):
+    """Shows an error of the package and ends with its exit code."""
+
+    def __init__(self, error: SecureProvisionError, *, as_json: bool) -> None:
+        super().__init__(error.cause)
+        self.error = error
+        self.as_json = as_json
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """Each class of errors has its own."""
+        return self.error.exit_code
+
+    def show(self, file: Any = None) -> None:
+        """Text goes to stderr; with ``--format json`` the error is the document on stdout."""
+        if self.as_json:
+            click.echo(json.dumps({"error": self.error.as_dict(), "exit_code": self.exit_code}, indent=2))
+        place = f"\n  where: {self.error.place}" if self.error.place else ""
+        text = f"error {self.error.code}: {self.error.cause}{place}\n  what to do: {self.error.cure}"
+        click.echo(text, err=True, file=file)
+
+
+@contextlib.contextmanager
+def shown_errors(output_format: str = "text") -> Iterator[None]:
+    """Turns the package's errors into exits."""
+    try:
+        yield
+    except SecureProvisionError as error:
+        raise Failed(error, as_json=output_format == "json") from None
+
+
+def project_options(command: Function) -> Function:
+    """The options that every command on a project takes."""
+    for option in reversed(
+        (
+            click.option(
+                "-B",
+                "--build-dir",
+                type=click.Path(path_type=Path),
+                default="build",
+                show_default=True,
+                help="ESP-IDF build directory.",
+            ),
+            click.option("--profile", type=click.Path(path_type=Path), help="Profile that overrides sdkconfig."),
+            click.option(
+                "--signing-key",
+                type=click.Path(path_type=Path),
+                multiple=True,
+                metavar="PEM",
+                help="Secure boot signing key; up to three times. Overrides the profile.",
+            ),
+            click.option(
+                "--flash-encryption-key",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="Flash encryption key file. Overrides the profile.",
+            ),
+            click.option(
+                "--flash-encryption",
+                type=click.Choice(["off", "development", "release"]),
+                help="Usage mode of flash encryption. Overrides the profile.",
+            ),
+            click.option("--secure-boot/--no-secure-boot", default=None, help="Secure Boot V2. Overrides the profile."),
+            click.option(
+                "--accept", multiple=True, metavar="CODE", help="Accept a doctor's finding, such as SP020. Repeatable."
+            ),
+            click.option(
+                "--format",
+                "output_format",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+                help="JSON goes to stdout alone; messages go to stderr.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def profile_from_options(
+    *,
+    profile: Path | None,
+    signing_key: tuple[Path, ...],
+    flash_encryption_key: Path | None,
+    flash_encryption: str | None,
+    secure_boot: bool | None,
+    accept: tuple[str, ...],
+) -> Profile:
+    """The profile file, overridden by the options, whose paths are relative to the working directory."""
+    from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
+
+    loaded = load_profile(profile) if profile else Profile(Path.cwd())
+    values = dict(loaded.values)
+    if signing_key:
+        values["secure_boot.keys"] = tuple(str(path.absolute()) for path in signing_key)
+    if flash_encryption_key:
+        values["flash_encryption.key"] = str(flash_encryption_key.absolute())
+    if flash_encryption:
+        values["flash_encryption.mode"] = flash_encryption
+    if secure_boot is not None:
+        values["secure_boot.enabled"] = secure_boot
+    if accept:
+        values["doctor.accept"] = (*(loaded.texts("doctor.accept") or ()), *accept)
+    return Profile(loaded.folder, values)
+
+
+def decision_from_options(build_dir: Path, **options: Any) -> Decision:
+    """Reads and decides."""
+    from secure_ext.esp_idf.menu import with_menu  # noqa: PLC0415 (loaded when used)
+    from secure_ext.plan.decide import decide  # noqa: PLC0415 (loaded when used)
+
+    return decide(build_dir, profile_from_options(**with_menu(build_dir, options)))
+
+
+def show_next(command: str) -> None:
+    """Names the command that comes next, on stderr, as the running front spells it."""
+    names = click.get_current_context().meta.get("secure_ext.command_names", {})
+    click.echo(f"next: {names.get(command, f'secure-provision {command}')}", err=True)
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(data, indent=2))
+
+
+@contextlib.contextmanager
+def shown_progress() -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 (slow to import, and only needed on a terminal)
+
+    with Console(stderr=True).status("...") as status:
+        yield status.update
