@@ -52,9 +52,11 @@ def doctor(output_format: str, **options: Any) -> None:
         secure-provision doctor -B build --profile production.yaml
     """
     with shown_errors(output_format):
+        from secure_ext.bundle.key_material import check_key_files  # noqa: PLC0415 (loaded when used)
         from secure_ext.report import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
 
         decision = decision_from_options(**options)
+        check_key_files(decision.policy)
         stops = any(finding.stops for finding in decision.findings)
         if output_format == "json":
             print_json({"findings": findings_data(decision.findings), "exit_code": int(stops)})
@@ -216,7 +218,8 @@ def profile(file: Path | None, init: Path | None, schema: bool) -> None:
             click.echo(f"{init}: written; take the # from what you want to change")
         elif file is not None:
             settings = load_profile(file).values
-            click.echo(f"{file}: valid, {len(settings) - 1} settings besides the schema version")
+            number = len(settings) - 1
+            click.echo(f"{file}: valid, with {number} setting{'' if number == 1 else 's'} besides the schema version")
         else:
             raise click.UsageError("give a FILE, --init FILE or --schema")
 

@@ -114,6 +114,7 @@ def profile_from_options(
 
     loaded = load_profile(profile) if profile else Profile(Path.cwd())
     values = dict(loaded.values)
+    before = dict(values)
     if signing_key:
         values["secure_boot.keys"] = tuple(str(path.absolute()) for path in signing_key)
     if flash_encryption_key:
@@ -124,7 +125,8 @@ def profile_from_options(
         values["secure_boot.enabled"] = secure_boot
     if accept:
         values["doctor.accept"] = (*(loaded.texts("doctor.accept") or ()), *accept)
-    return Profile(loaded.folder, values)
+    changed = frozenset(key for key, value in values.items() if before.get(key) != value)
+    return Profile(loaded.folder, values, from_options=changed)
 
 
 def decision_from_options(build_dir: Path, **options: Any) -> Decision:
@@ -138,7 +140,7 @@ def decision_from_options(build_dir: Path, **options: Any) -> Decision:
 def show_next(command: str) -> None:
     """Names the command that comes next, on stderr, as the running front spells it."""
     names = click.get_current_context().meta.get("secure_ext.command_names", {})
-    click.echo(f"next: {names.get(command, f'secure-provision {command}')}", err=True)
+    click.echo(f"next, with the same options: {names.get(command, f'secure-provision {command}')}", err=True)
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
         accepted = " (accepted)" if finding.accepted else ""
         lines.append(f"{finding.severity.value:7}  {finding.code}  {finding.place}{accepted}")
         lines.append(f"         {finding.cause}")
-        if finding.severity is not Severity.INFO:
+        if not finding.cure.startswith("nothing to do"):
             lines.append(f"         what to do: {finding.cure}")
     counts = [
         f"{number} {severity.value}{'s' if number != 1 and severity is not Severity.INFO else ''}"
@@ -64,7 +65,8 @@ def summary_text(decision: Decision) -> str:
         features.append("NVS HMAC key")
     lowest = f"v{decision.plan.min_revision // 100}.{decision.plan.min_revision % 100}"
     return (
-        f"{build.project_name or 'project'} for {build.chip} from {lowest}: {', '.join(features)}; "
+        f"{build.project_name or 'project'} for {build.chip}, chip revision {lowest} or later: "
+        f"{', '.join(features)}; "
         f"download mode {policy.lockdown.download_mode.value}, "
         f"JTAG {'disabled' if policy.lockdown.jtag_disabled else 'OPEN'}"
     )
@@ -135,7 +137,7 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
     counted = [f for f in decision.findings if f.severity is not Severity.INFO]
     if counted:
         lines += ["", findings_text(counted)]
-    script = bundle.folder / "provision.py"
+    script = shlex.quote(str(bundle.folder / "provision.py"))
     return "\n".join(
         [
             *lines,

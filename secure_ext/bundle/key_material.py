@@ -91,7 +91,7 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
     scheme = FlashEncryptionScheme.XTS
     if policy.flash_encryption.enabled:
         size = policy.flash_encryption.key_size
-        scheme = FlashEncryptionScheme.ESP32 if size is KeySize.ESP32 else FlashEncryptionScheme.XTS
+        scheme = _cipher(size)
         role = KeyRole.FLASH_ENCRYPTION.value
         flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, earlier_keys)
         flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
@@ -126,6 +126,26 @@ def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
             write_secret_file(keys_folder / SUPERSEDED / f"{path.stem.partition('.')[0]}.{fingerprint(data)}", data)
 
 
+def check_key_files(policy: Policy) -> None:
+    """Loads every key file that the policy names, and forgets it: for the doctor, which makes nothing.
+
+    Raises what `load_key_material` raises for these files.
+    """
+    if policy.flash_encryption.enabled and policy.flash_encryption.key.path is not None:
+        size = policy.flash_encryption.key_size
+        role = KeyRole.FLASH_ENCRYPTION.value
+        flash_encryption_key(_cipher(size), _secret(policy.flash_encryption.key, role, size.key_bytes, None).data)
+    if policy.nvs.scheme is NvsScheme.HMAC and policy.nvs.key.path is not None:
+        _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, None)
+    if policy.secure_boot.enabled:
+        given = [(source, source.path) for source in policy.secure_boot.keys if source.path is not None]
+        _checked_signers(SignatureScheme(policy.secure_boot.scheme), given)
+
+
+def _cipher(size: KeySize) -> FlashEncryptionScheme:
+    return FlashEncryptionScheme.ESP32 if size is KeySize.ESP32 else FlashEncryptionScheme.XTS
+
+
 def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None) -> SecretKey:
     if source.path is not None:
         return load_secret(source.path, role, (length,))
@@ -137,9 +157,16 @@ def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None
 
 def _signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tuple[BundleSigner, ...]:
     scheme = SignatureScheme(policy.secure_boot.scheme)
+    paths = [
+        (source, source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys))
+        for slot, source in enumerate(policy.secure_boot.keys)
+    ]
+    return _checked_signers(scheme, paths)
+
+
+def _checked_signers(scheme: SignatureScheme, paths: list[tuple[KeySource, Path]]) -> tuple[BundleSigner, ...]:
     signers: list[BundleSigner] = []
-    for slot, source in enumerate(policy.secure_boot.keys):
-        path = source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys)
+    for source, path in paths:
         signer = _signer(path)
         if signer.public.scheme is not scheme:
             raise UsageError(

@@ -62,7 +62,7 @@ def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
             "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
         )
     hidden = [item for item in statuses if item.hidden]
-    unfinished = [item for item in statuses if not item.is_done and item.step["stage"] == "burn"]
+    unfinished = [item for item in statuses if not item.is_done]
     if hidden and unfinished and not journal.burning_begun:
         raise Stop(
             5,

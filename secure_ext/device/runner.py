@@ -9,9 +9,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,6 +43,7 @@ class Runner:
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
         canonical = json.dumps(plan, sort_keys=True, separators=(",", ":"))
         self.plan_id = hashlib.sha256(canonical.encode()).hexdigest()
+        self.burning = False
         self._log: TextIO | None = None
 
     def say(self, text: str = "") -> None:
@@ -71,7 +77,8 @@ class Runner:
             self.say_if_key_is_unknown(statuses, journal)
             return
         if self.options.dry_run:
-            self.say(f"Dry run: {len(todo)} eFuse steps would be done. Nothing was changed.")
+            flash = " and the flash erased and written" if images_due else ""
+            self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
             return
         self.confirm(todo)
         if images_due:
@@ -82,7 +89,19 @@ class Runner:
         for stage in ("burn", "seal"):
             if stage in self.stages:
                 state = self.burn(stage, tools, journal, state)
-        self.say("DONE" + self.until_note() + ". Label this board and take the next one.")
+        self.say(self.closing_words())
+
+    def closing_words(self) -> str:
+        """What to do with the board now."""
+        if self.options.until != "seal":
+            state = {
+                "flash": "This board is NOT protected yet. Do not reset it; run again to go on.",
+                "burn": "This board is protected, but NOT closed yet. Run again to close it.",
+            }[self.options.until]
+            return f"STOPPED after stage {self.options.until!r}, as asked. {state}"
+        if self.options.virt:
+            return f"DONE: the rehearsal on {self.options.virt} reached the end. No board was touched."
+        return "DONE. Label this board and take the next one."
 
     def until_note(self) -> str:
         """What `--until` left out, for the closing line."""
@@ -107,13 +126,34 @@ class Runner:
     def prepare_virtual_chip(self, tools: EspTools) -> None:
         """A new file of virtual eFuses gets the chip revision that the plan asks for."""
         path = Path(self.options.virt)
-        if path.exists() and path.stat().st_size:
+        if path.exists() and (not path.is_file() or path.stat().st_size):
+            self.check_virtual_chip(tools, path)
             return
-        self.say(f"New virtual {self.plan['chip']}: {path}")
+        if not path.parent.is_dir():
+            raise Stop(4, "SE815", f"there is no folder {path.parent}", "give a file in a folder that exists")
+        self.say(
+            f"New virtual {self.plan['chip']}: {path} (it will hold the keys, as a chip does: delete it afterwards)"
+        )
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         for block, bits in self.plan["virtual_revision_bits"]:
             result = run(tools.espefuse(self.connection, ["burn-bit", block, *(str(bit) for bit in bits)]))
             if result.exit_code:
                 raise Stop(4, "SE815", f"the virtual chip cannot be made: {result.last_words()}", "use a new file name")
+
+    def check_virtual_chip(self, tools: EspTools, path: Path) -> None:
+        """Refuses a file that is something else, by trying on a copy. Raises Stop SE815."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "copy")
+            try:
+                shutil.copyfile(path, copy)
+                read_chip(tools, replace(self.connection, virtual_file=str(copy)))
+                same = copy.stat().st_size == path.stat().st_size
+            except (OSError, Stop):
+                same = False
+        if not same:
+            raise Stop(
+                4, "SE815", f"{path} exists and is no virtual {self.plan['chip']}", "give the name of a new file"
+            )
 
     def identify(self, tools: EspTools) -> None:
         """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
@@ -208,17 +248,21 @@ class Runner:
         """Asks for the word unless nothing is for ever or `--yes` was given. Raises Stop SE823."""
         if not todo or self.options.yes:
             return
-        self.say(f"{len(todo)} steps CANNOT BE UNDONE. Keep the power on until the script says DONE.")
+        self.say(f"{_steps(todo)} CANNOT BE UNDONE. Keep the power on until the script has ended.")
         if not sys.stdin.isatty():
             raise Stop(2, "SE823", "there is no one to ask for confirmation", "give --yes to burn without being asked")
-        if input(f"Type {CONFIRMATION} to go on: ").strip() != CONFIRMATION:
+        try:
+            answer = input(f"Type {CONFIRMATION} to go on: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != CONFIRMATION:
             raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
 
     def flash(self, tools: EspTools, journal: Journal) -> None:
         """Erases the flash and writes the images; on a virtual chip only prints the commands."""
         if self.options.virt:
             for line in self.flash_lines(tools):
-                self.say("would run: esptool " + " ".join(line))
+                self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
         if journal.images_written and not run(tools.esptool(self.connection, self.verify_line())).exit_code:
             self.say("The images are in flash already, verified by MD5.")
@@ -269,6 +313,7 @@ class Runner:
         if not calls:
             return state
         journal.note("burning_begun")
+        self.burning = True
         for call in calls:
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
             result = run(tools.espefuse(self.connection, call))
@@ -297,7 +342,7 @@ class Runner:
                 "read back and not as planned: " + "; ".join(item.step["title"] for item in wrong),
                 "run the script again: it continues; if that fails, set the board aside",
             )
-        self.say(f"Read back: all {len(statuses)} steps of stage {stage!r} are on the chip.")
+        self.say(f"Read back: stage {stage!r} is on the chip, all of its {_steps(statuses)}.")
         return state
 
     def reset(self) -> None:
@@ -307,6 +352,10 @@ class Runner:
         connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
         if run(find_tools().esptool(connection, ["--no-stub", "chip-id"], self.options.after)).exit_code:
             self.say("The board could not be reset from here: switch its power off and on.")
+
+
+def _steps(items: list[StepStatus]) -> str:
+    return f"{len(items)} eFuse step" + ("" if len(items) == 1 else "s")
 
 
 def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
@@ -341,6 +390,8 @@ def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None)
         runner.say(f"  What to do: {stop.cure}")
         return stop.exit_code
     except KeyboardInterrupt:
-        runner.say("STOP: interrupted. Run the script again: it reads the chip and continues.")
+        begun = "eFuses may be burned in part: do not set the board aside" if runner.burning else "no eFuse was burned"
+        runner.say(f"STOP SE827: interrupted; {begun}")
+        runner.say("  What to do: run the script again: it reads the chip and continues")
         return 5
     return 0

@@ -63,7 +63,7 @@ def _effect(action: str) -> str | None:
 
 
 def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
-    yield f"WARNING: this project is provisioned: there is a bundle in {bundle}."
+    yield f"WARNING: boards may have been provisioned: there is a bundle of this project in {bundle}."
     for name, effect in effects.items():
         yield f"  idf.py {name} {effect}"
     if _CLEANING in effects.values():

@@ -22,10 +22,14 @@ _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in set
 
 @dataclass(frozen=True)
 class Profile:
-    """The settings a user gave. `folder` is what its paths are relative to."""
+    """The settings a user gave. `folder` is what its paths are relative to.
+
+    `from_options` names the keys that the command line has set.
+    """
 
     folder: Path
     values: Mapping[str, Value] = field(default_factory=dict)
+    from_options: frozenset[str] = frozenset()
 
     def text(self, key: str) -> str | None:
         """The value of a CHOICE or TEXT setting, None if not given."""

@@ -112,7 +112,7 @@ class _Resolver:
     def choose(self, key: str, given: T | None, built: tuple[str, T | None], default: T) -> T:
         """The value of profile key `key`: from the profile, else from the build (symbol, value), else the default."""
         if given is not None:
-            self.origins[key] = f"profile: {key}"
+            self.origins[key] = f"{'command line' if key in self.profile.from_options else 'profile'}: {key}"
             return given
         symbol, value = built
         if value is not None:

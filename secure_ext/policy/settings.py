@@ -145,7 +145,7 @@ SETTINGS = (
     Setting(
         "doctor.accept",
         Kind.TEXT_LIST,
-        "Codes of findings that you have read and accept, for example SP030.",
+        "Codes of findings that you have read and accept, for example SP020.",
         "[]",
     ),
 )
@@ -203,19 +203,18 @@ def _value_schema(setting: Setting) -> dict[str, object]:
 
 
 def template() -> str:
-    """A profile in which every setting is explained and commented out."""
+    """A profile in which every setting is explained and commented out; taking one ``#`` away puts it in force."""
     lines = [
         "# Profile for secure-provision. Everything has a default from sdkconfig; what stands here overrides it.",
-        "# Paths are relative to this file.",
+        "# Paths are relative to this file. Take the # from what you want to change.",
     ]
     section = ""
     for setting in SETTINGS:
         head, _, name = setting.key.rpartition(".")
         if head != section:
             section = head
-            lines += ["", f"# {section}:"] if section else [""]
+            lines += ["", f"{section}:"] if section else [""]
         indent = "  " if section else ""
-        lines.append(f"# {indent}# {setting.help}")
-        prefix = "" if setting.key == "schema" else f"# {indent}"
-        lines.append(f"{prefix}{name}: {setting.example}")
+        lines.append(f"{indent}# {setting.help}")
+        lines.append(f"{indent}{'' if setting.key == 'schema' else '#'}{name}: {setting.example}")
     return "\n".join(lines) + "\n"

@@ -127,10 +127,10 @@ def test_text_goes_to_stdout_and_the_next_command_to_stderr(
     words = ["-B", sample_project("esp32c3") / "build", "--signing-key", signing_keys["rsa_0"]]
     examined = run_cli("doctor", *words)
     assert examined.stdout.splitlines()[-1].startswith("doctor: ")
-    assert examined.stderr == "next: secure-provision plan\n"
+    assert examined.stderr == "next, with the same options: secure-provision plan\n"
     planned = run_cli("plan", *words)
     assert "CANNOT BE UNDONE" in planned.stdout
-    assert planned.stderr == "next: secure-provision bundle\n"
+    assert planned.stderr == "next, with the same options: secure-provision bundle\n"
 
 
 def test_plan_touches_no_key_and_writes_nothing(
@@ -156,7 +156,7 @@ def test_profile_commands(tmp_path: Path, run_cli: Callable[..., Result]) -> Non
     assert run_cli("profile", "--init", path).exit_code == 0
     assert path.read_text(encoding="utf-8") == template()
     checked = run_cli("profile", path)
-    assert (checked.exit_code, checked.stdout) == (0, f"{path}: valid, 0 settings besides the schema version\n")
+    assert (checked.exit_code, checked.stdout) == (0, f"{path}: valid, with 0 settings besides the schema version\n")
 
 
 def test_key_commands(tmp_path: Path, run_cli: Callable[..., Result]) -> None:

@@ -92,5 +92,5 @@ def test_profiles_in_the_documentation_are_valid() -> None:
 def test_make_demo_does_what_the_readme_says(tmp_path: Path) -> None:
     done = run(f"secure-provision demo -o {shlex.quote(str(tmp_path / 'demo'))}", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "DONE." in done.stdout and "Nothing to do" in done.stdout
+    assert "DONE: the rehearsal" in done.stdout and "Nothing to do" in done.stdout
     shutil.rmtree(tmp_path / "demo")

@@ -112,7 +112,7 @@ def test_plan_shows_the_plan_and_the_next_action(
     done = run_action("secure-plan", new_build(), "--signing-key", signing_keys["rsa_0"])
     assert done.exit_code == 0, done.output
     assert "CANNOT BE UNDONE" in done.output
-    assert "next: idf.py secure-provision" in done.output
+    assert "next, with the same options: idf.py secure-provision" in done.output
 
 
 def test_provision_builds_first_and_writes_the_bundle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def is_loaded(document: object) -> bool:
 
 def uncommented(text: str) -> str:
     """The template with every setting in force; its explanations stay comments."""
-    return "\n".join(line.removeprefix("# ") if line.startswith("# ") else line for line in text.splitlines())
+    return re.sub(r"^( *)#(?=\w)", r"\1", text, flags=re.MULTILINE)
 
 
 def test_template_loads_as_it_is(tmp_path: Path) -> None:
@@ -60,8 +61,7 @@ def test_template_loads_as_it_is(tmp_path: Path) -> None:
 
 
 def test_template_loads_with_every_line_uncommented(tmp_path: Path) -> None:
-    body = "\n".join(template().splitlines()[2:])  # without the two lines of heading
-    profile = load_profile(write(tmp_path, uncommented(body)))
+    profile = load_profile(write(tmp_path, uncommented(template())))
     assert set(profile.values) == {setting.key for setting in SETTINGS}
 
 
@@ -69,12 +69,11 @@ def test_template_loads_with_every_line_uncommented(tmp_path: Path) -> None:
 def test_template_loads_with_one_setting_uncommented(setting: Any, tmp_path: Path) -> None:
     section, _, name = setting.key.rpartition(".")
     lines = template().splitlines()
-    first = lines.index(f"# {section}:") if section else 0
-    chosen = [first] if section else []
-    wanted = f"# {'  ' if section else ''}{name}: {setting.example}"
-    chosen += [lines.index(wanted, first)] if setting.key != "schema" else []
-    for number in chosen:
-        lines[number] = lines[number].removeprefix("# ")
+    if setting.key != "schema":
+        number = lines.index(
+            f"{'  ' if section else ''}#{name}: {setting.example}", lines.index(f"{section}:") if section else 0
+        )
+        lines[number] = lines[number].replace("#", "", 1)
     profile = load_profile(write(tmp_path, "\n".join(lines)))
     assert set(profile.values) == {"schema", setting.key}
 

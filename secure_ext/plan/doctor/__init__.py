@@ -5,6 +5,7 @@ A rule is a small object in a file about its subject; a new rule joins that file
 
 from __future__ import annotations
 
+from secure_ext.errors import UsageError
 from secure_ext.plan.doctor import firmware, fit, images, keys, lockdown, partitions
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
@@ -19,8 +20,20 @@ ALL_RULES: tuple[Rule, ...] = (
 
 
 def examine(subject: Subject) -> tuple[Finding, ...]:
-    """Everything the rules find, worst first, then by code."""
+    """Everything the rules find, worst first, then by code.
+
+    Raises UsageError SE405 when the policy accepts a code that does not exist or that can never be accepted.
+    """
     accepted = subject.policy.accepted_findings
+    acceptable = {rule.code for rule in ALL_RULES if rule.acceptable}
+    for code in sorted(accepted - acceptable):
+        exists = any(rule.code == code for rule in ALL_RULES)
+        raise UsageError(
+            "SE405",
+            f"{code} can never be accepted: going on would brick the board" if exists else f"{code} is no finding",
+            cure="take it out of doctor.accept and --accept",
+            place="doctor.accept",
+        )
     findings = [
         Finding(rule.code, rule.severity, hit.place, hit.cause, hit.cure, rule.acceptable and rule.code in accepted)
         for rule in ALL_RULES

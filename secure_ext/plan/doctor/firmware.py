@@ -38,7 +38,7 @@ def _same_mode(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_SECURE_FLASH_ENCRYPTION_MODE",
             f"the firmware is built for {built.value} mode, the chip will be in {mode.value} mode",
-            f"choose the same usage mode in {_MENU}, or take flash_encryption.mode out of the profile",
+            f"choose the same usage mode in {_MENU}, or leave flash_encryption.mode to sdkconfig",
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import KeySource, NvsScheme
@@ -39,35 +38,17 @@ def _exposed(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _missing(subject: Subject) -> Iterator[Hit]:
-    for setting, source in _sources(subject):
-        if source.path is not None and not _exists(source.path):
-            yield Hit(
-                f"{setting}: {source.path.name}",
-                f"there is no key file {source.path}: the bundle cannot be made without it",
-                "mend the path, or make the key: secure-provision keys generate",
-            )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that no file can have
-        return False
-
-
 def _shared_key(subject: Subject) -> Iterator[Hit]:
     policy = subject.policy.flash_encryption
     if policy.release:
         yield Hit(
             "flash_encryption.key",
             "every board made from this bundle gets the same flash encryption key",
-            "make one bundle a board, so that one lost key does not open them all",
+            "make one bundle a board (-o boards/0001), so that one lost key does not open them all",
         )
 
 
 RULES = (
     Rule("SP080", Severity.WARNING, "key file is readable by others", _exposed),
     Rule("SP081", Severity.INFO, "one flash encryption key for all boards of a bundle", _shared_key),
-    Rule("SP082", Severity.WARNING, "key file does not exist", _missing),
 )
