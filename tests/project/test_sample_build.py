@@ -97,7 +97,7 @@ def test_encrypted_is_only_said_in_development_mode(
         ("esp32s2", SampleOptions(flash_encryption="release"), "NVS_SEC_KEY_PROTECT_USING_HMAC"),
         ("esp32c3", SampleOptions(flash_encryption="release"), "SECURE_ENABLE_SECURE_ROM_DL_MODE"),
         ("esp32c3", SampleOptions(flash_encryption="development"), "SECURE_INSECURE_ALLOW_DL_MODE"),
-        ("esp32h21", SampleOptions(flash_encryption="release"), "SECURE_INSECURE_ALLOW_DL_MODE"),
+        ("esp32h21", SampleOptions(flash_encryption="release"), "SECURE_DISABLE_ROM_DL_MODE"),
         ("esp32h2", SampleOptions(flash_encryption="release"), "SECURE_FLASH_PSEUDO_ROUND_FUNC"),
     ],
 )
