@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -186,6 +185,8 @@ def find_component() -> Path:
 
     Raises InputError SE905 if the component is missing.
     """
+    import importlib.metadata  # noqa: PLC0415 (takes longer to import than all of this package's part in idf.py)
+
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / _COMPONENT_FILE).is_file():
         return checkout
