@@ -62,7 +62,7 @@ def _carry_over(names: tuple[str, ...], target: Path, staging: Path) -> None:
 def _exchange(staging: Path, target: Path) -> None:
     """Puts `staging` in the place of `target`; whatever happens, one whole directory is there afterwards."""
     aside = staging.with_name(staging.name + ".old")
-    staging.chmod(0o777 & ~_umask())
+    staging.chmod(0o755 & ~_umask())
     try:
         if target.exists():
             target.rename(aside)

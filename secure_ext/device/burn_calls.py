@@ -29,6 +29,10 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
     missing = [item.step for item in statuses if item.status is Status.MISSING]
     calls = []
     purposes = [word for step in begun for word in _missing_purpose(step, state)]
+    if begun:  # ESP32-C2: it says how the key block is protected, so it comes before the protection
+        for step in [step for step in missing if step.get("field") == "XTS_KEY_LENGTH_256"]:
+            purposes += [step["field"], str(step["value"])]
+            missing.remove(step)
     if purposes:
         calls.append(["burn-efuse", *purposes])
     hidden = [step["block"] + _PARTS[step["part"]] for step in begun if _lacks_read_protection(step, state)]

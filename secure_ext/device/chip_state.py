@@ -102,6 +102,8 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         for name, field in summary.items()
         if field.get("word") is not None
     }
+    if mac is None:
+        raise Stop(4, "SE813", "espefuse showed no MAC address", "install another version of esptool")
     return ChipState(
         places=places,
         values=values,
@@ -109,7 +111,7 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         writable=writable,
         blocks=blocks,
         revision=_number(texts.get("WAFER_VERSION_MAJOR")) * 100 + _number(texts.get("WAFER_VERSION_MINOR")),
-        mac=mac.group(0).replace(":", "") if mac else "unknown",
+        mac=mac.group(0).replace(":", ""),
     )
 
 

@@ -17,37 +17,53 @@ from secure_ext.device.esp_tools import Stop
 
 
 class Journal:
-    """The journal of one board; `plan_id` identifies the bundle."""
+    """The journal of one board.
 
-    def __init__(self, path: Path, plan_id: str) -> None:
+    `keys_id` stands for the keys that are burned, `images_id` for what is written to flash: making a bundle again
+    changes the images (signatures are random), and boards with its keys must still be known.
+    """
+
+    def __init__(self, path: Path, keys_id: str, images_id: str) -> None:
         self.path = path
-        self._plan_id = plan_id
+        self._keys_id = keys_id
+        self._images_id = images_id
         self._entry: dict[str, Any] = {}
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if isinstance(entry, dict) and entry.get("plan") == plan_id:
+        if isinstance(entry, dict) and entry.get("keys") == keys_id:
             self._entry = entry
 
     @property
     def images_written(self) -> bool:
         """Whether this bundle's images were written and verified on this board."""
-        return "images_written" in self._entry
+        return self._entry.get("images_written") == self._images_id
 
     @property
     def burning_begun(self) -> bool:
-        """Whether this bundle has begun to burn this board's eFuses."""
+        """Whether these keys have begun to be burned on this board."""
         return "burning_begun" in self._entry
 
-    def note(self, event: str) -> None:
-        """Records an event with its time, whole or not at all. Raises Stop SE830 if that is impossible."""
-        self._entry.setdefault("plan", self._plan_id)
-        self._entry[event] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    def note_images(self) -> None:
+        """Records that this bundle's images were written. Raises Stop SE830."""
+        self._write("images_written", self._images_id)
+
+    def note_burning(self) -> None:
+        """Records that burning begins. Raises Stop SE830."""
+        self._write("burning_begun", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+    def _write(self, event: str, value: str) -> None:
+        """Whole or not at all, and on the disk when it returns."""
+        self._entry.setdefault("keys", self._keys_id)
+        self._entry[event] = value
         beside = self.path.with_name(self.path.name + f".{os.getpid()}.tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(self._entry, indent=1) + "\n", encoding="utf-8")
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(self._entry, indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
             beside.replace(self.path)
         except OSError as error:
             raise Stop(

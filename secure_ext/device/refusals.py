@@ -83,3 +83,24 @@ def check_enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus],
             f"{enabled[0]} is burned, but {missing[0].step['block']} has no key: this board cannot run anything",
             "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
         )
+
+
+def check_other_keys(plan: dict[str, Any], state: ChipState) -> None:
+    """Raises Stop SE819 if a block outside the plan holds a key for a feature of the plan; the chip might use it."""
+    keys = [step for step in plan["steps"] if step["kind"] == "burn_key"]
+    planned_fields = {step["purpose_field"] for step in keys}
+    revoked = {
+        step["field"][-1] for step in plan["steps"] if step.get("field", "").startswith("SECURE_BOOT_KEY_REVOKE")
+    }
+    for kind in ("XTS_AES_", "SECURE_BOOT_DIGEST"):
+        if not any(step["purpose"].startswith(kind) for step in keys):
+            continue
+        for field, purpose in state.texts.items():
+            is_other = field.startswith("KEY_PURPOSE_") and field not in planned_fields and purpose.startswith(kind)
+            if is_other and not (kind == "SECURE_BOOT_DIGEST" and purpose[-1] in revoked):
+                raise Stop(
+                    5,
+                    "SE819",
+                    f"{field} is {purpose}: this board has a key for the same use that is not in the plan",
+                    "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
+                )

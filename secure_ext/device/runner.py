@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import re
@@ -24,7 +25,13 @@ from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal
-from secure_ext.device.refusals import check_chip, check_conflicts, check_enabled_without_keys, other_esptool
+from secure_ext.device.refusals import (
+    check_chip,
+    check_conflicts,
+    check_enabled_without_keys,
+    check_other_keys,
+    other_esptool,
+)
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.keys.fingerprint import fingerprint
 
@@ -41,17 +48,15 @@ class Runner:
         self.options = options
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
-        canonical = json.dumps(plan, sort_keys=True, separators=(",", ":"))
-        self.plan_id = hashlib.sha256(canonical.encode()).hexdigest()
         self.burning = False
         self._log: TextIO | None = None
 
     def say(self, text: str = "") -> None:
         """Shows a line, and logs it once the log is open."""
-        print(text, flush=True)  # noqa: T201 (this is the script's voice)
         if self._log:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact(text)}\n")
             self._log.flush()
+        print(text, flush=True)  # noqa: T201 (this is the script's voice)
 
     def run(self) -> None:
         """The whole run; raises Stop when it cannot go on."""
@@ -70,6 +75,7 @@ class Runner:
         images_due = self.images_are_due(state, statuses)
         self.show(statuses, state, images_due)
         check_conflicts(statuses, journal)
+        check_other_keys(self.plan, state)
         check_enabled_without_keys(self.plan, statuses, state)
         todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
         if not todo and not images_due:
@@ -80,12 +86,15 @@ class Runner:
             flash = " and the flash erased and written" if images_due else ""
             self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
             return
-        self.confirm(todo)
+        if self.confirm(todo):
+            # The question takes a while: whatever is connected now must be what was looked at.
+            self.require_unchanged(read_chip(tools, self.connection), state)
+        if todo and not images_due:
+            self.check_images(tools, journal)
         if images_due:
             self.flash(tools, journal)
             if not self.options.virt:
-                # writing takes a while: make sure that it is still the same board
-                state = self.same_board(read_chip(tools, self.connection), state)
+                self.require_unchanged(read_chip(tools, self.connection), state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
                 state = self.burn(stage, tools, journal, state)
@@ -206,7 +215,12 @@ class Runner:
             path = Path(self.options.virt + ".journal.json")
         else:
             path = Path(self.options.journal or self.bundle / "journal") / f"{state.mac}.json"
-        journal = Journal(path, self.plan_id)
+        keys = [
+            [step[name] for name in ("block", "part", "purpose", "fingerprint")]
+            for step in self.plan["steps"]
+            if step["kind"] == "burn_key"
+        ]
+        journal = Journal(path, _digest([self.plan["chip"], keys]), _digest(self.plan["images"]))
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -228,6 +242,12 @@ class Runner:
             self.say(" ! = cannot be undone")
 
     @staticmethod
+    def require_unchanged(now: ChipState, before: ChipState) -> None:
+        """Raises Stop SE828 if another board, or another virtual chip, is connected now."""
+        if (now.mac, now.blocks) != (before.mac, before.blocks):
+            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
+
+    @staticmethod
     def same_board(now: ChipState, before: ChipState) -> ChipState:
         """The state of the board now. Raises Stop SE828 if another one was connected meanwhile."""
         if now.mac != before.mac:
@@ -244,12 +264,12 @@ class Runner:
         enabled = any(state.values.get(name, 0) for name in self.plan["enabling_fields"])
         return bool(self.plan["images"]) and not enabled and not all(item.is_done for item in statuses)
 
-    def confirm(self, todo: list[StepStatus]) -> None:
-        """Asks for the word unless nothing is for ever or `--yes` was given. Raises Stop SE823."""
+    def confirm(self, todo: list[StepStatus]) -> bool:
+        """Asks for the word unless nothing is for ever or `--yes` was given; whether it asked. Raises Stop SE823."""
         if not todo or self.options.yes:
-            return
+            return False
         self.say(f"{_steps(todo)} CANNOT BE UNDONE. Keep the power on until the script has ended.")
-        if not sys.stdin.isatty():
+        if not sys.stdin or not sys.stdin.isatty():
             raise Stop(2, "SE823", "there is no one to ask for confirmation", "give --yes to burn without being asked")
         try:
             answer = input(f"Type {CONFIRMATION} to go on: ")
@@ -257,6 +277,19 @@ class Runner:
             answer = ""
         if answer.strip() != CONFIRMATION:
             raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
+        return True
+
+    def check_images(self, tools: EspTools, journal: Journal) -> None:
+        """A feature is on already: the images must be in flash, for writing them may fail now. Raises Stop SE831."""
+        if self.options.virt or journal.images_written:
+            return
+        if run(tools.esptool(self.connection, self.verify_line())).exit_code:
+            raise Stop(
+                5,
+                "SE831",
+                "security is enabled on this board, but its flash does not hold the images of this bundle",
+                "use the bundle that began this board, or set the board aside",
+            )
 
     def flash(self, tools: EspTools, journal: Journal) -> None:
         """Erases the flash and writes the images; on a virtual chip only prints the commands."""
@@ -277,7 +310,7 @@ class Runner:
                     f"writing the flash failed: {result.last_words()}",
                     "nothing irreversible has happened: check the cable, lower --baud, and run again",
                 )
-        journal.note("images_written")
+        journal.note_images()
         self.say("The images are in flash, verified by MD5.")
 
     def flash_lines(self, tools: EspTools) -> list[list[str]]:
@@ -312,7 +345,7 @@ class Runner:
         calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
         if not calls:
             return state
-        journal.note("burning_begun")
+        journal.note_burning()
         self.burning = True
         for call in calls:
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
@@ -354,6 +387,10 @@ class Runner:
             self.say("The board could not be reset from here: switch its power off and on.")
 
 
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def _steps(items: list[StepStatus]) -> str:
     return f"{len(items)} eFuse step" + ("" if len(items) == 1 else "s")
 
@@ -381,6 +418,8 @@ def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argpar
 
 def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None) -> int:
     """Runs `plan`, whose files lie in `bundle`; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name the terminal cannot show must not stop anything
     runner = Runner(plan, bundle, parse_arguments(plan, arguments))
     try:
         runner.run()

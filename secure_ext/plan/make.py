@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.chips.chip import Chip
+from secure_ext.chips.facts import KeySize
 from secure_ext.errors import CheckError
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
@@ -156,6 +157,10 @@ class _Planner:
             yield from self._field(
                 "FLASH_CRYPT_CONFIG", 0xF, "every bit of the key depends on the flash address", "workflows, step 4"
             )
+        if self.chip.has_one_key_block and self.flash_encryption.key_size is KeySize.XTS_128:
+            yield from self._field(
+                "XTS_KEY_LENGTH_256", 1, "the key fills the whole block", "espefuse, burn-key with XTS_AES_128_KEY"
+            )
         if not self.flash_encryption.uart_encryption_allowed:
             for name in ("DISABLE_DL_ENCRYPT", "DIS_DOWNLOAD_MANUAL_ENCRYPT"):
                 yield from self._field(name, 1, "nobody can have the ROM encrypt flash of their choice", source)
@@ -211,6 +216,14 @@ class _Planner:
             yield from self._field(
                 "SECURE_BOOT_SHA384_EN", 1, "ECDSA-384 signatures are made over SHA-384", "workflows, step 4"
             )
+        if self.secure_boot.ecc_constant_time:
+            yield from self._field(
+                "ECC_FORCE_CONST_TIME",
+                1,
+                "the firmware burns it at its first boot, which the write protections here would make fail",
+                "CONFIG_ESP_CRYPTO_FORCE_ECC_CONSTANT_TIME_POINT_MUL",
+                self.chip.facts.ecdsa_curve_mode_revision,
+            )
         if self.secure_boot.revoke_unused:
             for slot in range(len(self.secure_boot.keys), self.chip.facts.digest_slots):
                 yield from self._field(
@@ -253,7 +266,7 @@ class _Planner:
             )
         if not self.secure_boot.enabled:
             return
-        if self.chip.efuses.find("ECDSA_CURVE_MODE"):
+        if self.chip.efuses.find("ECDSA_CURVE_MODE") and not self.secure_boot.p192_curve:
             yield self._write_protect(
                 "ECDSA_CURVE_MODE",
                 "nobody can switch the curve",

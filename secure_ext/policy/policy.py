@@ -78,7 +78,7 @@ class FlashEncryptionPolicy:
 
 @dataclass(frozen=True)
 class SecureBootPolicy:
-    """Secure Boot V2."""
+    """Secure Boot V2. `ecc_constant_time`, `p192_curve`: the firmware burns these eFuses at its first boot."""
 
     enabled: bool
     scheme: str
@@ -87,6 +87,8 @@ class SecureBootPolicy:
     aggressive_revoke: bool
     read_protection_stays_writable: bool
     sha384_write_protection_skipped: bool
+    ecc_constant_time: bool
+    p192_curve: bool
 
 
 @dataclass(frozen=True)

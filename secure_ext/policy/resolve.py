@@ -281,6 +281,8 @@ class _Resolver:
                 default=False,
             ),
             sha384_write_protection_skipped=config.enabled("SECURE_BOOT_SKIP_WRITE_PROTECTION_SCA"),
+            ecc_constant_time=config.enabled("ESP_CRYPTO_FORCE_ECC_CONSTANT_TIME_POINT_MUL"),
+            p192_curve=config.enabled("ESP_ECDSA_ENABLE_P192_CURVE"),
         )
 
     def signing_keys(self) -> tuple[KeySource, ...]:

@@ -36,8 +36,8 @@ NO_REVISION_LIMIT = 0xFFFF
 SECTOR_SIZE = 0x1000
 """Bytes of a flash sector; a Secure Boot V2 signature takes one."""
 
-SIGNATURE_MAGIC = b"\xe7\x02"
-"""How a Secure Boot V2 signature block begins."""
+SIGNATURE_MAGICS = (b"\xe7\x02", b"\xe7\x03")
+"""How a Secure Boot V2 signature block begins: RSA, ECDSA."""
 
 _HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
@@ -126,7 +126,7 @@ def signature_sector(data: bytes, header: ImageHeader) -> bytes | None:
     """The 4 KB Secure Boot V2 signature sector that follows the image, or None if it is not signed so."""
     start = -(-header.image_length // SECTOR_SIZE) * SECTOR_SIZE
     sector = data[start : start + SECTOR_SIZE]
-    return sector if len(sector) == SECTOR_SIZE and sector.startswith(SIGNATURE_MAGIC) else None
+    return sector if len(sector) == SECTOR_SIZE and sector.startswith(SIGNATURE_MAGICS) else None
 
 
 def is_secure_padded(data: bytes, header: ImageHeader, page_size: int) -> bool:

@@ -140,6 +140,8 @@ CASES: dict[str, Case] = {
     "SP028": Case(BOTH | {"partitions": rows(without=("nvs_keys",))}, {"nvs": {"scheme": "flash-encryption"}}),
     "SP029": Case(BOTH, {"nvs": {"scheme": "off"}}),
     "SP030": Case(BOTH | {"config": {"EFUSE_VIRTUAL": True}}),
+    "SP031": Case(BOTH | {"config": {"ESP_DEFAULT_CPU_FREQ_MHZ": 240}}, chip="esp32c5"),
+    "SP032": Case(BOTH, {"secure_boot": {"revoke_unused": False}}),
     "SP040": Case(ENCRYPTED),
     "SP041": Case({"flash_encryption": "development"}),
     "SP042": Case(BOTH, {"lockdown": {"jtag": "open"}}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
-from secure_ext.policy.policy import FlashEncryptionMode, NvsScheme
+from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode, NvsScheme
 from secure_ext.project.partition_table import DATA_NVS_KEYS, TYPE_DATA
 
 _MENU = "menuconfig, Security features"
@@ -153,6 +153,34 @@ def _virtual_efuses(subject: Subject) -> Iterator[Hit]:
         )
 
 
+def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
+    frequency = subject.build.config.integer("ESP_DEFAULT_CPU_FREQ_MHZ") or 0
+    if subject.chip.name == "esp32c5" and subject.policy.flash_encryption.enabled and frequency > 160:
+        yield Hit(
+            "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ",
+            f"the firmware runs the CPU at {frequency} MHz: with flash encryption an ESP32-C5 boots up to 160 MHz only",
+            f"enable flash encryption in {_MENU}, which sets 160 MHz, and build again",
+        )
+
+
+def _stricter_firmware(subject: Subject) -> Iterator[Hit]:
+    config, policy = subject.build.config, subject.policy
+    disabled = policy.lockdown.download_mode is DownloadMode.DISABLED
+    if policy.locks_down and config.enabled("SECURE_DISABLE_ROM_DL_MODE") and not disabled:
+        yield Hit(
+            "CONFIG_SECURE_DISABLE_ROM_DL_MODE",
+            "the firmware disables the download mode at its first boot, whatever the profile says",
+            f"choose the same in {_MENU} and in the profile",
+        )
+    keeps_slots = policy.secure_boot.enabled and not policy.secure_boot.revoke_unused
+    if keeps_slots and not config.enabled("SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS"):
+        yield Hit(
+            "CONFIG_SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS",
+            "the firmware revokes the free digest slots at its first boot, whatever the profile says",
+            f"choose the same in {_MENU} and in the profile",
+        )
+
+
 RULES = (
     Rule("SP020", Severity.ERROR, "firmware is built without flash encryption", _flash_encryption_built_in),
     Rule("SP021", Severity.ERROR, "firmware is built without secure boot", _secure_boot_built_in),
@@ -165,4 +193,6 @@ RULES = (
     Rule("SP028", Severity.ERROR, "NVS encryption cannot work as configured", _nvs_scheme_works),
     Rule("SP029", Severity.WARNING, "NVS stays in plaintext", _nvs_in_plaintext),
     Rule("SP030", Severity.ERROR, "firmware uses virtual eFuses", _virtual_efuses, False),
+    Rule("SP031", Severity.ERROR, "ESP32-C5 firmware runs too fast for flash encryption", _clock_of_c5, False),
+    Rule("SP032", Severity.WARNING, "firmware closes more than the profile", _stricter_firmware),
 )
