@@ -69,7 +69,10 @@ def wanted_items(recipe: dict[str, Any]) -> set[tuple[object, ...]]:
                 command = word
             elif command == "burn-key":
                 next(words)
-                found.add(("key", word, "" if chip == "esp32" else next(words)))
+                purpose = "" if chip == "esp32" else next(words)
+                found.add(("key", word, purpose))
+                if (chip, purpose) == ("esp32c2", "XTS_AES_128_KEY"):  # burn-key burns it too, and does not say so
+                    found.add(("field", "XTS_KEY_LENGTH_256", 1))
             elif command == "burn-efuse":
                 found.add(("field", ALIASES.get((chip, word), word), int(next(words), 0)))
             else:
