@@ -94,6 +94,18 @@ def test_a_changed_flash_is_written_again(bundle: Path, new_board: Board) -> Non
     assert new_board.commands.count("write-flash") == 2
 
 
+def test_a_flash_that_does_not_hold_the_images_is_not_sealed(bundle: Path, new_board: Board) -> None:
+    """Security is on, so the flash cannot be written again: the seal would make a dead board final."""
+    assert new_board.provision(bundle, "--yes", "--until", "burn").returncode == 0
+    (new_board.folder / "flash.bin").write_bytes(b"\xff" * 0x400000)
+    for path in (bundle / "journal").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"images_written": "another bundle's"}))
+    burned = (new_board.folder / "efuses.bin").read_bytes()
+    done = new_board.provision(bundle, "--yes")
+    assert (done.returncode, "STOP SE831" in done.stdout) == (5, True), done.stdout
+    assert (new_board.folder / "efuses.bin").read_bytes() == burned
+
+
 def test_a_failed_flash_burns_nothing(bundle: Path, new_board: Board) -> None:
     new_board.change(fails_at="write-flash")
     done = new_board.provision(bundle, "--yes")

@@ -211,6 +211,15 @@ class Foreign:
 
 
 FOREIGN = (
+    Foreign(
+        "a key for the same use in a block outside the plan",
+        ("burn-key", "BLOCK_KEY3", "{other}", "XTS_AES_128_KEY"),
+        quick=True,
+    ),
+    Foreign(
+        "a digest outside the plan whose slot is not revoked",
+        ("burn-key", "BLOCK_KEY3", "{other}", "SECURE_BOOT_DIGEST0"),
+    ),
     Foreign("another readable key", ("burn-key", "BLOCK_KEY0", "{other}", "USER")),
     Foreign(
         "another hidden key",
