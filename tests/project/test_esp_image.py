@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
+from secure_ext.images.secure_boot import sign
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
 from secure_ext.project.image import (
     CHIP_IDS,
     NO_REVISION_LIMIT,
@@ -75,6 +78,14 @@ def test_images_of_esptool(chip: str) -> None:
     bootloader = make_bootloader(secure)
     header = parse_image(bootloader, place="bootloader")
     assert header.image_length < len(bootloader) == -(-header.image_length // SECTOR_SIZE) * SECTOR_SIZE
+
+
+@pytest.mark.parametrize("scheme", list(SignatureScheme))
+def test_an_image_is_recognised_as_signed(scheme: SignatureScheme, tmp_path: Path) -> None:
+    write_secret_file(tmp_path / "key.pem", generate_signing_key(scheme))
+    image = make_app(ImageSettings("esp32c5", "4MB", 0, secure_boot=True), "tiny", 3000)
+    signed = sign(image, [load_signing_key(tmp_path / "key.pem")], place="app")
+    assert signature_sector(signed, parse_image(signed, place="app")) == signed[-SECTOR_SIZE:]
 
 
 def test_signature_sector_and_what_follows_the_image() -> None:

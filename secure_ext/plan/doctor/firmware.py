@@ -154,12 +154,13 @@ def _virtual_efuses(subject: Subject) -> Iterator[Hit]:
 
 
 def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
+    # ESP-IDF v6.1, components/esp_system/port/soc/esp32c5/Kconfig.cpu; earlier versions leave 240 MHz on
     frequency = subject.build.config.integer("ESP_DEFAULT_CPU_FREQ_MHZ") or 0
     if subject.chip.name == "esp32c5" and subject.policy.flash_encryption.enabled and frequency > 160:
         yield Hit(
             "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ",
-            f"the firmware runs the CPU at {frequency} MHz: with flash encryption an ESP32-C5 boots up to 160 MHz only",
-            f"enable flash encryption in {_MENU}, which sets 160 MHz, and build again",
+            f"the CPU runs at {frequency} MHz: above 160 MHz an ESP32-C5 can corrupt what it writes encrypted",
+            "choose 160 MHz in menuconfig, Component config, ESP System Settings, CPU frequency, and build again",
         )
 
 
@@ -193,6 +194,6 @@ RULES = (
     Rule("SP028", Severity.ERROR, "NVS encryption cannot work as configured", _nvs_scheme_works),
     Rule("SP029", Severity.WARNING, "NVS stays in plaintext", _nvs_in_plaintext),
     Rule("SP030", Severity.ERROR, "firmware uses virtual eFuses", _virtual_efuses, False),
-    Rule("SP031", Severity.ERROR, "ESP32-C5 firmware runs too fast for flash encryption", _clock_of_c5, False),
+    Rule("SP031", Severity.ERROR, "ESP32-C5 firmware runs too fast to write encrypted flash", _clock_of_c5),
     Rule("SP032", Severity.WARNING, "firmware closes more than the profile", _stricter_firmware),
 )
