@@ -89,12 +89,13 @@ class Runner:
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
-        if todo and not images_due:
-            self.check_images(tools, journal)
         if images_due:
             self.flash(tools, journal)
-            if not self.options.virt:
-                self.require_unchanged(read_chip(tools, self.connection), state)
+        elif todo:
+            self.check_images(tools, journal)
+        if not self.options.virt:
+            # So do the images. Nothing is burned that was not looked at just now.
+            self.require_unchanged(read_chip(tools, self.connection), state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
                 state = self.burn(stage, tools, journal, state)
