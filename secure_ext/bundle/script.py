@@ -20,6 +20,7 @@ RUNNER_MODULES = (
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
     "secure_ext.device.refusals",
+    "secure_ext.device.virtual_efuses",
     "secure_ext.device.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""

@@ -10,14 +10,10 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +29,7 @@ from secure_ext.device.refusals import (
     other_esptool,
 )
 from secure_ext.device.step_status import Status, StepStatus, compare
+from secure_ext.device.virtual_efuses import prepare_virtual_efuses
 from secure_ext.keys.fingerprint import fingerprint
 
 STAGES = ("flash", "burn", "seal")
@@ -65,7 +62,7 @@ class Runner:
         if tools.version < tuple(self.plan["least_esptool"]):
             raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
         if self.options.virt:
-            self.prepare_virtual_chip(tools)
+            prepare_virtual_efuses(self.plan, tools, self.connection, Path(self.options.virt), self.say)
         else:
             self.identify(tools)
         state = read_chip(tools, self.connection)
@@ -132,38 +129,6 @@ class Runner:
             raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", "copy the whole bundle again") from None
         if actual != expected:
             raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
-
-    def prepare_virtual_chip(self, tools: EspTools) -> None:
-        """A new file of virtual eFuses gets the chip revision that the plan asks for."""
-        path = Path(self.options.virt)
-        if path.exists() and (not path.is_file() or path.stat().st_size):
-            self.check_virtual_chip(tools, path)
-            return
-        if not path.parent.is_dir():
-            raise Stop(4, "SE815", f"there is no folder {path.parent}", "give a file in a folder that exists")
-        self.say(
-            f"New virtual {self.plan['chip']}: {path} (it will hold the keys, as a chip does: delete it afterwards)"
-        )
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        for block, bits in self.plan["virtual_revision_bits"]:
-            result = run(tools.espefuse(self.connection, ["burn-bit", block, *(str(bit) for bit in bits)]))
-            if result.exit_code:
-                raise Stop(4, "SE815", f"the virtual chip cannot be made: {result.last_words()}", "use a new file name")
-
-    def check_virtual_chip(self, tools: EspTools, path: Path) -> None:
-        """Refuses a file that is something else, by trying on a copy. Raises Stop SE815."""
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, "copy")
-            try:
-                shutil.copyfile(path, copy)
-                read_chip(tools, replace(self.connection, virtual_file=str(copy)))
-                same = copy.stat().st_size == path.stat().st_size
-            except (OSError, Stop):
-                same = False
-        if not same:
-            raise Stop(
-                4, "SE815", f"{path} exists and is no virtual {self.plan['chip']}", "give the name of a new file"
-            )
 
     def identify(self, tools: EspTools) -> None:
         """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
