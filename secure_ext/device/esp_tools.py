@@ -73,9 +73,20 @@ class EspTools:
             line.append("--postpone")
         return [*line, "--do-not-confirm", *(self._spell_command(word) for word in arguments)]
 
-    def esptool(self, connection: Connection, arguments: Sequence[str], after: str = "no-reset") -> list[str]:
-        """The command line that runs esptool. The chip is left in the loader, so that no firmware starts."""
+    def esptool(
+        self, connection: Connection, arguments: Sequence[str], *, after: str = "no-reset", stub: bool = False
+    ) -> list[str]:
+        """The command line that runs esptool. The chip is left in the loader, so that no firmware starts.
+
+        Args:
+            connection: how the chip is reached.
+            arguments: the command, written with hyphens, and its own arguments.
+            after: the reset mode at the end.
+            stub: let esptool load its flasher stub into the chip. Without it the chip's own ROM loader does the work:
+                it is there in every state of the chip, and a rehearsal runs exactly what a board will see.
+        """
         line = [*self.commands["esptool"], "--chip", connection.chip, "--before", self.spell(connection.before)]
+        line += [] if stub else ["--no-stub"]
         line += ["--after", self.spell(after), "--baud", str(connection.baud), "--port", str(connection.port)]
         return [*line, *(self._spell_command(word) for word in arguments)]
 

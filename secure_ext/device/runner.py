@@ -34,6 +34,10 @@ from secure_ext.keys.fingerprint import fingerprint
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
+ROM_FLASH_LIMIT = 0x1000000
+"""How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
+ROM_ERASES_SINCE = (4, 9)
+"""The first esptool that erases a region without its stub."""
 
 
 class Runner:
@@ -46,6 +50,7 @@ class Runner:
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
         self.burning = False
+        self.flash_size: int | None = None
         self._log: TextIO | None = None
 
     def say(self, text: str = "") -> None:
@@ -151,8 +156,11 @@ class Runner:
                 "check cable, port and boot button; a board whose download mode was disabled never answers again",
             )
         size = re.search(r"Detected flash size: (\d+)MB", result.output)
+        if size is None:
+            return
+        self.flash_size = int(size.group(1)) * 0x100000
         needed = max((image["offset"] + image["size"] for image in self.plan["images"]), default=0)
-        if size and int(size.group(1)) * 0x100000 < needed:
+        if self.flash_size < needed:
             raise Stop(
                 5,
                 "SE816",
@@ -249,7 +257,7 @@ class Runner:
         """A feature is on already: the images must be in flash, for writing them may fail now. Raises Stop SE831."""
         if self.options.virt or journal.images_written:
             return
-        if run(tools.esptool(self.connection, self.verify_line())).exit_code:
+        if run(self.esptool(tools, self.verify_line())).exit_code:
             raise Stop(
                 5,
                 "SE831",
@@ -263,12 +271,12 @@ class Runner:
             for line in self.flash_lines(tools):
                 self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
-        if journal.images_written and not run(tools.esptool(self.connection, self.verify_line())).exit_code:
+        if journal.images_written and not run(self.esptool(tools, self.verify_line())).exit_code:
             self.say("The images are in flash already, verified by MD5.")
             return
         for line in self.flash_lines(tools):
             self.say(f"esptool {line[0]} ...")
-            result = run(tools.esptool(self.connection, line))
+            result = run(self.esptool(tools, line))
             if result.exit_code:
                 raise Stop(
                     4,
@@ -279,14 +287,20 @@ class Runner:
         journal.note_images()
         self.say("The images are in flash, verified by MD5.")
 
+    def esptool(self, tools: EspTools, line: list[str]) -> list[str]:
+        """A command on the flash: through the ROM loader wherever that can do it, through esptool's stub elsewhere."""
+        in_reach = self.flash_size is not None and self.flash_size <= ROM_FLASH_LIMIT
+        can_erase = line[0] == "erase-region" and tools.version >= ROM_ERASES_SINCE
+        stub = not in_reach or (line[0].startswith("erase-") and not can_erase)
+        return tools.esptool(self.connection, line, stub=stub)
+
     def flash_lines(self, tools: EspTools) -> list[list[str]]:
         """The esptool commands of the flash stage. Headers are kept as they are: they are signed or encrypted."""
         lines = []
         for step in self.plan["steps"]:
-            if step["kind"] == "erase_flash" and step["size"] is None:
-                lines.append(["erase-flash"])
-            elif step["kind"] == "erase_flash":
-                lines.append(["erase-region", hex(step["offset"]), hex(step["size"])])
+            if step["kind"] == "erase_flash":
+                size = step["size"] or self.flash_size
+                lines.append(["erase-region", hex(step["offset"]), hex(size)] if size else ["erase-flash"])
         keep = []
         for setting in ("mode", "freq", "size"):
             keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
@@ -349,7 +363,7 @@ class Runner:
         if self.options.virt or self.options.after == "no-reset":
             return
         connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
-        if run(find_tools().esptool(connection, ["--no-stub", "chip-id"], self.options.after)).exit_code:
+        if run(find_tools().esptool(connection, ["chip-id"], after=self.options.after)).exit_code:
             self.say("The board could not be reset from here: switch its power off and on.")
 
 

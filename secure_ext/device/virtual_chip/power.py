@@ -1,0 +1,58 @@
+"""Power: counts what happens on the chip, and lets the power go at a moment that was chosen before."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TextIO
+
+
+class Event(str, enum.Enum):
+    """What is counted, each from 1.
+
+    CONNECTION: a program connects. FLASH: an erase or a write of flash. WRITE: a write to a register of the eFuse
+    controller. BURN: a burn command that sets at least one new bit.
+    """
+
+    CONNECTION = "connection"
+    FLASH = "flash"
+    WRITE = "write"
+    BURN = "burn"
+
+
+class PowerCut(Exception):
+    """The power is gone."""
+
+
+class Power:
+    """Counts events into a log, and cuts at one of them.
+
+    Args:
+        cut: the event and its number; None for never. It happens once. A CONNECTION is refused, a FLASH or WRITE is
+            not done, and a BURN stops half-way.
+        log: JSON lines, one an event that changes the chip or begins a connection.
+    """
+
+    def __init__(self, cut: tuple[Event, int] | None, log: Path | None) -> None:
+        self._cut = cut
+        self._log: TextIO | None = log.open("a", encoding="ascii") if log else None
+        self.counts: Counter[Event] = Counter()
+
+    def count(self, event: Event) -> bool:
+        """Notes an event; whether the power goes now."""
+        self.counts[event] += 1
+        if self._log and event is not Event.WRITE:
+            line = {"event": event.value, **{str(name.value): self.counts[name] for name in Event}}
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
+        if self._cut != (event, self.counts[event]):
+            return False
+        self._cut = None
+        return True
+
+    def close(self) -> None:
+        """Closes the log."""
+        if self._log:
+            self._log.close()
