@@ -83,16 +83,14 @@ class RomLoader:
         """Power on, in download mode if the eFuses allow it."""
         self._session = _Session()
         self.efuses.load()
+        is_eco3 = self.efuses.field("CHIP_VER_REV1") and self.efuses.field("CHIP_VER_REV2")
+        if is_eco3 and self.efuses.field("UART_DOWNLOAD_DIS"):
+            self._session.is_running = True  # an esp32 looks when it starts, and only since v3.0
 
     @property
     def is_silent(self) -> bool:
         """Whether nothing is answered: the download mode is disabled, or the chip has left it."""
-        closed = self.efuses.field("DIS_DOWNLOAD_MODE")
-        if self.chip == "esp32":
-            # only since v3.0 (ESP32 ECO3); read from the APB register and two eFuses
-            newest = self.efuses.field("CHIP_VER_REV1") and self.efuses.field("CHIP_VER_REV2")
-            closed = newest and self.efuses.field("UART_DOWNLOAD_DIS")
-        return bool(closed) or self._session.is_running
+        return bool(self.efuses.field("DIS_DOWNLOAD_MODE")) or self._session.is_running
 
     @property
     def is_secure_download(self) -> bool:
