@@ -25,6 +25,7 @@ class ChipOptions:
         cut: the event and its number at which the power goes, such as ``burn:2``; see `virtual_chip.power`.
         log: file for what happens on it.
         port: TCP port; 0 for a free one.
+        mac: MAC address of a new chip, 12 hexadecimal digits; one that no manufacturer gives.
     """
 
     chip: str
@@ -33,10 +34,12 @@ class ChipOptions:
     cut: str | None = None
     log: Path | None = None
     port: int = 0
+    mac: str = "020000000001"
 
     def words(self) -> Iterable[str]:
         """The options of the process."""
         yield from ("--chip", self.chip, "--flash-size", hex(self.flash_size), "--port", str(self.port))
+        yield from ("--mac", self.mac)
         for block, numbers in self.bits:
             yield from ("--bits", f"{block}:{','.join(str(number) for number in numbers)}")
         if self.cut:

@@ -13,6 +13,7 @@ from typing import Any
 
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, run
 
+_CODING_ERROR = re.compile(r"Error\(s\) in (BLOCK\d+) \[ERRORS:(\d+) FAIL:(\w+)\]")
 _DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
 
 
@@ -28,6 +29,7 @@ class ChipState:
         blocks: content of each block, as bytes in the order of espefuse's dump, by block number.
         revision: chip revision, major * 100 + minor.
         mac: factory MAC address, lower case, without separators.
+        coding_errors: what espefuse says of blocks whose content does not fit its own check bytes.
     """
 
     values: dict[str, int]
@@ -37,6 +39,7 @@ class ChipState:
     blocks: dict[int, bytes]
     revision: int
     mac: str
+    coding_errors: tuple[str, ...] = ()
 
     def has_bit(self, field: str, bit: int) -> bool:
         """Whether `bit` of a field is set."""
@@ -46,10 +49,12 @@ class ChipState:
 def read_chip(tools: EspTools, connection: Connection) -> ChipState:
     """Reads all eFuses in one connection.
 
-    Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE812 (the eFuses report
-    coding errors), SE813 (espefuse printed something unexpected), SE814 (another chip).
+    Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE813 (espefuse printed
+    something unexpected), SE814 (another chip).
     """
     result = run(tools.espefuse(connection, ["dump", "check-error", "summary", "--format", "json"]))
+    if result.exit_code and _CODING_ERROR.search(result.output):
+        result = run(tools.espefuse(connection, ["dump", "summary", "--format", "json"]))
     if result.exit_code:
         raise _failure(result.last_words(), result.output)
     start = result.output.rfind("\n{")
@@ -71,8 +76,6 @@ def _failure(words: str, output: str) -> Stop:
         )
     if "this chip is" in lowered or "wrong chip" in lowered or "wrong --chip" in lowered:
         return Stop(5, "SE814", f"another chip is connected: {words}", "connect the right board, or use its bundle")
-    if "error(s) were detected" in lowered or "coding error" in lowered:
-        return Stop(5, "SE812", "the chip's eFuses report errors", "set this board aside; its eFuses are damaged")
     return Stop(
         4,
         "SE810",
@@ -112,6 +115,9 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         blocks=blocks,
         revision=_number(texts.get("WAFER_VERSION_MAJOR")) * 100 + _number(texts.get("WAFER_VERSION_MINOR")),
         mac=mac.group(0).replace(":", ""),
+        coding_errors=tuple(
+            sorted({f"{match.group(1)} has coding errors" for match in _CODING_ERROR.finditer(output)})
+        ),
     )
 
 

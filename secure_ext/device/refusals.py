@@ -13,10 +13,16 @@ from secure_ext.device.journal import Journal
 from secure_ext.device.step_status import Status, StepStatus
 
 
+def check_layout(plan: dict[str, Any], state: ChipState) -> None:
+    """espefuse sees the chip's eFuses where the plan does. Raises Stop SE829."""
+    for field in plan["layout"]:
+        place = (field["block"], field["start"], field["bits"])
+        if field["min_revision"] <= state.revision and state.places.get(field["field"]) != place:
+            raise other_esptool(plan, f"places {field['field']} elsewhere")
+
+
 def check_chip(plan: dict[str, Any], state: ChipState) -> None:
-    """The chip's revision is one the plan is good for, and espefuse sees it as the plan does. Raises Stop SE817,
-    SE818, SE829.
-    """
+    """The chip's revision is one the plan is good for, and nobody used it otherwise. Raises Stop SE817, SE818."""
     low, high = plan["min_revision"], plan["max_revision"]
     if state.revision < low or (high is not None and state.revision > high):
         wanted = f"v{low // 100}.{low % 100}" + (f" to v{high // 100}.{high % 100}" if high is not None else " on")
@@ -26,10 +32,6 @@ def check_chip(plan: dict[str, Any], state: ChipState) -> None:
             f"the chip is revision v{state.revision // 100}.{state.revision % 100}, the plan is for {wanted}",
             "use boards with the right chip revision, or build the firmware for this one",
         )
-    for field in plan["layout"]:
-        place = (field["block"], field["start"], field["bits"])
-        if field["min_revision"] <= state.revision and state.places.get(field["field"]) != place:
-            raise other_esptool(plan, f"places {field['field']} elsewhere")
     for field in plan["must_be_clear"]:
         if state.values.get(field["field"]):
             raise Stop(
@@ -52,7 +54,7 @@ def other_esptool(plan: dict[str, Any], how: str) -> Stop:
 
 
 def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
-    """Raises Stop SE819 on a foreign or damaged chip, SE822 on a hidden key of unknown origin."""
+    """Raises Stop SE819 if a step can never be done, SE822 on a hidden key of unknown origin."""
     conflicts = [item for item in statuses if item.status is Status.CONFLICT]
     if conflicts:
         raise Stop(

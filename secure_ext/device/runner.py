@@ -21,14 +21,9 @@ from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal
-from secure_ext.device.refusals import (
-    check_chip,
-    check_conflicts,
-    check_enabled_without_keys,
-    check_other_keys,
-    other_esptool,
-)
-from secure_ext.device.step_status import Status, StepStatus, compare
+from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
+from secure_ext.device.step_status import Status, Step, StepStatus, compare
+from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
 from secure_ext.keys.fingerprint import fingerprint
 
@@ -72,13 +67,14 @@ class Runner:
             self.identify(tools)
         state = read_chip(tools, self.connection)
         journal = self.open_journal(state)
-        check_chip(self.plan, state)
+        check_layout(self.plan, state)
         statuses = compare(self.plan["steps"], state)
+        verdict = classify(self.plan, state, statuses, journal, self.key_as_burned)
         images_due = self.images_are_due(state, statuses)
         self.show(statuses, state, images_due)
-        check_conflicts(statuses, journal)
-        check_other_keys(self.plan, state)
-        check_enabled_without_keys(self.plan, statuses, state)
+        self.say(str(verdict))
+        if verdict.stop:
+            raise verdict.stop
         todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
         if not todo and not images_due:
             self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
@@ -170,18 +166,15 @@ class Runner:
 
     def report_sealed(self, tools: EspTools) -> None:
         """A sealed chip tells little: says what it tells and stops with SE811."""
-        info = run(tools.esptool(self.connection, ["get-security-info"]))
-        words = [
-            line.strip()
-            for line in info.output.splitlines()
-            if line.startswith(("Secure Boot:", "Flash Encryption:", "SPI Boot Crypt Count"))
-        ]
-        raise Stop(
-            5,
-            "SE811",
-            "the board is sealed (secure download mode), its eFuses cannot be read: " + "; ".join(words),
-            "if both features are enabled as planned it is finished; check it with the functional test",
-        )
+        verdict = sealed_verdict(self.plan, run(tools.esptool(self.connection, ["get-security-info"])).output)
+        self.say(str(verdict))
+        if verdict.stop:
+            raise verdict.stop
+
+    def key_as_burned(self, step: Step) -> bytes:
+        """The bytes of a key as they lie in its block."""
+        key: bytes = (self.bundle / step["file"]).read_bytes()[: step["length"]]
+        return key[::-1] if step["reversed"] else key
 
     def open_journal(self, state: ChipState) -> Journal:
         """The journal of this board, and the log beside it."""

@@ -42,7 +42,7 @@ if state["sealed"]:
     sys.exit(2)
 if command == "flash-id":
     print("Chip type:          " + state["chip"].upper() + " (revision v0.0)\nDetected flash size: " + state["flash"])
-elif command == "erase-flash":
+elif command == "erase-region":
     flash.write_bytes(b"\xff" * 0x400000)
 elif command in ("write-flash", "verify-flash"):
     if state["fails_at"] == command:
@@ -78,7 +78,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "espefuse", *words]))
 """
 
 
-COMMANDS = {"flash-id", "erase-flash", "write-flash", "verify-flash", "chip-id", "get-security-info"}
+COMMANDS = {"flash-id", "erase-region", "write-flash", "verify-flash", "chip-id", "get-security-info"}
 COMMANDS |= {"burn-key", "burn-efuse", "burn-bit", "write-protect-efuse", "read-protect-efuse"}
 CHANGING = COMMANDS - {"flash-id", "verify-flash", "chip-id", "get-security-info"}
 

@@ -59,7 +59,7 @@ def test_all_stages_in_order_and_the_images_are_in_flash(bundle: Path, new_board
     done = new_board.provision(bundle, "--yes")
     assert done.returncode == 0, done.stdout
     burn = ["burn-key", "burn-efuse", "write-protect-efuse"]
-    assert new_board.commands == ["flash-id", "erase-flash", "write-flash", *burn, "burn-efuse"]
+    assert new_board.commands == ["flash-id", "erase-region", "write-flash", *burn, "burn-efuse"]
     for image in json.loads((bundle / "manifest.json").read_text())["images"]:
         content = (bundle / image["file"]).read_bytes()
         assert new_board.flash[image["offset"] : image["offset"] + len(content)] == content

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: a free one)")
     parser.add_argument("--flash-size", type=lambda text: int(text, 0), default=0x400000, help="bytes, for a new chip")
     parser.add_argument("--bits", action="append", default=[], metavar="BLOCK:BIT,BIT", help="burned in a new chip")
+    parser.add_argument("--mac", default="020000000001", help="MAC address of a new chip, 12 hexadecimal digits")
     parser.add_argument("--cut", metavar="EVENT:NUMBER", help="when the power goes, such as burn:2")
     parser.add_argument("--log", type=Path, help="JSON lines of what happened")
     options = parser.parse_args()
@@ -36,9 +37,11 @@ def main() -> None:
     power = Power(cut, options.log)
     efuses = EfuseController(options.chip, Fuses(options.state / EFUSE_FILE), power)
     if is_new:
+        bits: dict[int, set[int]] = {}
         for item in options.bits:
-            block, _, bits = item.partition(":")
-            efuses.set_bits(int(block), [int(bit) for bit in bits.split(",")])
+            block, _, numbers = item.partition(":")
+            bits.setdefault(int(block), set()).update(int(number) for number in numbers.split(","))
+        efuses.fab(bits, bytes.fromhex(options.mac))
     (options.state / LAYOUT_FILE).write_text(json.dumps(efuses.layout()), encoding="ascii")
     flash = Flash(options.state / FLASH_FILE, options.flash_size)
     server = Server(RomLoader(options.chip, efuses, flash, power), options.port)

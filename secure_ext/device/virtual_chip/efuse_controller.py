@@ -85,14 +85,19 @@ class EfuseController:
         content = self._emulation.read_block(place.block).bytes[::-1]
         return int.from_bytes(content, "little") >> place.start & ((1 << place.bits) - 1)
 
-    def set_bits(self, block: int, bits: list[int]) -> None:
-        """Burns bits in the fab: before the chip is ever used, with nothing counted."""
-        number = sum(1 << bit for bit in bits)
-        if self.has_reed_solomon and block:
-            old = int.from_bytes(self.fuses.decoded(block).data, "little")
-            self.fuses.burn(block, coded((old | number).to_bytes(DATA_BYTES, "little")))
-        else:
-            self.fuses.burn(block, number.to_bytes(DATA_BYTES, "little"))
+    def fab(self, bits: dict[int, set[int]], mac: bytes) -> None:
+        """What is burned before the chip is ever used, with nothing counted: bits of blocks, and the MAC address."""
+        burned = {block: set(numbers) for block, numbers in bits.items()}
+        fields = {"MAC": mac[::-1], "MAC_CRC": bytes([_crc8(mac)])}
+        for name, content in fields.items():
+            place = self.places.get(name)
+            if place is not None:
+                number = int.from_bytes(content, "little")
+                due = {place.start + bit for bit in range(place.bits) if number >> bit & 1}
+                burned.setdefault(place.block, set()).update(due)
+        for block, numbers in burned.items():
+            data = sum(1 << number for number in numbers).to_bytes(DATA_BYTES, "little")
+            self.fuses.burn(block, coded(data) if self.has_reed_solomon and block else data)
         self.load()
 
     def burn(self, block: Any) -> None:
@@ -172,6 +177,16 @@ class EfuseController:
     def _is_unlocked(self, command: int) -> bool:
         opcode = int(self._emulation.read_reg(self._conf)) & 0xFFFF
         return opcode == _OPCODES.get(command & (_READ | _BURN))
+
+
+def _crc8(data: bytes) -> int:
+    """The check byte of an esp32's MAC address: polynomial 0x8C, reflected (ESP32 TRM, chapter "eFuse Controller")."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x8C if crc & 1 else 0)
+    return crc
 
 
 class _Emulation:
