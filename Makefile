@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint benchmark clean
+.PHONY: demo test test-all lint power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -20,6 +20,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+power-cuts: $(VENV)/dev
+	PYTHONPATH=tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/flash_encryption.py

@@ -15,8 +15,9 @@ CHIPS = ("esp32-", "esp32c3-", "esp32s3-")
 @nox.session  # type: ignore[misc,untyped-decorator,unused-ignore]  # nox need not be installed
 @nox.parametrize("version", list(ESPTOOLS), ids=list(ESPTOOLS))  # type: ignore[misc,untyped-decorator,unused-ignore]
 def esptool(session: nox.Session, version: str) -> None:
-    """All cells of three chips, and interrupted and foreign chips, with one esptool."""
+    """All cells of three chips, interrupted and foreign chips, and the virtual chip by hand, with one esptool."""
     session.install("-e", ".[dev]", *ESPTOOLS[version])
     pytest = ("pytest", "-n", "auto", *session.posargs)
     session.run(*pytest, "tests/matrix/test_chip_matrix.py", "-k", " or ".join(CHIPS))
     session.run(*pytest, "tests/matrix/test_interrupted.py", "-m", "not long")
+    session.run(*pytest, "tests/virtual_chip", "-m", "not long")

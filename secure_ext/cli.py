@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from secure_ext import __version__
+from secure_ext.device_commands import flash, rehearse
 from secure_ext.errors import InputError, UsageError
 from secure_ext.esp_idf.setup import component_dir, idf
 from secure_ext.front import (
@@ -248,6 +249,8 @@ def demo(chip: str, output: Path) -> None:
             click.echo(line)
 
 
+cli.add_command(rehearse)
+cli.add_command(flash)
 cli.add_command(idf)
 cli.add_command(component_dir)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from secure_ext.bundle.read import read_bundle, store_rehearsal
 from secure_ext.bundle.write import write_bundle
 from secure_ext.chips.chip import load_chip
 from secure_ext.errors import InputError, ToolError
@@ -15,6 +14,8 @@ from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
+from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.rehearsal.text import rehearsal_text
 from secure_ext.report import bundle_text
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
@@ -23,11 +24,11 @@ _MARK = "this-is-a-demo"
 
 
 def run_demo(chip: str, output: Path) -> Iterator[str]:
-    """Makes a sample build in `output`, its bundle, and runs the bundle's script twice on virtual eFuses.
+    """Makes a sample build in `output`, its bundle, and rehearses the bundle's script.
 
     Yields what to show. An earlier demo in `output` is replaced.
 
-    Raises InputError SE703 if `output` is something else, ToolError SE704 if the script fails.
+    Raises InputError SE703 if `output` is something else, ToolError SE704 if the rehearsal fails.
     """
     facts = load_chip(chip, 0).facts
     try:
@@ -59,31 +60,16 @@ def run_demo(chip: str, output: Path) -> Iterator[str]:
     bundle = write_bundle(decision, output / "bundle", lambda _: None)
     yield bundle_text(decision, bundle)
     yield ""
-    yield "3. A rehearsal: the bundle's own script on a blank virtual chip, with the real espefuse."
+    yield "3. A rehearsal: the bundle's own script on a virtual chip, with the real esptool and espefuse."
     yield ""
-    chip_file = output / "virtual-chip.bin"
-    yield _run_script(bundle.folder / "provision.py", chip_file)
-    yield "4. The same script again: it reads the chip, finds everything done, and changes nothing."
-    yield ""
-    yield _run_script(bundle.folder / "provision.py", chip_file).splitlines()[-1]
-    yield ""
-    yield f"All of it is in {output}. Nothing left this machine, and no board was touched."
-
-
-def _run_script(script: Path, chip_file: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(script), "--virt", str(chip_file), "--yes"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode:
+    finished = read_bundle(bundle.folder)
+    outcome = rehearse_bundle(finished, lambda _: None)
+    store_rehearsal(finished, outcome.as_dict())
+    yield outcome.script_output
+    yield rehearsal_text(outcome)
+    if not outcome.passed:
         raise ToolError(
-            "SE704",
-            f"the script ended with exit code {done.returncode}: {done.stdout.strip().splitlines()[-1:]}",
-            cure="run it by hand to see where it stops",
-            place=str(script),
+            "SE704", "the rehearsal failed", cure="install another version of esptool", place=str(bundle.folder)
         )
-    return done.stdout
+    yield ""
+    yield f"All of it is in {output}. Nothing left this machine."

@@ -89,12 +89,15 @@ def _help(text: str, action: Action) -> str:
 
 def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[..., None]:
     def run(_: str, ctx: Any, args: Any, **options: Any) -> None:
+        import click  # noqa: PLC0415 (idf.py imports it late, too)
+
         if action.builds:
             _build(ctx, args)
         known = {parameter.name for parameter in command.params}
         shared = {name: args[name] for name in ("port", "baud") if name in known}
         ctx.meta[COMMAND_NAMES] = names
-        _call(command.callback, ctx, build_dir=Path(args.build_dir), **shared, **options)
+        omitted = {p.name: None for p in command.params if isinstance(p, click.Argument) and not p.required}
+        _call(command.callback, ctx, build_dir=Path(args.build_dir), **omitted, **shared, **options)
 
     return run
 

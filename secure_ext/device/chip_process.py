@@ -88,6 +88,11 @@ class ChipProcess:
         if self._process:
             self._process.communicate()  # closing its stdin ends it
 
+    def wait(self) -> None:
+        """Returns when the process has ended by itself."""
+        if self._process:
+            self._process.wait()
+
     @property
     def efuses(self) -> dict[str, str]:
         """What is burned, block by block, in hexadecimal; keys included."""

@@ -5,6 +5,7 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import shutil
@@ -14,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MINIMUM_VERSION = (4, 8)
+_ERROR_LINE = re.compile(
+    r"(?:ERROR: )?(?:A (?:fatal|serial exception) error occurred: |[\w.]+(?:Error|Exception): )(.+)"
+)
 _HEX_RUN = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[ :,]?){8,}")
 _HEX_DIGITS = re.compile(r"[0-9a-fA-F]{12,}")
 
@@ -127,12 +131,20 @@ def find_tools() -> EspTools:
         if not found:
             raise Stop(4, "SE801", f"{name} is not installed for this Python", "pip install esptool")
         commands[name] = (found,)
-    result = run([*commands["esptool"], "version"])
-    match = re.search(r"v?(\d+)\.(\d+)", result.output)
+    match = re.search(r"v?(\d+)\.(\d+)", _version_text(commands["esptool"]))
     version = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     if version < MINIMUM_VERSION:
         raise Stop(4, "SE802", f"esptool {version[0]}.{version[1]} is too old", "pip install --upgrade esptool")
     return EspTools(commands, version)
+
+
+def _version_text(command: tuple[str, ...]) -> str:
+    if command[0] == sys.executable:
+        try:
+            return importlib.metadata.version("esptool")
+        except importlib.metadata.PackageNotFoundError:
+            pass  # it lies on the path without having been installed
+    return run([*command, "version"]).output
 
 
 @dataclass(frozen=True)
@@ -143,10 +155,10 @@ class ToolResult:
     output: str
 
     def last_words(self) -> str:
-        """The end of the output, safe to show."""
+        """What the program ended with, safe to show: its error, or the last it said."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        errors = [line for line in lines if "error" in line.lower()]
-        return redact(" / ".join((errors or lines)[-3:]))
+        errors = [match.group(1) for match in map(_ERROR_LINE.match, lines) if match]
+        return redact(errors[-1] if errors else " / ".join(lines[-3:]))
 
 
 def run(line: Sequence[str]) -> ToolResult:

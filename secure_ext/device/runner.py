@@ -297,7 +297,7 @@ class Runner:
         keep = []
         for setting in ("mode", "freq", "size"):
             keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
-        return [*lines, ["write-flash", *keep, *self.addresses_and_files()]]
+        return [*lines, ["write-flash", "--no-progress", *keep, *self.addresses_and_files()]]
 
     def verify_line(self) -> list[str]:
         """The esptool command that compares the flash with the images."""

@@ -33,11 +33,11 @@ def idf_options(command: click.Command) -> list[dict[str, Any]]:
 
 
 def idf_arguments(command: click.Command) -> list[dict[str, Any]]:
-    """The positional arguments of `command`."""
+    """The positional arguments of `command`, but the optional ones: idf.py would take the next action for one."""
     return [
-        {"names": [param.name], "type": param.type, "nargs": param.nargs, "required": param.required}
+        {"names": [param.name], "type": param.type, "nargs": param.nargs, "required": True}
         for param in command.params
-        if isinstance(param, click.Argument)
+        if isinstance(param, click.Argument) and param.required
     ]
 
 

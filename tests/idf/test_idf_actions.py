@@ -85,6 +85,16 @@ def test_every_action_has_its_commands_options_but_the_build_directory() -> None
         assert offered == wanted - {"build_dir"}
 
 
+def test_rehearse_and_flash_take_the_bundle_of_the_build_directory(
+    run_action: Callable[..., Any], new_build: Callable[..., Path]
+) -> None:
+    """There is none yet: both say so; and flash asks for idf.py's own port first."""
+    build = new_build()
+    rehearsed = run_action("secure-rehearse", build)
+    assert (rehearsed.exit_code, str(build / "secure") in rehearsed.output) == (3, True)
+    assert "SE733" in str(run_action("secure-flash", build).exception)
+
+
 def test_names_that_esp_idf_has_are_left_alone() -> None:
     taken = {"secure-decrypt-flash-data", "secure-sign-data", "secure-verify-signature", "secure-generate-key-digest"}
     assert not taken & {action.name for action in ACTIONS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from secure_ext.device.virtual_chip.power import Event, Power
 from secure_ext.device.virtual_chip.rom_loader import RomLoader
 from secure_ext.device.virtual_chip.server import Server
 
-EFUSE_FILE, LAYOUT_FILE, FLASH_FILE = "efuses.json", "efuse_layout.json", "flash.bin"
+EFUSE_FILE, NEW_EFUSE_FILE = "efuses.json", "efuses_of_the_new_chip.json"
+LAYOUT_FILE, FLASH_FILE = "efuse_layout.json", "flash.bin"
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
             block, _, numbers = item.partition(":")
             bits.setdefault(int(block), set()).update(int(number) for number in numbers.split(","))
         efuses.fab(bits, bytes.fromhex(options.mac))
+        shutil.copyfile(options.state / EFUSE_FILE, options.state / NEW_EFUSE_FILE)
     (options.state / LAYOUT_FILE).write_text(json.dumps(efuses.layout()), encoding="ascii")
     flash = Flash(options.state / FLASH_FILE, options.flash_size)
     server = Server(RomLoader(options.chip, efuses, flash, power), options.port)

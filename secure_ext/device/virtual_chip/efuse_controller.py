@@ -16,6 +16,7 @@ from secure_ext.device.virtual_chip.power import Event, Power, PowerCut
 
 _OPCODES = {1: 0x5AA5, 2: 0x5A5A}
 _READ, _BURN = _OPCODES
+_THREE_QUARTERS = 1
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class EfuseController:
         if address == self._command and not self._is_unlocked(value):
             return
         if address == self._command and value & _BURN and not self.has_reed_solomon:
-            self.program(None)  # espefuse's emulation of the esp32 burns with the read command that follows
+            self.program(None)  # espefuse's emulation of the esp32 does it with the read command that follows
         self._emulation.write_reg(address, value)
         if address == self._command and value & _READ:
             self.load()
@@ -120,8 +121,13 @@ class EfuseController:
             raise PowerCut
         self.fuses.burn(block.id, bits)
 
+    def reset(self) -> None:
+        """Power on: the registers forget what was written to them, an unfinished burn too."""
+        self._emulation.clean_mem()
+        self.load()
+
     def load(self) -> None:
-        """Reset, or the read command: fills the registers from the fuses and applies read protection."""
+        """The read command: fills the registers from the fuses and applies read protection."""
         emulation = self._emulation
         for address in self._shown:
             emulation.write_reg(address, 0)
@@ -132,6 +138,8 @@ class EfuseController:
                 data = content.data
             else:
                 data = self.fuses.raw(block.id, DATA_BYTES)
+                if block.id and self.field("CODING_SCHEME") == _THREE_QUARTERS:
+                    data = b"".join(data[at : at + 6] for at in range(0, DATA_BYTES, 8))  # two check bytes in eight
             data = data[: block.len * 4]
             for offset in range(0, len(data), 4):
                 emulation.update_reg(
@@ -145,7 +153,7 @@ class EfuseController:
         purposes = getattr(fields, "EfuseKeyPurposeField", None)
         return {
             "fields": {name: vars(place) for name, place in sorted(self.places.items())},
-            "blocks": [vars(block) for block in self._blocks],
+            "blocks": [_attributes(block) for block in self._blocks],
             "key_purposes": {item[0]: item[1] for item in purposes.KEY_PURPOSES} if purposes else {},
         }
 
@@ -179,6 +187,11 @@ class EfuseController:
         return opcode == _OPCODES.get(command & (_READ | _BURN))
 
 
+def _attributes(block: Any) -> dict[str, Any]:
+    """espefuse's description of a block: a named tuple in version 4, an object later."""
+    return dict(block._asdict() if hasattr(block, "_asdict") else vars(block))
+
+
 def _crc8(data: bytes) -> int:
     """The check byte of an esp32's MAC address: polynomial 0x8C, reflected (ESP32 TRM, chapter "eFuse Controller")."""
     crc = 0
@@ -195,8 +208,13 @@ class _Emulation:
     controller: EfuseController
 
     def copy_blocks_wr_regs_to_rd_regs(self, updated_block: int | None = None) -> None:
-        """espefuse's name for the burn command."""
-        self.controller.program(updated_block)
+        """espefuse's name for the burn command; of an esp32 also for the read command, which burns nothing."""
+        if self.controller.has_reed_solomon:
+            self.controller.program(updated_block)
+
+    def read_raw_coding_scheme(self) -> int:
+        """Of an esp32: none, whatever is burned; the controller decodes the blocks before it shows them."""
+        return 0
 
     def save_to_file(self) -> None:
         """The fuses keep themselves."""

@@ -20,6 +20,7 @@ from secure_ext.device.virtual_chip.power import Event, Power, PowerCut
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 INITIAL_BAUD = 115200
 _MAX_MEMORY_WORDS = 4096
+_MOST_BLOCKS_AHEAD = 64
 _CHECKSUM_SEED = 0xEF
 _BAD_COMMAND, _FAILED, _BAD_CHECKSUM = 0x05, 0x06, 0x07
 _ALLOWED_IN_SECURE_DOWNLOAD = {0x02, 0x03, 0x04, 0x08, 0x0B, 0x0D, 0x0F, 0x10, 0x11, 0x12, 0x14}
@@ -49,6 +50,16 @@ class _Write:
 
 
 @dataclass
+class _Read:
+    """A flash read of the stub: blocks are sent ahead of the counts of bytes that confirm them."""
+
+    content: bytes
+    block_size: int
+    ahead: int
+    sent: int = 0
+
+
+@dataclass
 class _Session:
     """What a reset forgets."""
 
@@ -57,6 +68,7 @@ class _Session:
     is_running: bool = False
     baud: int = INITIAL_BAUD
     write: _Write = field(default_factory=_Write)
+    read: _Read | None = None
     registers: dict[int, int] = field(default_factory=dict)
 
 
@@ -82,7 +94,7 @@ class RomLoader:
     def reset(self) -> None:
         """Power on, in download mode if the eFuses allow it."""
         self._session = _Session()
-        self.efuses.load()
+        self.efuses.reset()
         is_eco3 = self.efuses.field("CHIP_VER_REV1") and self.efuses.field("CHIP_VER_REV2")
         if is_eco3 and self.efuses.field("UART_DOWNLOAD_DIS"):
             self._session.is_running = True  # an esp32 looks when it starts, and only since v3.0
@@ -99,7 +111,9 @@ class RomLoader:
 
     def answer(self, request: bytes) -> list[bytes]:
         """The packets that answer a packet; none to noise. Raises PowerCut."""
-        if self.is_silent or len(request) < 8:
+        if self._session.read and len(request) == 4:
+            return self._send_on(self._session.read, int.from_bytes(request, "little"))
+        if len(request) < 8 or self.is_silent:
             return []
         direction, command, size, checksum = struct.unpack_from("<BBHI", request)
         data = request[8:]
@@ -117,6 +131,8 @@ class RomLoader:
         if self._session.has_program and self._starts_program(command, data):
             self._session.is_stub = True
             packets.append(b"OHAI")
+        if command == 0xD2 and self._session.read:
+            packets += self._send_on(self._session.read, 0)
         return packets
 
     def _starts_program(self, command: int, data: bytes) -> bool:
@@ -140,6 +156,8 @@ class RomLoader:
             result: tuple[int, bytes] = action(self, data, checksum)
         except (struct.error, ValueError, IndexError, zlib.error):
             raise Refused(_FAILED) from None
+        if self.is_secure_download and command not in _ALLOWED_IN_SECURE_DOWNLOAD:
+            raise Refused(_BAD_COMMAND)  # the command itself has closed the chip, and the ROM looks again after it
         return result
 
     # ---- registers ----
@@ -300,6 +318,25 @@ class RomLoader:
         self._erase(offset, size)
         return 0, b""
 
+    def _read_flash(self, data: bytes, _: int) -> tuple[int, bytes]:
+        offset, size, block_size, blocks_ahead = struct.unpack("<IIII", data)
+        if not 0 < block_size <= SECTOR or not blocks_ahead:
+            raise Refused(_FAILED)
+        ahead = block_size * min(blocks_ahead, _MOST_BLOCKS_AHEAD)
+        self._session.read = _Read(self.flash.read(offset, size), block_size, ahead)
+        return 0, b""
+
+    def _send_on(self, read: _Read, confirmed: int) -> list[bytes]:
+        confirmed = min(confirmed, read.sent)
+        packets = []
+        while read.sent < min(len(read.content), confirmed + read.ahead):
+            packets.append(read.content[read.sent : read.sent + read.block_size])
+            read.sent += len(packets[-1])
+        if confirmed >= len(read.content):
+            packets.append(hashlib.md5(read.content, usedforsecurity=False).digest())
+            self._session.read = None
+        return packets
+
 
 def _payload(data: bytes, checksum: int) -> bytes:
     (size,) = struct.unpack_from("<I", data)
@@ -338,4 +375,5 @@ _ACTIONS = {
     0x14: RomLoader._security_info,
     0xD0: RomLoader._erase_flash,
     0xD1: RomLoader._erase_region,
+    0xD2: RomLoader._read_flash,
 }

@@ -6,6 +6,7 @@ connection itself stands for them.
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 
@@ -15,6 +16,9 @@ from secure_ext.device.virtual_chip.slip import SlipDecoder, encode
 
 _SEND_TIMEOUT = 5.0
 """Seconds after which a program that takes no answers is dropped."""
+_PIECE = 0x10000
+_MOST_PIECES = 0x100
+"""How much is taken from a program, in pieces, before the next one is told that the port is in use."""
 
 
 class Server:
@@ -48,7 +52,11 @@ class Server:
                         self._receive()
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return  # it has left already
+        self._receive_what_is_there()
         if self._client is not None:
             client.close()  # the port is in use, as a serial port would be
             return
@@ -56,18 +64,26 @@ class Server:
             client.close()
             return
         client.settimeout(_SEND_TIMEOUT)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # some systems refuse it when the other end has left
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = client
         self._decoder = SlipDecoder()
         self._selector.register(client, selectors.EVENT_READ)
         self._loader.reset()
+
+    def _receive_what_is_there(self) -> None:
+        """The end of a connection shows only after all that was sent on it."""
+        for _ in range(_MOST_PIECES):
+            if not any(key.fileobj is self._client for key, _ in self._selector.select(0)):
+                return
+            self._receive()
 
     def _receive(self) -> None:
         client = self._client
         if client is None:
             return
         try:
-            data = client.recv(0x10000)
+            data = client.recv(_PIECE)
             if not data:
                 self._drop()
                 return

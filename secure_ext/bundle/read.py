@@ -1,0 +1,108 @@
+"""Opens a finished bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secure_ext.errors import InputError
+
+REHEARSAL = "rehearsal.json"
+
+
+@dataclass(frozen=True)
+class FinishedBundle:
+    """A bundle on disk: its folder, manifest and plan document."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    plan: dict[str, Any]
+
+    @property
+    def script(self) -> Path:
+        """Its provisioning script."""
+        return self.folder / "provision.py"
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over what the bundle is, whether it was rehearsed or not."""
+        files = {name: digest for name, digest in self.manifest["files"].items() if name != REHEARSAL}
+        content = json.dumps({**self.manifest, "files": files}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def image_end(self) -> int:
+        """The first byte after the last image, as a flash offset."""
+        return max((int(image["offset"]) + int(image["size"]) for image in self.manifest["images"]), default=0)
+
+
+def read_bundle(folder: Path) -> FinishedBundle:
+    """Reads the bundle in `folder`, and compares every public file with its hash in the manifest.
+
+    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed).
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        files = manifest["files"].items()
+        int(manifest["images"][0]["offset"]), len(plan["steps"]), len(plan["chip"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise InputError(
+            "SE730",
+            "this is no bundle: it has no readable manifest.json and plan.json",
+            cure="give the folder that `secure-provision bundle` wrote, such as build/secure",
+            place=str(folder),
+        ) from None
+    for name, digest in files:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise InputError(
+                "SE731",
+                f"{name} is missing, or is not the file that the bundle was made with",
+                cure="make the bundle again, or copy the whole of it again",
+                place=str(folder),
+            )
+    return FinishedBundle(folder, manifest, plan)
+
+
+def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
+    """Adds the outcome of a rehearsal to the bundle, and its hash to the manifest; each file whole or not at all.
+
+    Raises InputError SE702 if it cannot be written.
+    """
+    text = json.dumps(outcome, indent=2) + "\n"
+    files = {**bundle.manifest["files"], REHEARSAL: hashlib.sha256(text.encode()).hexdigest()}
+    manifest = {**bundle.manifest, "files": dict(sorted(files.items()))}
+    try:
+        _replace(bundle.folder / REHEARSAL, text)
+        _replace(bundle.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(
+            "SE702",
+            f"the output cannot be written: {error.strerror or error}",
+            cure="check the permissions and the free space",
+            place=str(bundle.folder),
+        ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def has_passed_rehearsal(bundle: FinishedBundle) -> bool:
+    """Whether this very bundle was rehearsed, to its end and with success."""
+    if REHEARSAL not in bundle.manifest["files"]:
+        return False
+    outcome = json.loads((bundle.folder / REHEARSAL).read_text(encoding="utf-8"))
+    return bool(outcome.get("passed")) and outcome.get("bundle") == bundle.identity

@@ -1,0 +1,65 @@
+"""Does the ROM accept this image? Its signatures against the digests in eFuse.
+
+Source: ESP-IDF ``docs/en/security/secure-boot-v2.rst``, "Secure Boot V2 Process".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from secure_ext.device.boot.app_image import Region
+from secure_ext.device.boot.chip_facts import CHIPS, P384
+from secure_ext.device.boot.efuses import Efuses
+from secure_ext.device.boot.findings import Findings, Refused
+from secure_ext.device.boot.key_blocks import Digest
+from secure_ext.device.boot.signatures import SECTOR, Signature, signatures
+
+
+def check_signatures(
+    region: Region, length: int, efuses: Efuses, trusted: Iterable[Digest], findings: Findings
+) -> None:
+    """Looks at the sector behind the `length` bytes of an image. Raises Refused if the chip would not accept it.
+
+    The ROM is content with one good signature. A finished product is not: a bad one is a fault, and so is a digest in
+    eFuse whose key did not sign.
+    """
+    padded = -(-length // SECTOR) * SECTOR
+    found = signatures(region.read(0, padded), region.read(padded, SECTOR))
+    good = []
+    for item in found:
+        try:
+            if isinstance(item, Refused):
+                raise item
+            _check_scheme(item, efuses)
+            good.append(item)
+        except Refused as refused:
+            findings.fault(refused.fault.code, f"{region.name}: {refused.fault.cause}")
+    accepted = 0
+    for digest in trusted:
+        used = [item for item in good if item.key_digest[: len(digest.value)] == digest.value]
+        if not used:
+            findings.fault("BC13", f"{region.name}: no signature by the key of the digest in {digest.block}")
+        for item in used:
+            is_read = item.number <= CHIPS[efuses.chip].signature_blocks
+            accepted += is_read
+            verdict = "accepted" if is_read else "not looked at"
+            findings.say(
+                f"{region.name} at {region.offset:#x}: signed by key {item.number} with {item.scheme} "
+                f"(digest in {digest.block}): {verdict}"
+            )
+    if not accepted:
+        raise Refused("BC12", f"{region.name}: none of its {len(found)} signatures is by a key that the chip trusts")
+
+
+def _check_scheme(signature: Signature, efuses: Efuses) -> None:
+    """A chip with SECURE_BOOT_SHA384_EN verifies P-384 alone if it is burned, and all but P-384 if not."""
+    facts = CHIPS[efuses.chip]
+    if signature.scheme not in facts.schemes:
+        raise Refused(
+            "BC11", f"signature block {signature.number} is {signature.scheme}: {efuses.chip} cannot verify it"
+        )
+    has_switch = "SECURE_BOOT_SHA384_EN" in efuses.places
+    if has_switch and bool(efuses.value("SECURE_BOOT_SHA384_EN")) != (signature.scheme == P384):
+        raise Refused(
+            "BC11", f"signature block {signature.number} is {signature.scheme}: SECURE_BOOT_SHA384_EN says otherwise"
+        )

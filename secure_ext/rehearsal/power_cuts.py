@@ -1,0 +1,197 @@
+"""Interrupts the script everywhere, and lets an operator run it again.
+
+The power goes at a connection, in the middle of a flash write, between two register writes of the eFuse controller, or
+half-way through the burning of a block. Then the same script runs on the chip as it was left. In the end the chip must
+be what it is without an interruption, or, where silicon itself is lost (a half-burned key block), the script must say
+that it is damaged and leave it alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from secure_ext.bundle.read import FinishedBundle
+from secure_ext.device.chip_process import ChipProcess, events
+from secure_ext.errors import DeviceError
+from secure_ext.rehearsal.script_run import ScriptRun, chip_for, run_script
+
+_FLASH_SAMPLES = 4
+_TOOL_FAILED = 4
+_WORKERS_A_CORE = 2
+"""Half of the time a program that talks to the chip waits."""
+
+
+class CutOutcome(str, enum.Enum):
+    """What came of one cut."""
+
+    RECOVERED = "recovered"
+    DAMAGED = "damaged, and refused"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One cut and what followed.
+
+    Attributes:
+        event: where the power went, such as ``burn:2``.
+        interrupted: what the interrupted run said last.
+        rerun: what the next run said last.
+        outcome: what the chip then was.
+    """
+
+    event: str
+    interrupted: str
+    rerun: str
+    outcome: CutOutcome
+
+
+@dataclass(frozen=True)
+class PowerCuts:
+    """All cuts of a bundle, and how many register writes its burning takes."""
+
+    cuts: tuple[Cut, ...]
+    register_writes: int
+
+    @property
+    def counts(self) -> Counter[CutOutcome]:
+        """How many cuts came to which end."""
+        return Counter(cut.outcome for cut in self.cuts)
+
+    @property
+    def passed(self) -> bool:
+        """Whether each cut was recovered from, or its damage recognised."""
+        return bool(self.cuts) and not self.counts[CutOutcome.FAILED]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``rehearsal.json`` holds it."""
+        return {
+            "tried": len(self.cuts),
+            "register_writes": self.register_writes,
+            **{outcome.name.lower(): self.counts[outcome] for outcome in CutOutcome},
+            "cuts": [{**vars(cut), "outcome": cut.outcome.value} for cut in self.cuts],
+        }
+
+
+@dataclass(frozen=True)
+class _Chip:
+    """What is left of a chip: its eFuses and its flash."""
+
+    efuses: str
+    flash: str
+
+
+def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every: int | None = None) -> PowerCuts:
+    """Tries the cuts of `bundle`, several at a time.
+
+    Args:
+        bundle: what to provision.
+        progress: is told how far it is.
+        every: also cut after every n-th register write. Without it, one cut stands for all writes between two burns:
+            they leave the same chip behind.
+
+    Raises DeviceError SE841 if the script does not even end without a cut.
+    """
+    with tempfile.TemporaryDirectory(prefix="power-cuts-") as name:
+        trial = Trial(bundle, Path(name))
+        wanted = trial.events_to_cut(every)
+        done: list[Cut] = []
+        with ThreadPoolExecutor(max_workers=_WORKERS_A_CORE * (os.cpu_count() or 1)) as pool:
+            for cut in pool.map(trial.cut, wanted):
+                done.append(cut)
+                progress(f"power cut {len(done)} of {len(wanted)}: {cut.event}")
+        return PowerCuts(tuple(done), trial.register_writes)
+
+
+class Trial:
+    """The uninterrupted run, and the cuts that are compared with it."""
+
+    def __init__(self, bundle: FinishedBundle, folder: Path) -> None:
+        self._bundle = bundle
+        self._folder = folder
+        self._known: dict[str, ScriptRun] = {}
+        self._left: dict[str, _Chip] = {}
+        self._lock = threading.Lock()
+        log = folder / "events"
+        with ChipProcess(replace(chip_for(bundle), log=log), folder / "whole") as chip:
+            run = run_script(bundle, chip.url, folder / "whole-journal")
+        if run.exit_code:
+            raise DeviceError(
+                "SE841",
+                f"the script does not end on a virtual chip: {run.last_line}",
+                cure="run `secure-provision rehearse` without --power-cuts and see where it stops",
+            )
+        self._whole = _left(folder / "whole")
+        self._events = events(log)
+        self.register_writes = max((int(event["write"]) for event in self._events), default=0)
+
+    def events_to_cut(self, every: int | None) -> list[str]:
+        """Each connection and each burn, some flash writes, and register writes."""
+        counts = Counter(event["event"] for event in self._events)
+        wanted = [f"connection:{number}" for number in range(1, counts["connection"] + 1)]
+        flash = counts["flash"]
+        wanted += [
+            f"flash:{n}"
+            for n in sorted({1 + i * (flash - 1) // (_FLASH_SAMPLES - 1) for i in range(_FLASH_SAMPLES)})
+            if flash
+        ]
+        wanted += [f"burn:{number}" for number in range(1, counts["burn"] + 1)]
+        if every:
+            writes = set(range(every, self.register_writes + 1, every))
+        else:
+            # the write that is counted with a burn is its command; at the next one the block is burned
+            burns = [int(event["write"]) for event in self._events if event["event"] == "burn"]
+            writes = {*burns[:1], *(number + 1 for number in burns)}
+        return wanted + [f"write:{number}" for number in sorted(writes)]
+
+    def cut(self, event: str) -> Cut:
+        """Lets the power go, runs the script again, and compares."""
+        folder = self._folder / event.replace(":", "-")
+        journal = folder / "journal"
+        with ChipProcess(chip_for(self._bundle, cut=event), folder / "chip") as chip:
+            first = run_script(self._bundle, chip.url, journal)
+            left = _left(chip.state)
+            key = hashlib.sha256(f"{left}{_journal_events(journal)}".encode()).hexdigest()
+            with self._lock:
+                second = self._known.get(key)
+            if second is None:
+                second = self._rerun(chip.url, journal)
+                with self._lock:
+                    self._known[key], self._left[key] = second, _left(chip.state)
+        return Cut(event, first.last_line, second.last_line, self._outcome(left, second, self._left[key]))
+
+    def _rerun(self, url: str, journal: Path) -> ScriptRun:
+        """The script again; and once more if a tool failed, as it then tells the operator."""
+        run = run_script(self._bundle, url, journal)
+        return run_script(self._bundle, url, journal) if run.exit_code == _TOOL_FAILED else run
+
+    def _outcome(self, left: _Chip, rerun: ScriptRun, end: _Chip) -> CutOutcome:
+        if end == self._whole and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
+            return CutOutcome.RECOVERED
+        if rerun.stop_code == "SE812" and end == left:
+            return CutOutcome.DAMAGED
+        return CutOutcome.FAILED
+
+
+def _left(state: Path) -> _Chip:
+    path = state / "efuses.json"
+    efuses = path.read_text(encoding="ascii") if path.exists() else ""
+    return _Chip(efuses, hashlib.sha256((state / "flash.bin").read_bytes()).hexdigest())
+
+
+def _journal_events(journal: Path) -> list[str]:
+    """What the journal knows; not when."""
+    return sorted(
+        f"{path.name}: {sorted(json.loads(path.read_text(encoding='utf-8')))}" for path in journal.glob("*.json")
+    )

@@ -1,0 +1,167 @@
+"""Espressif's emulator: the same script against it, and the boot of what it leaves behind.
+
+The command lines are those of ESP-IDF's ``idf.py qemu`` (tools/idf_py_actions/qemu_ext.py): which machine, how eFuses
+and flash are attached, and the strapping value of the download mode. It knows three chips.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.bundle.read import FinishedBundle
+from secure_ext.device.chip_process import ChipProcess
+from secure_ext.errors import InputError, ToolError
+from secure_ext.rehearsal.rehearse import Means, Progress
+from secure_ext.rehearsal.script_run import chip_for, run_script
+
+START_SECONDS = 10
+BOOT_SECONDS = 15
+"""How long a boot may take; the emulator is ended then."""
+_FAULTS = ("invalid header", "verification failed", "flash read err", "No bootable app", "panic", "abort()")
+_SUCCESS = "Loaded app from partition"
+"""What ESP-IDF's bootloader says at its default log level, before it starts the app (bootloader_utility.c)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How QEMU emulates a chip.
+
+    Attributes:
+        program: name of the emulator.
+        words: options of the machine.
+        strapping: value of the strapping pins for download mode.
+        efuse_bytes: size of its eFuse file: the readable words of all blocks one after the other, then zeros.
+    """
+
+    program: str
+    words: tuple[str, ...]
+    strapping: str
+    efuse_bytes: int
+
+
+MACHINES = {
+    "esp32": Machine("qemu-system-xtensa", ("-M", "esp32", "-m", "4M"), "0x0f", 124),
+    "esp32c3": Machine("qemu-system-riscv32", ("-M", "esp32c3"), "0x02", 1024),
+    "esp32s3": Machine("qemu-system-xtensa", ("-M", "esp32s3", "-m", "32M"), "0x07", 1024),
+}
+
+
+def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, folder: Path | None) -> Means:
+    """Provisions an emulated chip with the bundle's script, boots it, and reads its serial output.
+
+    Args:
+        bundle: what to provision.
+        progress: is told what is being done.
+        folder: where the emulator is; PATH if None.
+
+    Raises InputError SE842 (QEMU has no such chip), ToolError SE843 (it is not installed, or does not start).
+    """
+    chip = bundle.plan["chip"]
+    if chip not in MACHINES:
+        raise InputError(
+            "SE842",
+            f"Espressif's QEMU does not emulate the {chip}",
+            cure=f"rehearse without --qemu; it emulates {', '.join(MACHINES)}",
+        )
+    machine = MACHINES[chip]
+    program = shutil.which(machine.program, path=str(folder) if folder else None)
+    if program is None:
+        raise _unusable(machine, "is not installed" if folder is None else f"is not in {folder}")
+    with tempfile.TemporaryDirectory(prefix="qemu-") as name:
+        work = Path(name)
+        progress("the script on an emulated chip")
+        _new_chip_files(bundle, machine, work)
+        with _download_mode(machine, program, chip, work) as url:
+            run = run_script(bundle, url, work / "journal")
+        if run.exit_code:
+            return Means(_title(machine), passed=False, evidence=(run.last_line,))
+        progress("the boot of the emulated chip")
+        log = _boot(machine, program, chip, work)
+    faults = [line for line in log if any(fault in line for fault in _FAULTS)]
+    booted = any(_SUCCESS in line for line in log)
+    return Means(_title(machine), passed=booted and not faults, evidence=tuple(log) or ("it printed nothing",))
+
+
+def _title(machine: Machine) -> str:
+    return f"the bundle's script against {machine.program}, and the boot of the result"
+
+
+def _new_chip_files(bundle: FinishedBundle, machine: Machine, work: Path) -> None:
+    """The eFuses of a new chip, and erased flash, as QEMU reads them."""
+    with ChipProcess(chip_for(bundle), work / "chip") as chip:
+        burned = chip.efuses
+        (work / "flash.bin").write_bytes(chip.flash)
+    layout = json.loads((work / "chip" / "efuse_layout.json").read_text(encoding="ascii"))
+    content = b"".join(
+        bytes.fromhex(burned.get(str(block["id"]), ""))[: block["len"] * 4].ljust(block["len"] * 4, b"\0")
+        for block in sorted(layout["blocks"], key=lambda block: int(block["id"]))
+    )
+    (work / "efuse.bin").write_bytes(content.ljust(machine.efuse_bytes, b"\0"))
+
+
+def _words(machine: Machine, program: str, chip: str, work: Path) -> list[str]:
+    return [
+        *(program, *machine.words, "-nographic", "-monitor", "none", "-nic", "none"),
+        *("-drive", f"file={work / 'flash.bin'},if=mtd,format=raw"),
+        *("-drive", f"file={work / 'efuse.bin'},if=none,format=raw,id=efuse"),
+        *("-global", f"driver=nvram.{chip}.efuse,property=drive,value=efuse"),
+        *("-global", f"driver=timer.{chip}.timg,property=wdt_disable,value=true"),
+    ]
+
+
+@contextlib.contextmanager
+def _download_mode(machine: Machine, program: str, chip: str, work: Path) -> Iterator[str]:
+    """An emulated chip that waits for esptool; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line = _words(machine, program, chip, work)
+    line += ["-global", f"driver={chip}.gpio,property=strap_mode,value={machine.strapping}"]
+    line += ["-serial", f"tcp:127.0.0.1:{port},server,nowait"]
+    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            _wait_for(process, machine, port)
+            yield f"socket://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _wait_for(process: subprocess.Popen[bytes], machine: Machine, port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            errors = process.stderr.read() if process.stderr else b""
+            raise _unusable(machine, f"ended: {errors.decode(errors='replace').strip()[-200:]}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise _unusable(machine, f"opened no port within {START_SECONDS} seconds")
+
+
+def _boot(machine: Machine, program: str, chip: str, work: Path) -> list[str]:
+    """The serial output of a normal boot."""
+    line = [*_words(machine, program, chip, work), "-serial", "stdio"]
+    try:
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=BOOT_SECONDS)
+        output = done.stdout
+    except subprocess.TimeoutExpired as running:  # firmware does not end by itself
+        output = running.stdout or b""
+    text = output.decode(errors="replace")
+    return ["".join(c for c in row if c.isprintable()) for row in text.splitlines() if row.strip()]
+
+
+def _unusable(machine: Machine, how: str) -> ToolError:
+    return ToolError(
+        "SE843",
+        f"{machine.program} {how}",
+        cure="install it with ESP-IDF (idf_tools.py install qemu-xtensa qemu-riscv32), or name its folder: --qemu-dir",
+    )

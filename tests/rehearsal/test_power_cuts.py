@@ -1,0 +1,45 @@
+"""Cuts of every kind: the chip is mended by the next run, or recognised as damaged; never anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from matrix_cells import Cell
+from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
+
+from secure_ext.errors import DeviceError
+from secure_ext.rehearsal.power_cuts import CutOutcome, Trial, power_cuts
+
+CELL = Cell("esp32c6", "boot")
+
+
+def test_one_cut_of_each_kind(bundle_of: BundleOf, tmp_path: Path) -> None:
+    """While connecting, in a flash write, between register writes: mended. Half-way in a key block: refused."""
+    trial = Trial(bundle_of(CELL), tmp_path)
+    wanted = trial.events_to_cut(None)
+    assert {event.partition(":")[0] for event in wanted} == {"connection", "flash", "burn", "write"}
+    cuts = [trial.cut(event) for event in ("connection:5", "flash:1", "write:30", "burn:1")]
+    recovered, damaged = CutOutcome.RECOVERED, CutOutcome.DAMAGED
+    assert [cut.outcome for cut in cuts] == [recovered, recovered, recovered, damaged], cuts
+    assert "SE812" in cuts[-1].rerun
+
+
+@pytest.mark.long
+def test_every_cut_of_a_bundle(bundle_of: BundleOf) -> None:
+    """All connections and burns of one bundle, and every ninth register write."""
+    report = power_cuts(bundle_of(CELL), lambda _: None, every=9)
+    assert report.passed, [cut for cut in report.cuts if cut.outcome is CutOutcome.FAILED]
+    assert report.counts[CutOutcome.RECOVERED] > 20
+    assert report.counts[CutOutcome.DAMAGED] > 0
+
+
+def test_a_script_that_never_ends_well_is_not_interrupted(bundle_of: BundleOf, tmp_path: Path) -> None:
+    """There is nothing to compare interrupted runs with."""
+    bundle = bundle_of(CELL)
+    (bundle.folder / "digests" / "secure_boot_digest_0.bin").write_bytes(bytes(32))
+    with pytest.raises(DeviceError) as raised:
+        Trial(bundle, tmp_path)
+    assert raised.value.code == "SE841"
+    assert "SE820" in raised.value.cause

@@ -1,0 +1,93 @@
+"""The rehearsal in QEMU, with a stand-in for the emulator: a program of its name that serves the virtual chip.
+
+The real one is not to be had here; what it is given (machine, eFuse file, flash file, strapping) is what is tested.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from matrix_cells import Cell
+from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
+
+from secure_ext.rehearsal import qemu
+
+CELL = Cell("esp32c3", "boot")
+STAND_IN = """
+import os, pathlib, sys
+words = sys.argv[1:]
+here = pathlib.Path(__file__).parent
+with (here / "calls").open("a") as calls:
+    calls.write(" ".join(words) + "\\n")
+efuses = next(w for w in words if "id=efuse" in w).split(",")[0].removeprefix("file=")
+assert pathlib.Path(efuses).stat().st_size == 1024
+if (here / "broken").exists():
+    sys.exit("no such machine")
+if not any("strap_mode" in w for w in words):
+    print((here / "boot.log").read_text(), flush=True)
+    sys.stdin.close()
+    sys.exit(0)
+port = next(w for w in words if w.startswith("tcp:")).split(":")[2].split(",")[0]
+reading, writing = os.pipe()
+os.set_inheritable(writing, True)
+os.dup2(reading, 0)
+state = here / "state"
+state.mkdir()
+os.execv(sys.executable, [sys.executable, "-m", "secure_ext.device.virtual_chip", "--chip", "esp32c3", "--port", port,
+                          "--state", str(state), "--bits", "1:114,115"])
+"""
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Path:
+    """A folder with the stand-in; its next boot prints the file ``boot.log``."""
+    folder = tmp_path / "emulator"
+    folder.mkdir()
+    program = folder / "qemu-system-riscv32"
+    program.write_text(f"#!{sys.executable}\n{STAND_IN}")
+    program.chmod(0o755)
+    (folder / "boot.log").write_text("ESP-ROM:esp32c3\nI (60) boot: Loaded app from partition at offset 0x20000\n")
+    return folder
+
+
+def test_the_script_runs_and_the_result_boots(
+    bundle_of: BundleOf, emulator: Path, run_cli: Callable[..., Result]
+) -> None:
+    """The report names this means too, with the serial output."""
+    bundle = bundle_of(CELL)
+    done = run_cli("rehearse", bundle.folder, "--qemu", "--qemu-dir", emulator, "--format", "json")
+    assert done.exit_code == 0, done.output
+    last = json.loads(done.stdout)["means"][-1]
+    assert "qemu-system-riscv32" in last["name"]
+    assert last["evidence"][-1] == "I (60) boot: Loaded app from partition at offset 0x20000"
+    download, boot = (emulator / "calls").read_text().splitlines()
+    assert "driver=esp32c3.gpio,property=strap_mode,value=0x02" in download
+    assert "strap_mode" not in boot
+    assert "-M esp32c3" in boot and "if=mtd" in boot
+
+
+@pytest.mark.parametrize(
+    "log", ["", "E (80) secure_boot_v2: Secure boot V2 verification failed.\n", "invalid header\n"]
+)
+def test_a_boot_that_fails_fails_the_rehearsal(log: str, bundle_of: BundleOf, emulator: Path) -> None:
+    (emulator / "boot.log").write_text(log)
+    assert not qemu.rehearse_in_qemu(bundle_of(CELL), lambda _: None, emulator).passed
+
+
+def test_what_cannot_be_emulated_is_said(
+    bundle_of: BundleOf, emulator: Path, tmp_path: Path, run_cli: Callable[..., Result]
+) -> None:
+    """No emulator; one that ends at once; a chip that it does not know."""
+    bundle = bundle_of(CELL)
+    for folder in (tmp_path, emulator):
+        (emulator / "broken").touch()
+        done = run_cli("rehearse", bundle.folder, "--qemu", "--qemu-dir", folder)
+        assert (done.exit_code, "SE843" in done.stderr) == (4, True), done.output
+    other = run_cli("rehearse", bundle_of(Cell("esp32c6", "boot")).folder, "--qemu", "--qemu-dir", emulator)
+    assert (other.exit_code, "SE842" in other.stderr) == (3, True), other.output

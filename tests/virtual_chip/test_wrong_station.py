@@ -1,0 +1,77 @@
+"""A damaged bundle or a wrong esptool ends ``provision.py`` before it does anything to the board."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from chip_tools import run
+from sabotage import (
+    ESP32C3,
+    Station,
+    check_stop,
+    new_station,  # noqa: F401 (a fixture)
+    shared_bundles,  # noqa: F401 (a fixture)
+)
+
+from secure_ext.device.chip_process import events
+
+
+def swap(folder: Path) -> None:
+    """Two images, each whole."""
+    images = folder / "images"
+    (images / "otadata.bin").rename(images / "aside.bin")
+    (images / "phy_init.bin").rename(images / "otadata.bin")
+    (images / "aside.bin").rename(images / "phy_init.bin")
+
+
+def alter(folder: Path) -> None:
+    """One bit."""
+    image = folder / "images" / "sample.bin"
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1
+    image.write_bytes(content)
+
+
+def cut_short(folder: Path) -> None:
+    """As a copy that was interrupted."""
+    image = folder / "images" / "sample.bin"
+    image.write_bytes(image.read_bytes()[:-1])
+
+
+def other_key(folder: Path) -> None:
+    """Not the key the images were encrypted with."""
+    (folder / "keys" / "flash_encryption_key.bin").write_bytes(bytes(range(32)))
+
+
+@pytest.mark.parametrize("sabotage", [swap, alter, cut_short, other_key])
+def test_a_changed_file(sabotage: Callable[[Path], None], station: Station) -> None:
+    """The chip is not even connected to."""
+    bundle = station.folder / "bundle"
+    shutil.copytree(station.bundle(ESP32C3), bundle)
+    sabotage(bundle)
+    log = station.folder / "chip.log"
+    with station.board(ESP32C3, log=log) as board:
+        station.check_refusal(bundle, board, "SE820")
+    assert events(log) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line")
+@pytest.mark.parametrize(
+    ("printed", "code"), [("", "SE801"), ("esptool.py v4.5", "SE802"), ("usage: esptool", "SE802")]
+)
+def test_no_esptool_or_one_that_is_too_old(printed: str, code: str, station: Station) -> None:
+    """A Python with no packages of its own, and on PATH nothing, or programs that print a version."""
+    programs = station.folder / "bin"
+    programs.mkdir()
+    for name in ("esptool", "espefuse") if printed else ():
+        program = programs / name
+        program.write_text(f"#!/bin/sh\necho '{printed}'\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    python, *rest = station.command_line(station.bundle(ESP32C3), "socket://127.0.0.1:1")
+    check_stop(run([python, "-I", "-S", *rest], {**os.environ, "PATH": str(programs)}), code)
