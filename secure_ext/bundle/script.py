@@ -21,6 +21,7 @@ RUNNER_MODULES = (
     "secure_ext.device.journal",
     "secure_ext.device.refusals",
     "secure_ext.device.verdict",
+    "secure_ext.device.port_lock",
     "secure_ext.device.virtual_efuses",
     "secure_ext.device.runner",
 )

@@ -16,7 +16,8 @@ _PARTS = {"whole": "", "low": "_LOW_128", "high": "_HI_128"}
 def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[[str], str]) -> list[list[str]]:
     """The espefuse arguments of each call, in order, for the steps that are not done.
 
-    Inside one call espefuse burns key blocks first, checks each, then the flags, and last what enables a feature.
+    Inside one call espefuse burns key blocks first, checks each, then the flags, and last what enables a feature. What
+    write-protects comes in a call of its own, when all that it protects is burned.
     Keys that an interrupted run has left behind without purpose or protection are completed in calls of their own
     before that, because espefuse 5 cannot chain a protection of a single block with another command.
 
@@ -39,15 +40,16 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
     if hidden:
         calls.append(["read-protect-efuse", *hidden])
     locks = [name for step in begun for name in _missing_write_protections(step, state)]
-    return [*calls, *_main_call(missing, locks, key_path)]
+    return [*calls, *_main_calls(missing, locks, key_path)]
 
 
 def new_chip_calls(steps: list[Step]) -> list[list[str]]:
     """The espefuse arguments that do all of `steps` on a new chip, with key files as the bundle names them."""
-    return _main_call(steps, [], str)
+    return _main_calls(steps, [], str)
 
 
-def _main_call(steps: list[Step], locks: list[str], key_path: Callable[[str], str]) -> list[list[str]]:
+def _main_calls(steps: list[Step], locks: list[str], key_path: Callable[[str], str]) -> list[list[str]]:
+    """One call burns, the next one write-protects: a BLOCK0 that is burned in part must not lock what it lacks."""
     call: list[str] = []
     keys = [step for step in steps if step["kind"] == "burn_key"]
     if keys:
@@ -60,11 +62,9 @@ def _main_call(steps: list[Step], locks: list[str], key_path: Callable[[str], st
         call.append("burn-efuse")
         for step in fields:
             call += [step["field"], str(step["value"])]
-    # last: espefuse 5 takes a single name here only when no other command follows
     names = dict.fromkeys([*locks, *(step["field"] for step in steps if step["kind"] == "write_protect")])
-    if names:
-        call += ["write-protect-efuse", *names]
-    return [call] if call else []
+    protect = ["write-protect-efuse", *names] if names else []
+    return [words for words in (call, protect) if words]
 
 
 def _missing_purpose(step: Step, state: ChipState) -> list[str]:

@@ -21,6 +21,7 @@ from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal
+from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
 from secure_ext.device.step_status import Status, Step, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
@@ -47,6 +48,7 @@ class Runner:
         self.burning = False
         self.flash_size: int | None = None
         self._log: TextIO | None = None
+        self._port_lock: TextIO | None = None
 
     def say(self, text: str = "") -> None:
         """Shows a line, and logs it once the log is open."""
@@ -64,6 +66,7 @@ class Runner:
         if self.options.virt:
             prepare_virtual_efuses(self.plan, tools, self.connection, Path(self.options.virt), self.say)
         else:
+            self._port_lock = lock_port(self.options.port)
             self.identify(tools)
         state = read_chip(tools, self.connection)
         journal = self.open_journal(state)

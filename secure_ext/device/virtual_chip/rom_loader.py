@@ -208,7 +208,13 @@ class RomLoader:
         names = (
             *("SECURE_BOOT_EN", "SECURE_BOOT_AGGRESSIVE_REVOKE", "ENABLE_SECURITY_DOWNLOAD"),
             *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
-            *("SOFT_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG", "DIS_DOWNLOAD_DCACHE", "DIS_DOWNLOAD_ICACHE"),
+            *(
+                "SOFT_DIS_JTAG",
+                "HARD_DIS_JTAG" if self.chip == "esp32s2" else "DIS_PAD_JTAG",
+                "DIS_USB_JTAG",
+                "DIS_DOWNLOAD_DCACHE",
+                "DIS_DOWNLOAD_ICACHE",
+            ),
         )
         flags = sum(1 << bit for bit, name in enumerate(names) if efuses.field(name))
         purposes = [efuses.field(f"KEY_PURPOSE_{number}") for number in range(7)]
