@@ -12,6 +12,7 @@ import enum
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import threading
 from collections import Counter
@@ -26,7 +27,6 @@ from secure_ext.device.chip_process import ChipProcess, events
 from secure_ext.errors import DeviceError
 from secure_ext.rehearsal.script_run import ScriptRun, chip_for, run_script
 
-_FLASH_SAMPLES = 4
 _TOOL_FAILED = 4
 _WORKERS_A_CORE = 2
 """Half of the time a program that talks to the chip waits."""
@@ -45,7 +45,7 @@ class Cut:
     """One cut and what followed.
 
     Attributes:
-        event: where the power went, such as ``burn:2``.
+        event: where the power went, such as ``burn/burn:2``.
         interrupted: what the interrupted run said last.
         rerun: what the next run said last.
         outcome: what the chip then was.
@@ -92,6 +92,39 @@ class _Chip:
     flash: str
 
 
+@dataclass(frozen=True)
+class _Board:
+    """A folder with a virtual chip and the journal of its board."""
+
+    folder: Path
+
+    @property
+    def chip(self) -> Path:
+        """The state of the chip."""
+        return self.folder / "chip"
+
+    @property
+    def journal(self) -> Path:
+        """The journal's folder."""
+        return self.folder / "journal"
+
+    def copy_to(self, other: _Board) -> None:
+        """The same board once more."""
+        shutil.copytree(self.folder, other.folder)
+
+    def left(self) -> _Chip:
+        """What the chip is now."""
+        efuses = (self.chip / "efuses.json").read_text(encoding="ascii")
+        return _Chip(efuses, hashlib.sha256((self.chip / "flash.bin").read_bytes()).hexdigest())
+
+    def journal_events(self) -> list[str]:
+        """What the journal knows; not when."""
+        return sorted(
+            f"{path.name}: {sorted(json.loads(path.read_text(encoding='utf-8')))}"
+            for path in self.journal.glob("*.json")
+        )
+
+
 def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every: int | None = None) -> PowerCuts:
     """Tries the cuts of `bundle`, several at a time.
 
@@ -115,61 +148,72 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
 
 
 class Trial:
-    """The uninterrupted run, and the cuts that are compared with it."""
+    """The uninterrupted run, and the cuts that are compared with it.
+
+    A board whose flash is written is kept aside: cuts in the burning begin there, with the script run again.
+    """
 
     def __init__(self, bundle: FinishedBundle, folder: Path) -> None:
         self._bundle = bundle
         self._folder = folder
-        self._known: dict[str, ScriptRun] = {}
-        self._left: dict[str, _Chip] = {}
+        self._known: dict[str, tuple[ScriptRun, _Chip]] = {}
         self._lock = threading.Lock()
-        log = folder / "events"
-        with ChipProcess(replace(chip_for(bundle), log=log), folder / "whole") as chip:
-            run = run_script(bundle, chip.url, folder / "whole-journal")
+        self._flashed = _Board(folder / "flashed")
+        whole = _Board(folder / "whole")
+        flashing = self._uninterrupted(self._flashed, "--until", "flash")
+        self._flashed.copy_to(whole)
+        burning = self._uninterrupted(whole)
+        self._events = {"flash": flashing, "burn": burning}
+        self._whole = whole.left()
+        self.register_writes = max((int(event["write"]) for event in burning), default=0)
+
+    def _uninterrupted(self, board: _Board, *options: str) -> list[dict[str, Any]]:
+        log = board.folder.with_suffix(".events")
+        with ChipProcess(replace(chip_for(self._bundle), log=log), board.chip) as chip:
+            run = run_script(self._bundle, chip.url, board.journal, *options)
         if run.exit_code:
             raise DeviceError(
                 "SE841",
                 f"the script does not end on a virtual chip: {run.last_line}",
                 cure="run `secure-provision rehearse` without --power-cuts and see where it stops",
             )
-        self._whole = _left(folder / "whole")
-        self._events = events(log)
-        self.register_writes = max((int(event["write"]) for event in self._events), default=0)
+        return events(log)
 
     def events_to_cut(self, every: int | None) -> list[str]:
-        """Each connection and each burn, some flash writes, and register writes."""
-        counts = Counter(event["event"] for event in self._events)
-        wanted = [f"connection:{number}" for number in range(1, counts["connection"] + 1)]
-        flash = counts["flash"]
-        wanted += [
-            f"flash:{n}"
-            for n in sorted({1 + i * (flash - 1) // (_FLASH_SAMPLES - 1) for i in range(_FLASH_SAMPLES)})
-            if flash
+        """Each connection and each burn, some flash writes, and register writes; ``stage/event:number``."""
+        counts = {stage: Counter(event["event"] for event in log) for stage, log in self._events.items()}
+        wanted = [
+            f"{stage}/connection:{number}" for stage in counts for number in range(1, counts[stage]["connection"] + 1)
         ]
-        wanted += [f"burn:{number}" for number in range(1, counts["burn"] + 1)]
+        last = counts["flash"]["flash"]
+        wanted += [f"flash/flash:{number}" for number in sorted({1, last // 2, last} - {0})]
+        wanted += [f"burn/burn:{number}" for number in range(1, counts["burn"]["burn"] + 1)]
         if every:
             writes = set(range(every, self.register_writes + 1, every))
         else:
             # the write that is counted with a burn is its command; at the next one the block is burned
-            burns = [int(event["write"]) for event in self._events if event["event"] == "burn"]
+            burns = [int(event["write"]) for event in self._events["burn"] if event["event"] == "burn"]
             writes = {*burns[:1], *(number + 1 for number in burns)}
-        return wanted + [f"write:{number}" for number in sorted(writes)]
+        return wanted + [f"burn/write:{number}" for number in sorted(writes)]
 
     def cut(self, event: str) -> Cut:
         """Lets the power go, runs the script again, and compares."""
-        folder = self._folder / event.replace(":", "-")
-        journal = folder / "journal"
-        with ChipProcess(chip_for(self._bundle, cut=event), folder / "chip") as chip:
-            first = run_script(self._bundle, chip.url, journal)
-            left = _left(chip.state)
-            key = hashlib.sha256(f"{left}{_journal_events(journal)}".encode()).hexdigest()
+        stage, _, moment = event.partition("/")
+        board = _Board(self._folder / event.replace("/", "-").replace(":", "-"))
+        if stage == "burn":
+            self._flashed.copy_to(board)
+        with ChipProcess(chip_for(self._bundle, cut=moment), board.chip) as chip:
+            first = run_script(self._bundle, chip.url, board.journal)
+            left = board.left()
+            key = f"{left} {board.journal_events()}"
             with self._lock:
-                second = self._known.get(key)
-            if second is None:
-                second = self._rerun(chip.url, journal)
+                known = self._known.get(key)
+            if known is None:
+                known = self._rerun(chip.url, board.journal), board.left()
                 with self._lock:
-                    self._known[key], self._left[key] = second, _left(chip.state)
-        return Cut(event, first.last_line, second.last_line, self._outcome(left, second, self._left[key]))
+                    self._known[key] = known
+        second, end = known
+        return Cut(event, first.last_line, second.last_line, self._outcome(left, second, end))
 
     def _rerun(self, url: str, journal: Path) -> ScriptRun:
         """The script again; and once more if a tool failed, as it then tells the operator."""
@@ -182,16 +226,3 @@ class Trial:
         if rerun.stop_code == "SE812" and end == left:
             return CutOutcome.DAMAGED
         return CutOutcome.FAILED
-
-
-def _left(state: Path) -> _Chip:
-    path = state / "efuses.json"
-    efuses = path.read_text(encoding="ascii") if path.exists() else ""
-    return _Chip(efuses, hashlib.sha256((state / "flash.bin").read_bytes()).hexdigest())
-
-
-def _journal_events(journal: Path) -> list[str]:
-    """What the journal knows; not when."""
-    return sorted(
-        f"{path.name}: {sorted(json.loads(path.read_text(encoding='utf-8')))}" for path in journal.glob("*.json")
-    )

@@ -32,7 +32,7 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
 def _cut_lines(report: dict[str, Any]) -> Iterator[str]:
     yield "power cuts"
     for cut in report["cuts"]:
-        yield f"  {cut['event']:14} {cut['outcome']:20} then: {_short(cut['rerun'])}"
+        yield f"  {cut['event']:19} {cut['outcome']:20} then: {_short(cut['rerun'])}"
     yield (
         f"  {report['tried']} cuts: {report['recovered']} recovered, {report['damaged']} damaged and refused, "
         f"{report['failed']} failed; burning takes {report['register_writes']} register writes"

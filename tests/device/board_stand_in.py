@@ -42,7 +42,7 @@ if state["sealed"]:
     sys.exit(2)
 if command == "flash-id":
     print("Chip type:          " + state["chip"].upper() + " (revision v0.0)\nDetected flash size: " + state["flash"])
-elif command == "erase-region":
+elif command in ("erase-flash", "erase-region"):
     flash.write_bytes(b"\xff" * 0x400000)
 elif command in ("write-flash", "verify-flash"):
     if state["fails_at"] == command:

@@ -50,7 +50,7 @@ def run_shell(bundle: Path, board: Board, answers: str) -> int:
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_the_shell_commands_complete_a_new_board(bundle: Path, tmp_path: Path) -> None:
     board = make_board(tmp_path / "board", CHIP)
-    assert run_shell(bundle, board, "BURN\nSEAL\nBURN\n") == 0
+    assert run_shell(bundle, board, "BURN\nBURN\nSEAL\nBURN\n") == 0
     again = board.provision(bundle, "--yes", "--journal", str(tmp_path / "journal"))
     assert again.returncode == 0 and "Nothing to do" in again.stdout
 
@@ -58,7 +58,7 @@ def test_the_shell_commands_complete_a_new_board(bundle: Path, tmp_path: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_a_declined_burn_is_not_sealed(bundle: Path, tmp_path: Path) -> None:
     board = make_board(tmp_path / "board", CHIP)
-    assert run_shell(bundle, board, "no\nno\nBURN\n") != 0
+    assert run_shell(bundle, board, "no\nno\nno\nBURN\n") != 0
     assert not any("ENABLE_SECURITY_DOWNLOAD" in call for call in board.calls)
 
 

@@ -60,7 +60,9 @@ def watch_espefuse() -> None:
     import sys
 
     words = [word.replace("_", "-") for word in sys.orig_argv]
-    if "espefuse" not in words or not {"burn-key", "burn-efuse", "read-protect-efuse"} & set(words):
+    if "espefuse" not in words or not {"burn-key", "burn-efuse", "read-protect-efuse", "write-protect-efuse"} & set(
+        words
+    ):
         return
     from espefuse.efuse.base_fields import EfuseBlockBase
 

@@ -27,11 +27,11 @@ ESP32C6_BOOT = Cell("esp32c6", "boot")
 ESP32S3 = Cell("esp32s3", "both", key_bits=256)
 
 WRITES = {
-    # highest key block first; then BLOCK0: what is harmless, what protects and enables; then BLOCK0 again for the seal
-    ESP32: [-1, 2, 1, 0, 0, 0],
-    ESP32C2: [-1, 3, 0, 0, 0],
-    ESP32C6: [-1, 9, 5, 4, 0, 0, 0],
-    ESP32S3: [-1, 9, 6, 5, 4, 0, 0, 0],
+    # highest key block first; then BLOCK0: what is harmless, what hides and enables, what write-protects, and the seal
+    ESP32: [-1, 2, 1, 0, 0, 0, 0],
+    ESP32C2: [-1, 3, 0, 0, 0, 0],
+    ESP32C6: [-1, 9, 5, 4, 0, 0, 0, 0],
+    ESP32S3: [-1, 9, 6, 5, 4, 0, 0, 0, 0],
 }
 QUICK_CUTS = {(ESP32C6, 2), (ESP32C6, 4)}
 """After some of the keys; with purposes but without protections."""

@@ -19,8 +19,9 @@ def test_one_cut_of_each_kind(bundle_of: BundleOf, tmp_path: Path) -> None:
     """While connecting, in a flash write, between register writes: mended. Half-way in a key block: refused."""
     trial = Trial(bundle_of(CELL), tmp_path)
     wanted = trial.events_to_cut(None)
-    assert {event.partition(":")[0] for event in wanted} == {"connection", "flash", "burn", "write"}
-    cuts = [trial.cut(event) for event in ("connection:5", "flash:1", "write:30", "burn:1")]
+    kinds = {"flash/connection", "flash/flash", "burn/connection", "burn/burn", "burn/write"}
+    assert {event.partition(":")[0] for event in wanted} == kinds
+    cuts = [trial.cut(event) for event in ("burn/connection:4", "flash/flash:1", "burn/write:30", "burn/burn:1")]
     recovered, damaged = CutOutcome.RECOVERED, CutOutcome.DAMAGED
     assert [cut.outcome for cut in cuts] == [recovered, recovered, recovered, damaged], cuts
     assert "SE812" in cuts[-1].rerun
