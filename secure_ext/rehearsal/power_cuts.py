@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -131,8 +132,8 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
     Args:
         bundle: what to provision.
         progress: is told how far it is.
-        every: also cut after every n-th register write. Without it, one cut stands for all writes between two burns:
-            they leave the same chip behind.
+        every: cut at every n-th register write. Without it, one cut stands for all writes between two burns: they leave
+            the same chip behind.
 
     Raises DeviceError SE841 if the script does not even end without a cut.
     """
@@ -180,20 +181,20 @@ class Trial:
         return events(log)
 
     def events_to_cut(self, every: int | None) -> list[str]:
-        """Each connection and each burn, some flash writes, and register writes; ``stage/event:number``."""
-        counts = {stage: Counter(event["event"] for event in log) for stage, log in self._events.items()}
-        wanted = [
-            f"{stage}/connection:{number}" for stage in counts for number in range(1, counts[stage]["connection"] + 1)
-        ]
-        last = counts["flash"]["flash"]
-        wanted += [f"flash/flash:{number}" for number in sorted({1, last // 2, last} - {0})]
-        wanted += [f"burn/burn:{number}" for number in range(1, counts["burn"]["burn"] + 1)]
+        """After each step, in flash writes, in each burn and after it, at register writes; ``stage/event:number``."""
+        burning = self._events["burn"]
+        wanted = ["flash/connection:1"]
+        for stage, log in self._events.items():
+            wanted += [f"{stage}/connection:{number}" for number in _connections_after_changes(log)]
+        last = max((event["flash"] for event in self._events["flash"]), default=0)
+        wanted += [f"flash/flash:{number}" for number in sorted({1, last // 2} - {0})]
+        burns = [event for event in burning if event["event"] == "burn"]
+        wanted += [f"burn/burn:{event['burn']}" for event in burns]
         if every:
             writes = set(range(every, self.register_writes + 1, every))
         else:
             # the write that is counted with a burn is its command; at the next one the block is burned
-            burns = [int(event["write"]) for event in self._events["burn"] if event["event"] == "burn"]
-            writes = {*burns[:1], *(number + 1 for number in burns)}
+            writes = {event["write"] + 1 for event in burns}
         return wanted + [f"burn/write:{number}" for number in sorted(writes)]
 
     def cut(self, event: str) -> Cut:
@@ -226,3 +227,9 @@ class Trial:
         if rerun.stop_code == "SE812" and end == left:
             return CutOutcome.DAMAGED
         return CutOutcome.FAILED
+
+
+def _connections_after_changes(log: list[dict[str, Any]]) -> list[int]:
+    """Numbers of the connections before which something was done to the chip; the others find it as it was."""
+    pairs = itertools.pairwise(log)
+    return [after["connection"] for before, after in pairs if after["event"] == "connection" != before["event"]]

@@ -21,7 +21,7 @@ def test_one_cut_of_each_kind(bundle_of: BundleOf, tmp_path: Path) -> None:
     wanted = trial.events_to_cut(None)
     kinds = {"flash/connection", "flash/flash", "burn/connection", "burn/burn", "burn/write"}
     assert {event.partition(":")[0] for event in wanted} == kinds
-    cuts = [trial.cut(event) for event in ("burn/connection:4", "flash/flash:1", "burn/write:30", "burn/burn:1")]
+    cuts = [trial.cut(event) for event in ("burn/connection:6", "flash/flash:1", "burn/write:30", "burn/burn:1")]
     recovered, damaged = CutOutcome.RECOVERED, CutOutcome.DAMAGED
     assert [cut.outcome for cut in cuts] == [recovered, recovered, recovered, damaged], cuts
     assert "SE812" in cuts[-1].rerun
