@@ -21,3 +21,4 @@ def esptool(session: nox.Session, version: str) -> None:
     session.run(*pytest, "tests/matrix/test_chip_matrix.py", "-k", " or ".join(CHIPS))
     session.run(*pytest, "tests/matrix/test_interrupted.py", "-m", "not long")
     session.run(*pytest, "tests/virtual_chip", "-m", "not long")
+    session.run(*pytest, "tests/rehearsal/test_rehearse.py", "-m", "long or not long", "-k", "both")

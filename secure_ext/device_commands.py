@@ -95,7 +95,7 @@ def rehearse(
     with shown_errors(output_format):
         from secure_ext.bundle.read import store_rehearsal  # noqa: PLC0415 (loaded when used)
         from secure_ext.rehearsal.power_cuts import power_cuts  # noqa: PLC0415
-        from secure_ext.rehearsal.qemu import rehearse_in_qemu  # noqa: PLC0415
+        from secure_ext.rehearsal.qemu import find_emulator, rehearse_in_qemu  # noqa: PLC0415
         from secure_ext.rehearsal.rehearse import Means, rehearse_bundle  # noqa: PLC0415
         from secure_ext.rehearsal.text import rehearsal_text  # noqa: PLC0415
 
@@ -106,10 +106,11 @@ def rehearse(
         if serve:
             _serve(opened, new, tcp_port)
             return
+        emulator = find_emulator(opened.plan["chip"], qemu_dir) if qemu else None
         with shown_progress() as progress:
             outcome = rehearse_bundle(opened, progress, new)
-            if qemu and outcome.passed:
-                emulated = rehearse_in_qemu(opened, progress, qemu_dir)
+            if emulator and outcome.passed:
+                emulated = rehearse_in_qemu(opened, progress, emulator)
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, emulated))
             if cuts and outcome.passed:
                 report = power_cuts(opened, progress, every=every)

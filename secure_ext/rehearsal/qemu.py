@@ -55,17 +55,19 @@ MACHINES = {
 }
 
 
-def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, folder: Path | None) -> Means:
-    """Provisions an emulated chip with the bundle's script, boots it, and reads its serial output.
+@dataclass(frozen=True)
+class Emulator:
+    """An emulator that is installed: how it emulates the chip, and its program."""
 
-    Args:
-        bundle: what to provision.
-        progress: is told what is being done.
-        folder: where the emulator is; PATH if None.
+    machine: Machine
+    program: str
 
-    Raises InputError SE842 (QEMU has no such chip), ToolError SE843 (it is not installed, or does not start).
+
+def find_emulator(chip: str, folder: Path | None) -> Emulator:
+    """The emulator of a chip, in `folder` or, if that is None, on PATH.
+
+    Raises InputError SE842 (QEMU has no such chip), ToolError SE843 (it is not installed).
     """
-    chip = bundle.plan["chip"]
     if chip not in MACHINES:
         raise InputError(
             "SE842",
@@ -76,6 +78,15 @@ def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, folder: Path | 
     program = shutil.which(machine.program, path=str(folder) if folder else None)
     if program is None:
         raise _unusable(machine, "is not installed" if folder is None else f"is not in {folder}")
+    return Emulator(machine, program)
+
+
+def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emulator) -> Means:
+    """Provisions an emulated chip with the bundle's script, boots it, and reads its serial output.
+
+    Raises ToolError SE843 if the emulator does not start.
+    """
+    chip, machine, program = bundle.plan["chip"], emulator.machine, emulator.program
     with tempfile.TemporaryDirectory(prefix="qemu-") as name:
         work = Path(name)
         progress("the script on an emulated chip")

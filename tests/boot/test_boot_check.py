@@ -87,7 +87,7 @@ def quick_decryption(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_cipher, "esp32", remembering(flash_cipher.esp32))
 
 
-@pytest.mark.parametrize("cell", [ESP32, THREE_KEYS, *long((ESP32C2, PLAIN))], ids=str)
+@pytest.mark.parametrize("cell", [ESP32C2, *long((ESP32, PLAIN, THREE_KEYS))], ids=str)
 def test_a_provisioned_chip_boots(cell: Cell, bundles: Bundles, tmp_path: Path) -> None:
     """The real script with the real esptool and espefuse, on the virtual chip."""
     chip = provision(bundles(cell), tmp_path / "state")
@@ -103,7 +103,7 @@ def test_a_provisioned_chip_boots(cell: Cell, bundles: Bundles, tmp_path: Path) 
     assert by_hand == chip, "what is proved below with chips made by hand holds for this one too"
 
 
-@pytest.mark.parametrize("chip", [ESP32C2, THREE_KEYS, *long((ESP32, PLAIN, *LONG))], indirect=True, ids=str)
+@pytest.mark.parametrize("chip", [ESP32C2, *long((ESP32, PLAIN, THREE_KEYS, *LONG))], indirect=True, ids=str)
 def test_no_mutant_survives(chip: Silicon, other_key: Path, tmp_path: Path, quick_decryption: None) -> None:
     """More than 200 chips with one thing wrong: none passes, and each is told what is wrong with it."""
     survivors, misnamed, names = [], [], set()

@@ -88,8 +88,9 @@ def test_a_clock_that_makes_no_sense(
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 import secure_ext.bundle.write as write
 produce = write.produce
 def slow(*arguments):

@@ -16,6 +16,7 @@ from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 
+from secure_ext.errors import ToolError
 from secure_ext.rehearsal import qemu
 
 CELL = Cell("esp32c3", "boot")
@@ -83,17 +84,24 @@ def test_the_script_runs_and_the_result_boots(
 )
 def test_a_boot_that_fails_fails_the_rehearsal(log: str, bundle_of: BundleOf, emulator: Path) -> None:
     (emulator / "boot.log").write_text(log)
-    assert not qemu.rehearse_in_qemu(bundle_of(CELL), lambda _: None, emulator).passed
+    found = qemu.find_emulator(CELL.chip, emulator)
+    assert not qemu.rehearse_in_qemu(bundle_of(CELL), lambda _: None, found).passed
 
 
-def test_what_cannot_be_emulated_is_said(
+def test_what_cannot_be_emulated_is_said_at_once(
     bundle_of: BundleOf, emulator: Path, tmp_path: Path, run_cli: Callable[..., Result]
 ) -> None:
-    """No emulator; one that ends at once; a chip that it does not know."""
-    bundle = bundle_of(CELL)
-    for folder in (tmp_path, emulator):
-        (emulator / "broken").touch()
-        done = run_cli("rehearse", bundle.folder, "--qemu", "--qemu-dir", folder)
-        assert (done.exit_code, "SE843" in done.stderr) == (4, True), done.output
+    """No emulator, and a chip that it does not know: before anything else is done."""
+    missing = run_cli("rehearse", bundle_of(CELL).folder, "--qemu", "--qemu-dir", tmp_path)
+    assert (missing.exit_code, "SE843" in missing.stderr) == (4, True), missing.output
     other = run_cli("rehearse", bundle_of(Cell("esp32c6", "boot")).folder, "--qemu", "--qemu-dir", emulator)
     assert (other.exit_code, "SE842" in other.stderr) == (3, True), other.output
+
+
+def test_an_emulator_that_ends_at_once(bundle_of: BundleOf, emulator: Path) -> None:
+    """Its own words are in the error."""
+    (emulator / "broken").touch()
+    with pytest.raises(ToolError) as raised:
+        qemu.rehearse_in_qemu(bundle_of(CELL), lambda _: None, qemu.find_emulator(CELL.chip, emulator))
+    assert raised.value.code == "SE843"
+    assert "no such machine" in raised.value.cause

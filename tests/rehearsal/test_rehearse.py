@@ -17,7 +17,7 @@ from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle
 from secure_ext.rehearsal.rehearse import rehearse_bundle
 
-QUICK = (Cell("esp32", "both"), Cell("esp32c6", "boot"))
+QUICK = (Cell("esp32", "both"),)
 PARAMETERS = [
     pytest.param(cell, id=str(cell), marks=[] if cell in QUICK else [pytest.mark.long])
     for cell in all_cells()
