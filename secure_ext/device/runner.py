@@ -323,7 +323,11 @@ class Runner:
             return state
         journal.note_burning()
         self.burning = True
-        for call in calls:
+        for number, call in enumerate(calls):
+            if number:
+                state = self.same_board(read_chip(tools, self.connection), state)
+            if number and call[0] == "write-protect-efuse":
+                self.require_burned(compare(steps, state))
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
             result = run(tools.espefuse(self.connection, call))
             if result.exit_code:
@@ -334,6 +338,24 @@ class Runner:
                     "run the script again: it reads the chip and continues; if that fails, set the board aside",
                 )
         return self.read_back(stage, steps, tools, state)
+
+    @staticmethod
+    def require_burned(statuses: list[StepStatus]) -> None:
+        """All that is about to be write-protected is on the chip, and its keys are hidden. Raises Stop SE826."""
+        lacking = [
+            item.step["title"]
+            for item in statuses
+            if item.step["kind"] != "write_protect"
+            and not item.is_done
+            and not (item.status is Status.BEGUN and (item.hidden or not item.step["rd_dis_bits"]))
+        ]
+        if lacking:
+            raise Stop(
+                5,
+                "SE826",
+                "not write-protected, because this is not burned: " + "; ".join(lacking),
+                "run the script again: it continues; if that fails, set the board aside",
+            )
 
     def read_back(self, stage: str, steps: list[dict[str, Any]], tools: EspTools, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""

@@ -88,7 +88,11 @@ class Board:
     """A board on a port, with what was called on it."""
 
     folder: Path
-    port: str = "/dev/ttyBOARD"
+
+    @property
+    def port(self) -> str:
+        """A port of its own, for scripts lock it."""
+        return f"/dev/tty{self.folder}"
 
     def change(self, **state: object) -> None:
         """Changes the board: chip, flash, sealed, fails_at."""
