@@ -5,21 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.bundle.signers import BundleSigner, check_signing_keys, load_signers
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
-from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.fingerprint import fingerprint
-from secure_ext.keys.pem import read_pem_key
-from secure_ext.keys.signing import (
-    SignatureScheme,
-    SigningKey,
-    VerificationKey,
-    generate_signing_key,
-    load_signing_key,
-    load_verification_key,
-)
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
@@ -28,19 +19,6 @@ SUPERSEDED = "superseded"
 """Folder inside ``keys`` for keys of earlier bundles in the same place."""
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
-
-
-@dataclass(frozen=True)
-class BundleSigner:
-    """One secure boot key: always its public half, and the private one if signing is up to us."""
-
-    public: VerificationKey
-    private: SigningKey | None
-
-    @property
-    def digest(self) -> bytes:
-        """The 32 bytes that are burned."""
-        return public_key_digest(self.public)
 
 
 @dataclass(frozen=True)
@@ -105,7 +83,7 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
             cure="use two independent keys",
             place="nvs.key",
         )
-    signers = _signers(policy, keys_folder, earlier_keys) if policy.secure_boot.enabled else ()
+    signers = load_signers(policy, keys_folder, earlier_keys) if policy.secure_boot.enabled else ()
     material = KeyMaterial(flash_encryption, scheme, hmac, signers)
     secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
     if flash_encryption is not None:
@@ -138,8 +116,7 @@ def check_key_files(policy: Policy) -> None:
     if policy.nvs.scheme is NvsScheme.HMAC and policy.nvs.key.path is not None:
         _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, None)
     if policy.secure_boot.enabled:
-        given = [(source, source.path) for source in policy.secure_boot.keys if source.path is not None]
-        _checked_signers(SignatureScheme(policy.secure_boot.scheme), given)
+        check_signing_keys(policy)
 
 
 def _cipher(size: KeySize) -> FlashEncryptionScheme:
@@ -153,47 +130,3 @@ def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None
     if earlier is not None and earlier.is_file():
         return load_secret(earlier, role, (length,))
     return generate_secret(role, length)
-
-
-def _signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tuple[BundleSigner, ...]:
-    scheme = SignatureScheme(policy.secure_boot.scheme)
-    paths = [
-        (source, source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys))
-        for slot, source in enumerate(policy.secure_boot.keys)
-    ]
-    return _checked_signers(scheme, paths)
-
-
-def _checked_signers(scheme: SignatureScheme, paths: list[tuple[KeySource, Path]]) -> tuple[BundleSigner, ...]:
-    signers: list[BundleSigner] = []
-    for source, path in paths:
-        signer = _signer(path)
-        if signer.public.scheme is not scheme:
-            raise UsageError(
-                "SE710",
-                f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
-                cure="give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
-                place=source.describe(),
-            )
-        if any(signer.digest == other.digest for other in signers):
-            raise UsageError(
-                "SE711", "the same signing key is given twice", cure="give different keys", place=source.describe()
-            )
-        signers.append(signer)
-    return tuple(signers)
-
-
-def _signer(path: Path) -> BundleSigner:
-    if not read_pem_key(path).is_private:
-        return BundleSigner(load_verification_key(path), None)
-    private = load_signing_key(path)
-    return BundleSigner(private.verification_key, private)
-
-
-def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, earlier_keys: Path | None) -> Path:
-    name = f"secure_boot_signing_key_{slot}.pem"
-    earlier = earlier_keys / name if earlier_keys else None
-    has_earlier = earlier is not None and earlier.is_file()
-    pem = earlier.read_bytes() if earlier is not None and has_earlier else generate_signing_key(scheme)
-    write_secret_file(keys_folder / name, pem)
-    return keys_folder / name

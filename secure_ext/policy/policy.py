@@ -43,13 +43,19 @@ class BlankContent(str, enum.Enum):
 
 @dataclass(frozen=True)
 class KeySource:
-    """Where a key comes from: a file, or generated for the bundle when `path` is None."""
+    """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle."""
 
     path: Path | None = None
+    pkcs11_uri: str | None = None
+    per_device: bool = False
 
     def describe(self) -> str:
-        """For messages: the file's name, or ``generated``."""
-        return "generated" if self.path is None else self.path.name
+        """For messages: the file's name, the token's URI (without a PIN), or how it is made."""
+        if self.path is not None:
+            return self.path.name
+        if self.pkcs11_uri is not None:
+            return self.pkcs11_uri.partition("?")[0]
+        return "per-device" if self.per_device else "generated"
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,13 @@ class _Resolver:
         return "", None
 
     def key_source(self, text: str) -> KeySource:
-        return KeySource() if text == "generate" else KeySource(self.profile.folder / text)
+        if text == "generate":
+            return KeySource()
+        if text == "per-device":
+            return KeySource(per_device=True)
+        if text.startswith("pkcs11:"):
+            return KeySource(pkcs11_uri=text)
+        return KeySource(self.profile.folder / text)
 
     def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:
         config, facts = self.config, self.chip.facts

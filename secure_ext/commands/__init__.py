@@ -1,0 +1,1 @@
+"""FRONT: the commands of the console script, one file for those that go together; `secure_ext.cli` collects them."""
