@@ -18,7 +18,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,14 +137,17 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
 
     Raises DeviceError SE841 if the script does not even end without a cut.
     """
-    with tempfile.TemporaryDirectory(prefix="power-cuts-") as name:
+    workers = _WORKERS_A_CORE * (os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory(prefix="power-cuts-") as name, ThreadPoolExecutor(workers) as pool:
         trial = Trial(bundle, Path(name))
-        wanted = trial.events_to_cut(every)
+        burning = pool.submit(trial.burn)
+        cuts = [(event, pool.submit(trial.cut, event)) for event in trial.events_while_flashing()]
+        burning.result()
+        cuts += [(event, pool.submit(trial.cut, event)) for event in trial.events_while_burning(every)]
         done: list[Cut] = []
-        with ThreadPoolExecutor(max_workers=_WORKERS_A_CORE * (os.cpu_count() or 1)) as pool:
-            for cut in pool.map(trial.cut, wanted):
-                done.append(cut)
-                progress(f"power cut {len(done)} of {len(wanted)}: {cut.event}")
+        for event, cut in cuts:
+            done.append(cut.result())
+            progress(f"power cut {len(done)} of {len(cuts)}: {event}")
         return PowerCuts(tuple(done), trial.register_writes)
 
 
@@ -160,13 +163,25 @@ class Trial:
         self._known: dict[str, tuple[ScriptRun, _Chip]] = {}
         self._lock = threading.Lock()
         self._flashed = _Board(folder / "flashed")
-        whole = _Board(folder / "whole")
-        flashing = self._uninterrupted(self._flashed, "--until", "flash")
+        self._flashing = self._uninterrupted(self._flashed, "--until", "flash")
+        self._burning: list[dict[str, Any]] = []
+        self._whole: Future[_Chip] = Future()
+
+    def burn(self) -> None:
+        """Ends the uninterrupted run; cuts may be tried meanwhile, their judgement waits for it."""
+        whole = _Board(self._folder / "whole")
         self._flashed.copy_to(whole)
-        burning = self._uninterrupted(whole)
-        self._events = {"flash": flashing, "burn": burning}
-        self._whole = whole.left()
-        self.register_writes = max((int(event["write"]) for event in burning), default=0)
+        try:
+            self._burning = self._uninterrupted(whole)
+            self._whole.set_result(whole.left())
+        except BaseException as error:
+            self._whole.set_exception(error)
+            raise
+
+    @property
+    def register_writes(self) -> int:
+        """How many writes of registers the burning takes."""
+        return max((int(event["write"]) for event in self._burning), default=0)
 
     def _uninterrupted(self, board: _Board, *options: str) -> list[dict[str, Any]]:
         log = board.folder.with_suffix(".events")
@@ -180,22 +195,28 @@ class Trial:
             )
         return events(log)
 
-    def events_to_cut(self, every: int | None) -> list[str]:
-        """After each step, in flash writes, in each burn and after it, at register writes; ``stage/event:number``."""
-        burning = self._events["burn"]
-        wanted = ["flash/connection:1"]
-        for stage, log in self._events.items():
-            wanted += [f"{stage}/connection:{number}" for number in _connections_after_changes(log)]
-        last = max((event["flash"] for event in self._events["flash"]), default=0)
-        wanted += [f"flash/flash:{number}" for number in sorted({1, last // 2} - {0})]
-        burns = [event for event in burning if event["event"] == "burn"]
-        wanted += [f"burn/burn:{event['burn']}" for event in burns]
+    def events_while_flashing(self) -> list[str]:
+        """Before the first step, after each, and in flash writes; as ``flash/event:number``."""
+        connections = _connections_after_changes(self._flashing)
+        last = max((event["flash"] for event in self._flashing), default=0)
+        return [
+            *(f"flash/connection:{number}" for number in (1, *connections)),
+            *(f"flash/flash:{number}" for number in sorted({1, last // 2} - {0})),
+        ]
+
+    def events_while_burning(self, every: int | None) -> list[str]:
+        """After each step, in each burn and after it, at register writes; as ``burn/event:number``."""
+        burns = [event for event in self._burning if event["event"] == "burn"]
         if every:
             writes = set(range(every, self.register_writes + 1, every))
         else:
             # the write that is counted with a burn is its command; at the next one the block is burned
             writes = {event["write"] + 1 for event in burns}
-        return wanted + [f"burn/write:{number}" for number in sorted(writes)]
+        return [
+            *(f"burn/connection:{number}" for number in _connections_after_changes(self._burning)),
+            *(f"burn/burn:{event['burn']}" for event in burns),
+            *(f"burn/write:{number}" for number in sorted(writes)),
+        ]
 
     def cut(self, event: str) -> Cut:
         """Lets the power go, runs the script again, and compares."""
@@ -222,7 +243,7 @@ class Trial:
         return run_script(self._bundle, url, journal) if run.exit_code == _TOOL_FAILED else run
 
     def _outcome(self, left: _Chip, rerun: ScriptRun, end: _Chip) -> CutOutcome:
-        if end == self._whole and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
+        if end == self._whole.result() and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
             return CutOutcome.RECOVERED
         if rerun.stop_code == "SE812" and end == left:
             return CutOutcome.DAMAGED

@@ -27,7 +27,8 @@ CELL = Cell("esp32c6", "boot")
 def test_one_cut_of_each_kind(event: str, outcome: CutOutcome, bundle_of: BundleOf, tmp_path: Path) -> None:
     """While connecting, in a flash write, between register writes: mended. Half-way in a key block: refused."""
     trial = Trial(bundle_of(CELL), tmp_path)
-    wanted = trial.events_to_cut(None)
+    trial.burn()
+    wanted = trial.events_while_flashing() + trial.events_while_burning(None)
     kinds = {"flash/connection", "flash/flash", "burn/connection", "burn/burn", "burn/write"}
     assert {event.partition(":")[0] for event in wanted} == kinds
     cut = trial.cut(event)
