@@ -12,6 +12,9 @@ from pathlib import Path
 
 from release_oracle import Efuses
 
+TIME_LIMIT = 300
+"""Seconds after which a program hangs."""
+
 
 @functools.cache
 def esptool_version() -> tuple[int, int]:
@@ -29,6 +32,7 @@ class Done:
 
 
 def run(line: list[str], *, environment: dict[str, str] | None = None) -> Done:
+    """Runs a program to its end, with no one to answer questions."""
     done = subprocess.run(
         line,
         stdin=subprocess.DEVNULL,
@@ -37,6 +41,7 @@ def run(line: list[str], *, environment: dict[str, str] | None = None) -> Done:
         encoding="utf-8",
         env=environment,
         check=False,
+        timeout=TIME_LIMIT,
     )
     return Done(done.returncode, done.stdout)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import re
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matrix_tools import Done, esptool_version, run
 
 from secure_ext.chips.chip import load_chip, revision_bits
 from secure_ext.device.chip_process import ChipOptions, ChipProcess
@@ -29,28 +26,12 @@ COMMANDS = {
     *("burn-efuse", "burn-key", "burn-bit", "burn-block-data", "check-error"),
     *("read-protect-efuse", "write-protect-efuse"),
 }
-TIME_LIMIT = 120
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished program: its exit code, and stdout and stderr together."""
-
-    exit_code: int
-    output: str
 
 
 def some_chips(*quick: str, without: tuple[str, ...] = ()) -> list[Any]:
     """The ten chips as parameters; all but `quick` are for the long run."""
     chips = [chip for chip in TEN_CHIPS if chip not in without]
     return [pytest.param(chip, marks=() if chip in quick else pytest.mark.long) for chip in chips]
-
-
-@functools.cache
-def esptool_version() -> tuple[int, int]:
-    """Major and minor version of the installed esptool."""
-    major, minor = importlib.metadata.version("esptool").split(".")[:2]
-    return int(major), int(minor)
 
 
 def fab_bits(chip: str, revision: int | None = None) -> tuple[tuple[int, tuple[int, ...]], ...]:
@@ -100,21 +81,6 @@ def succeed(done: Done) -> str:
     """The output of a program that must have succeeded."""
     assert done.exit_code == 0, done.output
     return done.output
-
-
-def run(line: list[str], environment: dict[str, str] | None = None) -> Done:
-    """Runs a program to its end, with no one to answer questions."""
-    done = subprocess.run(
-        line,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        env=environment,
-        check=False,
-        timeout=TIME_LIMIT,
-    )
-    return Done(done.returncode, done.stdout)
 
 
 def _spelled(word: str) -> str:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chip_tools import Done, fab_bits, new_chip, run
+from chip_tools import fab_bits, new_chip
+from matrix_bundles import shared_bundles
+from matrix_cells import Bundles, Cell
+from matrix_tools import Done, run
 
 from secure_ext.device.chip_process import ChipProcess
 from secure_ext.device.virtual_chip.fuses import Fuses
-
-sys.path.append(str(Path(__file__).parents[1] / "matrix"))
-
-from matrix_bundles import shared_bundles
-from matrix_cells import Bundles, Cell
 
 __all__ = ["ESP32", "ESP32C3", "ESP32C6", "Cell", "Station", "shared_bundles"]
 ESP32C3 = Cell("esp32c3", "both")

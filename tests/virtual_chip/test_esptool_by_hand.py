@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chip_tools import esptool, esptool_version, new_chip, some_chips, succeed
+from chip_tools import esptool, new_chip, some_chips, succeed
+from matrix_tools import esptool_version
 
 from secure_ext.device.chip_process import ChipProcess
 

@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
-from chip_tools import TIME_LIMIT
 from loader_client import SYNC, LoaderClient
+from matrix_tools import TIME_LIMIT
 from sabotage import (
     ESP32C3,
     Station,

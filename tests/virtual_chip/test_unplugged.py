@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from chip_tools import Done
+from matrix_tools import Done
 from sabotage import (
     ESP32,
     ESP32C3,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chip_tools import run
+from matrix_tools import run
 from sabotage import (
     ESP32C3,
     Station,
@@ -74,4 +74,4 @@ def test_no_esptool_or_one_that_is_too_old(printed: str, code: str, station: Sta
         program.write_text(f"#!/bin/sh\necho '{printed}'\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     python, *rest = station.command_line(station.bundle(ESP32C3), "socket://127.0.0.1:1")
-    check_stop(run([python, "-I", "-S", *rest], {**os.environ, "PATH": str(programs)}), code)
+    check_stop(run([python, "-I", "-S", *rest], environment={**os.environ, "PATH": str(programs)}), code)
