@@ -10,6 +10,7 @@ from secure_ext.bundle.write import Bundle
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
+from secure_ext.plan.recipe import RECIPE_NAMES, NvsFromCsv
 from secure_ext.plan.steps import Stage
 
 _STAGE_TITLES = {
@@ -63,6 +64,8 @@ def summary_text(decision: Decision) -> str:
         features.append(f"secure boot V2 ({policy.secure_boot.scheme}, {number} key{'s' if number > 1 else ''})")
     if policy.nvs.scheme.value == "hmac":
         features.append("NVS HMAC key")
+    elif policy.nvs.scheme.value == "flash-encryption":
+        features.append(f"NVS keys {policy.nvs.key.describe()}")
     lowest = f"v{decision.plan.min_revision // 100}.{decision.plan.min_revision % 100}"
     return (
         f"{build.project_name or 'project'} for {build.chip}, chip revision {lowest} or later: "
@@ -80,7 +83,9 @@ def plan_text(decision: Decision) -> str:
 def _image_lines(decision: Decision) -> Iterator[str]:
     yield "images"
     for image in decision.images:
-        treatment = [word for word, wanted in (("signed", image.sign), ("encrypted", image.encrypt)) if wanted]
+        by_nvs = isinstance(image.recipe, NvsFromCsv) and image.recipe.encrypted
+        treatments = (("signed", image.sign), ("encrypted", image.encrypt), ("encrypted by NVS", by_nvs))
+        treatment = [word for word, wanted in treatments if wanted]
         yield (
             f"  0x{image.offset:06x}  {image.final_size:8}  {image.name:20} {' + '.join(treatment) or 'plain':18} "
             f"from {image.source}"
@@ -119,6 +124,7 @@ def plan_data(decision: Decision) -> dict[str, Any]:
                 "signed": image.sign,
                 "encrypted": image.encrypt,
                 "source": image.source,
+                "recipe": None if image.recipe is None else RECIPE_NAMES[type(image.recipe)],
             }
             for image in decision.images
         ],

@@ -11,6 +11,7 @@ from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.nvs import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
@@ -29,6 +30,13 @@ class KeyMaterial:
     flash_encryption_scheme: FlashEncryptionScheme
     nvs_hmac: SecretKey | None
     signers: tuple[BundleSigner, ...]
+    nvs_partition: NvsKeys | None = None
+    """What the nvs_keys partition holds; None with the HMAC scheme, and if it is left to the device."""
+
+    @property
+    def nvs_keys(self) -> NvsKeys | None:
+        """The keys that the device encrypts NVS with; None if it does not, or makes them itself."""
+        return self.nvs_partition if self.nvs_hmac is None else derive_nvs_keys(self.nvs_hmac.data)
 
     @property
     def cipher_key(self) -> FlashEncryptionKey | None:
@@ -62,8 +70,8 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
         earlier_keys: that of a bundle which is being replaced: what was generated for it is kept, because boards may
             have been burned with it. None if there is none.
 
-    Raises the InputErrors SE601 to SE631 of a bad key file; UsageError SE710 for a key of another scheme, SE711 for the
-    same key twice.
+    Raises the InputErrors SE601 to SE631 and SE544 of a bad key file; UsageError SE710 for a key of another scheme,
+    SE711 for the same key twice.
     """
     flash_encryption = None
     scheme = FlashEncryptionScheme.XTS
@@ -83,11 +91,14 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
             cure="use two independent keys",
             place="nvs.key",
         )
+    nvs_keys = _nvs_keys(policy.nvs.key, earlier_keys) if policy.nvs.has_keys_partition else None
     signers = load_signers(policy, keys_folder, earlier_keys) if policy.secure_boot.enabled else ()
-    material = KeyMaterial(flash_encryption, scheme, hmac, signers)
+    material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_keys)
     secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
     if flash_encryption is not None:
         secrets[flash_encryption.role] = flash_encryption.data
+    if nvs_keys is not None:
+        secrets[NVS_KEYS] = nvs_keys.image()
     for name, data in secrets.items():
         write_secret_file(keys_folder / f"{name}.bin", data)
     if earlier_keys is not None:
@@ -115,6 +126,8 @@ def check_key_files(policy: Policy) -> None:
         flash_encryption_key(_cipher(size), _secret(policy.flash_encryption.key, role, size.key_bytes, None).data)
     if policy.nvs.scheme is NvsScheme.HMAC and policy.nvs.key.path is not None:
         _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, None)
+    if policy.nvs.has_keys_partition and policy.nvs.key.path is not None:
+        load_nvs_keys(policy.nvs.key.path)
     if policy.secure_boot.enabled:
         check_signing_keys(policy)
 
@@ -130,3 +143,10 @@ def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None
     if earlier is not None and earlier.is_file():
         return load_secret(earlier, role, (length,))
     return generate_secret(role, length)
+
+
+def _nvs_keys(source: KeySource, earlier_keys: Path | None) -> NvsKeys:
+    earlier = earlier_keys / f"{NVS_KEYS}.bin" if earlier_keys else None
+    if source.path is None and earlier is not None and earlier.is_file():
+        return load_nvs_keys(earlier)
+    return generate_nvs_keys() if source.path is None else load_nvs_keys(source.path)

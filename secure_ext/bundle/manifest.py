@@ -14,6 +14,7 @@ from secure_ext.bundle.produce import Check, ProducedImage
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
+from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 
 SCHEMA = 1
@@ -70,7 +71,8 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
         "encrypted": planned.encrypt,
         "signed": planned.sign,
         "source": planned.source,
-        "source_sha256": hashlib.sha256(planned.content).hexdigest(),
+        "source_sha256": produced.source_sha256,
+        "recipe": None if planned.recipe is None else RECIPE_NAMES[type(planned.recipe)],
     }
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from secure_ext.bundle.key_material import KeyMaterial
+from secure_ext.bundle.nvs import made_nvs, proved_nvs
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
 from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, verify
 from secure_ext.plan.images import PlannedImage
+from secure_ext.plan.recipe import NvsFromCsv
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class ProducedImage:
 
     Attributes:
         planned: what it was made from.
-        plaintext: what the chip will read: signed and padded, not encrypted.
+        plaintext: what the chip will read: signed and padded, not encrypted. NVS has an encryption of its own: its
+            plaintext here is what the NVS library of the firmware will read.
         content: what is written to flash.
     """
 
@@ -32,6 +35,14 @@ class ProducedImage:
         """Hash of what is written to flash, lower-case hex."""
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def source_sha256(self) -> str:
+        """Hash of what it was made from, lower-case hex: the built image, a CSV, or the plaintext made of keys."""
+        recipe = self.planned.recipe
+        if isinstance(recipe, NvsFromCsv):
+            return recipe.csv.sha256
+        return hashlib.sha256(self.planned.content if recipe is None else self.plaintext).hexdigest()
+
 
 @dataclass(frozen=True)
 class Check:
@@ -43,12 +54,16 @@ class Check:
 
 
 def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
-    """Signs, pads and encrypts one image.
+    """Makes, signs, pads and encrypts one image.
 
     Raises UsageError SE712 when it needs a signature and only the public key is there; the errors of
-    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures.
+    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures, and of
+    `secure_ext.images.nvs_image` for one that is made of a CSV.
     """
-    plaintext = _signed(image, keys) if image.sign else image.content
+    if image.recipe is not None:
+        plaintext = made_nvs(image.recipe, keys)
+    else:
+        plaintext = _signed(image, keys) if image.sign else image.content
     if len(plaintext) < image.fill_to:
         plaintext += b"\xff" * (image.fill_to - len(plaintext))
     key = keys.cipher_key if image.encrypt else None
@@ -86,7 +101,8 @@ def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
 def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
     """Checks an image as the chip will: decrypts it and verifies every signature.
 
-    Raises CheckError SE713 when the ciphertext does not decrypt to the plaintext, and the errors of `verify`.
+    Raises CheckError SE713 when the ciphertext does not decrypt to the plaintext, and the errors of `verify` and of
+    `secure_ext.images.nvs_image.check_nvs_image`.
     """
     image = produced.planned
     readable = produced.content
@@ -104,6 +120,10 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
     if image.sign:
         verify(readable, [signer.public for signer in keys.signers], place=image.source)
         yield Check("signatures verify", image.name, f"{len(keys.signers)} of {len(keys.signers)} keys")
+    if image.recipe is not None:
+        proof, evidence = proved_nvs(readable, image.recipe, keys)
+        yield Check(proof, image.name, evidence)
+        return
     if not readable.startswith(image.content[: len(image.content) - (0x1000 if image.signed_already else 0)]):
         raise CheckError(
             "SE713",

@@ -76,7 +76,8 @@ def _produce_all(
     checks: list[Check] = []
     (folder / "images").mkdir()
     for planned in decision.images:
-        work = [word for word, wanted in (("sign", planned.sign), ("encrypt", planned.encrypt)) if wanted]
+        steps = (("make", planned.recipe is not None), ("sign", planned.sign), ("encrypt", planned.encrypt))
+        work = [word for word, wanted in steps if wanted]
         progress(f"{planned.name}: {' and '.join(work) or 'copy'}")
         produced = produce(planned, material)
         checks += prove(produced, material)

@@ -29,10 +29,12 @@ def doctor(output_format: str, **options: Any) -> None:
     """
     with shown_errors(output_format):
         from secure_ext.bundle.key_material import check_key_files  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.nvs import check_nvs_images  # noqa: PLC0415 (loaded when used)
         from secure_ext.report import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
 
         decision = decision_from_options(**options)
         check_key_files(decision.policy)
+        check_nvs_images(decision.images)
         stops = any(finding.stops for finding in decision.findings)
         if output_format == "json":
             print_json({"findings": findings_data(decision.findings), "exit_code": int(stops)})

@@ -70,6 +70,9 @@ def _inputs(build_dir: Path, menu: Menu, decision: Decision) -> Iterator[Path]:
     yield from (build_dir / name for name in _BUILD_FILES)
     yield from (file.path for file in decision.build.files)
     yield from decision.policy.images.values()
+    for image in decision.images:
+        if image.recipe is not None:
+            yield from image.recipe.inputs
     sources = [decision.policy.flash_encryption.key, decision.policy.nvs.key, *decision.policy.secure_boot.keys]
     for path in (menu.profile, *(source.path for source in sources)):
         if path is not None:

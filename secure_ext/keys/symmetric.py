@@ -64,11 +64,12 @@ def load_secret(path: Path, role: str, allowed_lengths: Collection[int]) -> Secr
             cure="check the path (in a profile it is relative to the profile) and the permissions of the file",
             place=str(path),
         ) from error
-    _refuse_weak(data, allowed_lengths, str(path))
+    refuse_weak(data, allowed_lengths, str(path))
     return SecretKey(role, data)
 
 
-def _refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> None:
+def refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> None:
+    """Raises InputError SE621 to SE625 for a secret that nobody can have meant; see `load_secret`."""
     if data and _is_text(data):
         raise InputError(
             "SE625",

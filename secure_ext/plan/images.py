@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secure_ext.errors import UsageError
-from secure_ext.policy.policy import BlankContent, Policy
+from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
+from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.project.build import Build, BuildFile, Role
 from secure_ext.project.files import read_bytes
 from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_sector
+from secure_ext.project.nvs_csv import read_nvs_csv
 from secure_ext.project.partition_table import (
+    DATA_NVS,
     DATA_NVS_KEYS,
     DATA_OTA,
     DATA_TEE_OTA,
@@ -40,6 +43,7 @@ class PlannedImage:
         sign: it needs signatures.
         encrypt: the chip will decrypt it.
         fill_to: it is filled with 0xFF up to this many bytes; 0 for no filling.
+        recipe: how it is made when the bundle is; the content is empty then. None if it is there already.
     """
 
     name: str
@@ -53,11 +57,12 @@ class PlannedImage:
     sign: bool
     encrypt: bool
     fill_to: int = 0
+    recipe: Recipe | None = None
 
     @property
     def final_size(self) -> int:
         """Bytes in flash, with padding and signature sector."""
-        size = len(self.content)
+        size = len(self.content) if self.recipe is None else self.recipe.size
         if self.sign and not self.signed_already:
             size = -(-size // SECTOR_SIZE) * SECTOR_SIZE + SECTOR_SIZE
         return max(size, self.fill_to)
@@ -79,11 +84,13 @@ class BlankPartition:
 def plan_images(build: Build, policy: Policy) -> tuple[PlannedImage, ...]:
     """Every image of the bundle, by flash address.
 
-    Raises InputError of `parse_image` for an image that is damaged, encrypted or not one; UsageError SE410 for a label
-    the table does not have, SE411 for a partition with two images.
+    Raises InputError of `parse_image` for an image that is damaged, encrypted or not one, and of `read_nvs_csv`;
+    UsageError SE410 for a label the table does not have, SE411 for a partition with two images, SE331 for NVS values in
+    a partition that is none for NVS.
     """
     images = [_from_build(build, policy, file) for file in build.files]
     images += _from_profile(build, policy)
+    images += _nvs(build, policy, {image.partition for image in images})
     images += _made_here(build, policy, {image.partition for image in images})
     images.sort(key=lambda image: image.offset)
     return tuple(_with_unique_names(images))
@@ -138,22 +145,7 @@ def _from_build(build: Build, policy: Policy, file: BuildFile) -> PlannedImage:
 def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
     taken = {file.partition for file in build.files}
     for label, path in policy.images.items():
-        partition = _partition(build, label)
-        if partition is None:
-            known = ", ".join(row.label for row in build.partitions.partitions)
-            raise UsageError(
-                "SE410",
-                f"the partition table has no partition {label!r}",
-                cure=f"its partitions are: {known}",
-                place=f"profile: images.{label}",
-            )
-        if label in taken:
-            raise UsageError(
-                "SE411",
-                f"the build has an image for partition {label!r} already",
-                cure="take the partition out of the profile's images",
-                place=f"profile: images.{label}",
-            )
+        partition = _free_partition(build, label, taken, f"images.{label}")
         content = read_bytes(path)
         header = parse_image(content, place=path.name) if partition.type_name in ("app", "bootloader") else None
         yield PlannedImage(
@@ -171,13 +163,75 @@ def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
         )
 
 
+def _free_partition(build: Build, label: str, taken: Collection[str | None], setting: str) -> Partition:
+    partition = _partition(build, label)
+    if partition is None:
+        known = ", ".join(row.label for row in build.partitions.partitions)
+        raise UsageError(
+            "SE410",
+            f"the partition table has no partition {label!r}",
+            cure=f"its partitions are: {known}",
+            place=f"profile: {setting}",
+        )
+    if label in taken:
+        raise UsageError(
+            "SE411",
+            f"there is an image for partition {label!r} already",
+            cure="leave one of them out: that of the profile, or that of the build",
+            place=f"profile: {setting}",
+        )
+    return partition
+
+
+def _nvs(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[PlannedImage]:
+    """The NVS images of the profile's CSVs, and the nvs_keys image, both made with the bundle."""
+    encrypted = policy.nvs.scheme is not NvsScheme.OFF
+    for label, path in policy.nvs.images.items():
+        partition = _free_partition(build, label, filled, f"nvs.images.{label}")
+        size = partition.size // SECTOR_SIZE * SECTOR_SIZE
+        if (partition.type, partition.subtype) != (TYPE_DATA, DATA_NVS) or not size:
+            raise UsageError(
+                "SE331",
+                f"partition {label!r} is no NVS partition: it is {partition.type_name}, {partition.subtype_name} and "
+                f"has {partition.size} bytes",
+                cure="name a partition of type data, subtype nvs and at least 4 KB; other images go under `images`",
+                place=f"profile: nvs.images.{label}",
+            )
+        yield _made_later(partition, path.name, NvsFromCsv(read_nvs_csv(path), size, encrypted), encrypt=False)
+    keys = next((row for row in build.partitions.partitions if _is_nvs_keys(row)), None)
+    if policy.nvs.has_keys_partition and keys is not None:
+        _free_partition(build, keys.label, filled, "nvs.key")
+        source = f"NVS keys ({policy.nvs.key.describe()})"
+        yield _made_later(keys, source, NvsKeysImage(SECTOR_SIZE), encrypt=policy.flash_encryption.enabled)
+
+
+def _made_later(partition: Partition, source: str, recipe: Recipe, *, encrypt: bool) -> PlannedImage:
+    return PlannedImage(
+        name=partition.label,
+        role=Role.DATA,
+        partition=partition.label,
+        offset=partition.offset,
+        source=source,
+        content=b"",
+        header=None,
+        signed_already=False,
+        sign=False,
+        encrypt=encrypt,
+        recipe=recipe,
+    )
+
+
+def _is_nvs_keys(partition: Partition) -> bool:
+    return partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS
+
+
 def _made_here(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[PlannedImage]:
     """Erased OTA data, which has to decrypt to 0xFF, and the blank partitions that the profile wants encrypted."""
     if not policy.flash_encryption.enabled:
         return
     for partition in build.partitions.partitions:
         is_ota_data = partition.type == TYPE_DATA and partition.subtype in (DATA_OTA, DATA_TEE_OTA)
-        is_keys = partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS
+        is_keys = _is_nvs_keys(partition)
         wanted = is_ota_data or policy.blank_partitions.get(partition.label) is BlankContent.ENCRYPTED
         if partition.label in filled or is_keys or not wanted or not covered_by_flash_encryption(partition):
             continue

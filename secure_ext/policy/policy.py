@@ -43,11 +43,15 @@ class BlankContent(str, enum.Enum):
 
 @dataclass(frozen=True)
 class KeySource:
-    """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle."""
+    """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle.
+
+    `by_device`: the device makes it itself, at its first boot.
+    """
 
     path: Path | None = None
     pkcs11_uri: str | None = None
     per_device: bool = False
+    by_device: bool = False
 
     def describe(self) -> str:
         """For messages: the file's name, the token's URI (without a PIN), or how it is made."""
@@ -55,6 +59,8 @@ class KeySource:
             return self.path.name
         if self.pkcs11_uri is not None:
             return self.pkcs11_uri.partition("?")[0]
+        if self.by_device:
+            return "made by the device"
         return "per-device" if self.per_device else "generated"
 
 
@@ -99,11 +105,24 @@ class SecureBootPolicy:
 
 @dataclass(frozen=True)
 class NvsPolicy:
-    """NVS encryption; `key_id` is the number of the key block of the HMAC key, None for the first free one."""
+    """NVS encryption.
+
+    Attributes:
+        scheme: how its keys are protected.
+        key: the HMAC key, or with the flash encryption scheme the NVS keys themselves.
+        key_id: number of the key block of the HMAC key, None for the first free one.
+        images: partition label to CSV, for NVS images that are made here.
+    """
 
     scheme: NvsScheme
     key: KeySource
     key_id: int | None
+    images: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def has_keys_partition(self) -> bool:
+        """Whether the bundle brings the content of the nvs_keys partition."""
+        return self.scheme is NvsScheme.FLASH_ENCRYPTION and not self.key.by_device
 
 
 @dataclass(frozen=True)

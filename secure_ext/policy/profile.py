@@ -12,10 +12,6 @@ from secure_ext.policy.settings import SETTINGS, Kind, Setting
 
 Value = str | int | bool | tuple[str, ...] | Mapping[str, str]
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
-_NOT_DONE_HERE = {
-    "nvs.images": "make the NVS image with esp-idf-nvs-partition-gen and name it under `images`, by partition label",
-}
-"""Keys that are known and have no effect yet, with what to do instead."""
 _TOP_LEVEL = {setting.key for setting in SETTINGS if "." not in setting.key}
 _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in setting.key}
 
@@ -60,8 +56,7 @@ class Profile:
 def load_profile(path: Path) -> Profile:
     """Reads and checks a profile.
 
-    Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value),
-    SE306 (not supported yet).
+    Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value).
     """
     import yaml  # noqa: PLC0415 (slow to import, and only needed here)
 
@@ -87,7 +82,7 @@ def load_profile(path: Path) -> Profile:
 
 
 def check_profile(document: object, path: Path) -> Profile:
-    """Checks a parsed profile; `path` is where it comes from. Raises UsageError SE303, SE304, SE306."""
+    """Checks a parsed profile; `path` is where it comes from. Raises UsageError SE303, SE304."""
     if not isinstance(document, dict) or document.get("schema") != 1:
         raise _wrong_value(path, "schema", "the profile must be a mapping that says `schema: 1`")
     values: dict[str, Value] = {}
@@ -105,8 +100,6 @@ def check_profile(document: object, path: Path) -> Profile:
 
 
 def _checked(path: Path, key: str, value: object, *, known: bool = True) -> Value:
-    if key in _NOT_DONE_HERE:
-        raise UsageError("SE306", f"{key} is not supported yet", cure=_NOT_DONE_HERE[key], place=f"{path}: {key}")
     setting = _BY_KEY.get(key) if known else None
     if setting is None:
         nearest = difflib.get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1, cutoff=0.5)

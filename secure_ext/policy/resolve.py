@@ -48,7 +48,7 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
-    Raises UsageError SE310 to SE317 and SE319 to SE322 for what is recognised but cannot be done, each by name;
+    Raises UsageError SE310 to SE317, SE319 to SE322 and SE337 for what is recognised but cannot be done, each by name;
     InputError SE318 when a signing key is missing.
     """
     _refuse_what_is_not_supported(config, profile)
@@ -349,7 +349,23 @@ class _Resolver:
             ("NVS_SEC_HMAC_EFUSE_KEY_ID", built_id if built_id is not None and built_id >= 0 else None),
             None,
         )
-        return NvsPolicy(scheme, self.key_source(self.profile.text("nvs.key") or "generate"), key_id)
+        images = {label: self.profile.folder / name for label, name in self.profile.mapping("nvs.images").items()}
+        return NvsPolicy(scheme, self.nvs_key(scheme, with_images=bool(images)), key_id, images)
+
+    def nvs_key(self, scheme: NvsScheme, *, with_images: bool) -> KeySource:
+        given = self.profile.text("nvs.key")
+        if scheme is NvsScheme.HMAC and given == "device":
+            raise UsageError(
+                "SE337",
+                "the HMAC key of NVS cannot be left to the device: once secure boot has write-protected RD_DIS, "
+                "the firmware can no longer read-protect a key of its own",
+                cure="use nvs.key: generate, or a key file",
+                place="nvs.key",
+            )
+        by_device = scheme is NvsScheme.FLASH_ENCRYPTION and given is None and not with_images
+        if by_device or given == "device":
+            return KeySource(by_device=True)
+        return self.key_source(given or "generate")
 
     def lockdown(self, flash_encryption: FlashEncryptionPolicy, secure_boot: SecureBootPolicy) -> LockdownPolicy:
         config, facts = self.config, self.chip.facts

@@ -106,13 +106,24 @@ SETTINGS = (
         "hmac",
         choices=("off", "hmac", "flash-encryption"),
     ),
-    Setting("nvs.key", Kind.TEXT, "The HMAC key: generate, or a key file of 32 bytes.", "generate"),
+    Setting(
+        "nvs.key",
+        Kind.TEXT,
+        "hmac: generate, or a file of 32 bytes. flash-encryption: generate, device, or a file of nvs_partition_gen.",
+        "generate",
+    ),
     Setting(
         "nvs.key_id",
         Kind.INTEGER,
         "Key block for the HMAC key; must equal CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID.",
         "5",
         limits=(0, 5),
+    ),
+    Setting(
+        "nvs.images",
+        Kind.TEXT_MAP,
+        "Partition label: CSV of its values, for NVS partitions; the images are made, and encrypted, with the bundle.",
+        "{nvs: nvs.csv}",
     ),
     Setting(
         "lockdown.download_mode",

@@ -38,6 +38,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def write_files_of(page: Path, folder: Path) -> None:
+    """The CSV and the profile that a page shows and its commands use."""
+    text = page.read_text(encoding="utf-8")
+    for language, name in (("csv", "nvs.csv"), ("yaml", "production.yaml")):
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+        if blocks and "```csv" in text:
+            (folder / name).write_text(blocks[0], encoding="utf-8")
+
+
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     words = shlex.split(command)
     if words[0] == "secure-provision":
@@ -53,6 +62,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, project: Path) -> None:
     listed = commands(page)
+    write_files_of(page, project)
     if "secure-provision keys generate rsa3072 signing_key.pem" not in listed:
         run("secure-provision keys generate rsa3072 signing_key.pem", project)
     if any("build/secure" in line for line in listed) and page.name != "README.md":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -13,13 +14,13 @@ import pytest
 
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.plan.decide import Decision, decide
-from secure_ext.plan.doctor import ALL_RULES, firmware, fit, images, keys, lockdown, partitions
+from secure_ext.plan.doctor import ALL_RULES, firmware, fit, images, keys, lockdown, nvs, partitions
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.policy.profile import Profile, Value, check_profile
 from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample.options import SampleOptions, partitions_of
 
-FILES = (fit, images, firmware, lockdown, partitions, keys)
+FILES = (fit, images, firmware, lockdown, partitions, keys, nvs)
 PLAIN: dict[str, Any] = {}
 BOTH: dict[str, Any] = {"flash_encryption": "release", "secure_boot": True}
 ENCRYPTED: dict[str, Any] = {"flash_encryption": "release"}
@@ -109,7 +110,26 @@ def expose_key(build_dir: Path) -> None:
     key.chmod(0o644)
 
 
+def nvs_image(keys: bytes | None) -> bytes:
+    """An NVS image with one value, as Espressif's generator makes it."""
+    from esp_idf_nvs_partition_gen import nvs_partition_gen
+
+    target = io.BytesIO()
+    image = nvs_partition_gen.nvs_open(target, 0x5000, version=0xFE, is_encrypt=keys is not None, key=keys)
+    nvs_partition_gen.write_entry(image, "app", "namespace", "", "")
+    nvs_partition_gen.write_entry(image, "pin", "data", "u16", "4711")
+    nvs_partition_gen.nvs_close(image)
+    return target.getvalue()
+
+
+def nvs_csv(build_dir: Path) -> None:
+    text = "key,type,encoding,value\napp,namespace,,\npin,data,u16,4711\n"
+    (build_dir.parent.parent / "nvs.csv").write_text(text, encoding="utf-8")
+
+
 STORAGE = 0x220000
+MORE_NVS = Partition("more", TYPE_DATA, 2, STORAGE + 0x100000, 0x6000)
+WITHOUT_NVS_KEYS = BOTH | {"partitions": rows(without=("nvs_keys",))}
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=grow_bootloader),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
@@ -167,6 +187,14 @@ CASES: dict[str, Case] = {
     "SP068": Case(BOTH, {"blank_partitions": {"sotrage": "erased"}}),
     "SP080": Case(BOTH, {"flash_encryption": {"key": "key.bin"}}, change=expose_key),
     "SP081": Case(BOTH),
+    "SP090": Case(BOTH | {"data_images": {"nvs": nvs_image(None)}}),
+    "SP091": Case(BOTH | {"partitions": rows(MORE_NVS), "data_images": {"more": nvs_image(None)}}),
+    "SP092": Case(BOTH, {"nvs": {"images": {"nvs": "nvs.csv"}, "key": "device"}}, chip="esp32", change=nvs_csv),
+    "SP093": Case(BOTH | {"partitions": rows(Partition("nvs_keys", TYPE_DATA, 4, 0x16000, 0x800, FLAG_ENCRYPTED))}),
+    "SP094": Case(BOTH | {"partitions": rows(Partition("nvs_keys", TYPE_DATA, 4, 0x16000, 0x1000))}),
+    "SP095": Case(BOTH | {"config": {"NVS_ENCRYPTION": False}}, {"nvs": {"scheme": "hmac"}}),
+    "SP096": Case(BOTH | {"partitions": rows(Partition("nvs", TYPE_DATA, 2, 0xD000, 0x2000))}),
+    "SP097": Case(BOTH | {"partitions": rows(MORE_NVS)}, {"nvs": {"images": {"more": "nvs.csv"}}}, change=nvs_csv),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
@@ -178,6 +206,11 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP040", Case(SIGNED)),
     ("SP049", Case(PLAIN, {"secure_boot": {"enabled": True}}, chip="esp32")),
     ("SP050", Case(ENCRYPTED | {"min_revision": 0}, {"lockdown": {"download_mode": "disabled"}}, chip="esp32")),
+    ("SP090", Case(BOTH, {"nvs": {"scheme": "off", "images": {"nvs": "nvs.csv"}}}, change=nvs_csv)),
+    ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}})),
+    ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}}, chip="esp32")),
+    ("SP092", Case(WITHOUT_NVS_KEYS, {"nvs": {"images": {"nvs": "nvs.csv"}}}, chip="esp32", change=nvs_csv)),
+    ("SP095", Case(BOTH, {"nvs": {"scheme": "flash-encryption"}})),
     ("SP006", Case(BOTH | {"partitions": rows(Partition("early", TYPE_DATA, 0x40, 0xB000, 0x1800))})),
 )
 

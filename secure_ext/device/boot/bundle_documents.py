@@ -22,7 +22,9 @@ class Image:
     size: int
     encrypted: bool
     signed: bool
+    sha256: str
     source_sha256: str
+    recipe: str | None
 
     @property
     def end(self) -> int:

@@ -6,7 +6,7 @@ A rule is a small object in a file about its subject; a new rule joins that file
 from __future__ import annotations
 
 from secure_ext.errors import UsageError
-from secure_ext.plan.doctor import firmware, fit, images, keys, lockdown, partitions
+from secure_ext.plan.doctor import firmware, fit, images, keys, lockdown, nvs, partitions
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
 ALL_RULES: tuple[Rule, ...] = (
@@ -16,6 +16,7 @@ ALL_RULES: tuple[Rule, ...] = (
     *lockdown.RULES,
     *partitions.RULES,
     *keys.RULES,
+    *nvs.RULES,
 )
 
 

@@ -1,0 +1,153 @@
+"""Rules about NVS: will the firmware be able to read what is written there, and nobody else?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.images import PlannedImage
+from secure_ext.plan.recipe import NvsFromCsv
+from secure_ext.policy.policy import NvsScheme
+from secure_ext.project.image import SECTOR_SIZE
+from secure_ext.project.nvs_format import LEAST_WRITABLE, first_written, is_entry_intact
+from secure_ext.project.partition_table import DATA_NVS, DATA_NVS_KEYS, TYPE_DATA, Partition
+
+_DEFAULT = "nvs"
+"""Label of the partition that ``nvs_flash_init`` opens; it encrypts this one only (``nvs_flash/src/nvs_api.cpp``)."""
+
+
+def _partitions(subject: Subject, subtype: int) -> list[Partition]:
+    rows = subject.build.partitions.partitions
+    return [row for row in rows if (row.type, row.subtype) == (TYPE_DATA, subtype)]
+
+
+def _nvs_images(subject: Subject) -> Iterator[PlannedImage]:
+    labels = {row.label for row in _partitions(subject, DATA_NVS)}
+    return (image for image in subject.images if image.partition in labels)
+
+
+def _is_encrypted(image: PlannedImage) -> bool | None:
+    """Whether NVS has encrypted the image; None if nothing is in it."""
+    if isinstance(image.recipe, NvsFromCsv):
+        return image.recipe.encrypted
+    entry = first_written(image.content)
+    return None if entry is None else not is_entry_intact(entry)
+
+
+def _is_encrypting(subject: Subject) -> bool:
+    """Whether the firmware encrypts its default NVS partition, by its build or by the profile."""
+    return subject.policy.nvs.scheme is not NvsScheme.OFF or subject.build.config.enabled("NVS_ENCRYPTION")
+
+
+def _plain_default(subject: Subject) -> Iterator[Hit]:
+    for image in _nvs_images(subject):
+        if image.partition == _DEFAULT and _is_encrypted(image) is False and _is_encrypting(subject):
+            yield Hit(
+                f"{image.source} in partition {image.partition}",
+                "the NVS image is plaintext, and firmware with NVS encryption cannot read it: the values would be lost",
+                "give its CSV under nvs.images and leave nvs.scheme to sdkconfig, so that it is encrypted here",
+            )
+
+
+def _plain_other(subject: Subject) -> Iterator[Hit]:
+    for image in _nvs_images(subject):
+        if image.partition != _DEFAULT and _is_encrypted(image) is False and _is_encrypting(subject):
+            yield Hit(
+                f"{image.source} in partition {image.partition}",
+                "the NVS image is plaintext: anybody with the flash in hand can read it, and the firmware only if it "
+                "opens the partition with nvs_flash_init_partition()",
+                "give its CSV under nvs.images, and open it with nvs_flash_secure_init_partition()",
+            )
+
+
+def _without_keys(subject: Subject) -> Iterator[Hit]:
+    nvs = subject.policy.nvs
+    keys = {row.label for row in _partitions(subject, DATA_NVS_KEYS)}
+    has_keys_image = any(image.partition in keys for image in subject.images)
+    for image in _nvs_images(subject):
+        if not _is_encrypted(image):
+            continue
+        if nvs.scheme is NvsScheme.FLASH_ENCRYPTION and not has_keys_image:
+            yield Hit(
+                f"{image.source} in partition {image.partition}",
+                "the NVS image is encrypted, but its keys are not in the bundle: the device would make its own at the "
+                "first boot and could never read the image",
+                "use nvs.key: generate, or the file of keys, and have a partition of subtype nvs_keys for them",
+            )
+        elif nvs.key.path is None and image.recipe is None and nvs.scheme is not NvsScheme.OFF and not has_keys_image:
+            yield Hit(
+                f"{image.source} in partition {image.partition}",
+                "the NVS image is encrypted already, but the key it depends on is generated with the bundle",
+                "give the HMAC key as nvs.key, or the CSV of the image under nvs.images",
+            )
+
+
+def _small_keys(subject: Subject) -> Iterator[Hit]:
+    for partition in _partitions(subject, DATA_NVS_KEYS):
+        if partition.size < SECTOR_SIZE:
+            yield Hit(
+                f"partition {partition.label}",
+                f"the partition has {partition.size} bytes; NVS keys take a flash sector of 0x{SECTOR_SIZE:x}",
+                "make it 0x1000 in the partition table's CSV and build again",
+            )
+
+
+def _unflagged_keys(subject: Subject) -> Iterator[Hit]:
+    for partition in _partitions(subject, DATA_NVS_KEYS):
+        if not partition.encrypted_flag and subject.policy.flash_encryption.enabled:
+            yield Hit(
+                f"partition {partition.label}",
+                "the partition of the NVS keys is not flagged encrypted; firmware and bundle encrypt it nevertheless",
+                "nothing to do; the flag in the CSV shows readers and other tools the same",
+            )
+
+
+def _built_for_other_scheme(subject: Subject) -> Iterator[Hit]:
+    config, scheme = subject.build.config, subject.policy.nvs.scheme
+    if scheme is NvsScheme.OFF:
+        return
+    if not config.enabled("NVS_ENCRYPTION"):
+        yield Hit(
+            "CONFIG_NVS_ENCRYPTION",
+            "the firmware is built without NVS encryption: it writes plaintext, and cannot read an encrypted NVS image",
+            "enable NVS encryption in menuconfig (Component config, NVS) and build again",
+        )
+    elif scheme is NvsScheme.FLASH_ENCRYPTION and config.enabled("NVS_SEC_KEY_PROTECT_USING_HMAC"):
+        yield Hit(
+            "CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC",
+            "the firmware derives its NVS keys from an HMAC key, the profile has them in the nvs_keys partition",
+            "choose the same scheme in menuconfig (Component config, NVS Security Provider) and in the profile",
+        )
+
+
+def _small_writable(subject: Subject) -> Iterator[Hit]:
+    for partition in _partitions(subject, DATA_NVS):
+        if partition.size < LEAST_WRITABLE and not partition.readonly_flag:
+            yield Hit(
+                f"partition {partition.label}",
+                f"the NVS partition has 0x{partition.size:x} bytes; less than 0x{LEAST_WRITABLE:x} can only be read, "
+                "and the firmware refuses to open it for writing",
+                "make it 0x3000 or more, or flag it readonly, and build again",
+            )
+
+
+def _opened_securely(subject: Subject) -> Iterator[Hit]:
+    for image in _nvs_images(subject):
+        if image.partition != _DEFAULT and isinstance(image.recipe, NvsFromCsv) and image.recipe.encrypted:
+            yield Hit(
+                f"{image.source} in partition {image.partition}",
+                "the NVS image is encrypted; nvs_flash_init() opens the partition 'nvs' only",
+                "nothing to do, if the firmware opens it with nvs_flash_secure_init_partition() and the same keys",
+            )
+
+
+RULES = (
+    Rule("SP090", Severity.ERROR, "plaintext NVS image for firmware that encrypts NVS", _plain_default),
+    Rule("SP091", Severity.WARNING, "plaintext image of a further NVS partition", _plain_other),
+    Rule("SP092", Severity.ERROR, "encrypted NVS image without its keys", _without_keys, False),
+    Rule("SP093", Severity.ERROR, "nvs_keys partition is too small", _small_keys, False),
+    Rule("SP094", Severity.INFO, "nvs_keys partition is not flagged encrypted", _unflagged_keys),
+    Rule("SP095", Severity.ERROR, "firmware is built for another NVS scheme", _built_for_other_scheme),
+    Rule("SP096", Severity.ERROR, "small NVS partition is not flagged readonly", _small_writable),
+    Rule("SP097", Severity.INFO, "encrypted image of a further NVS partition", _opened_securely),
+)

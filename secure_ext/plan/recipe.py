@@ -1,0 +1,45 @@
+"""How an image is made that does not exist yet when the plan is made: planning touches no key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.project.nvs_csv import NvsCsv
+
+
+@dataclass(frozen=True)
+class NvsFromCsv:
+    """An NVS partition with the values of a CSV.
+
+    Attributes:
+        csv: what it holds.
+        size: of the image in bytes: all whole pages of the partition.
+        encrypted: NVS encrypts it, with the keys of the bundle.
+    """
+
+    csv: NvsCsv
+    size: int
+    encrypted: bool
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files it is made of."""
+        return (self.csv.path, *self.csv.files)
+
+
+@dataclass(frozen=True)
+class NvsKeysImage:
+    """The nvs_keys partition with the keys of the bundle; `size` in bytes."""
+
+    size: int
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """None: a key file is named by the policy."""
+        return ()
+
+
+Recipe = NvsFromCsv | NvsKeysImage
+RECIPE_NAMES: dict[type[Recipe], str] = {NvsFromCsv: "nvs-csv", NvsKeysImage: "nvs-keys"}
+"""As the manifest and the plan name them."""
