@@ -164,7 +164,9 @@ def _text(report: AuditReport, *, show_all: bool) -> str:
         lines.append(f"This board is NOT as {report.against} wants it.")
     elif unseen:
         lines.append(f"Nothing that can be seen deviates from {report.against}.")
-        lines.append(f"What nobody can see, and nobody has checked: {unseen} of {len(report.checks)} items, listed above.")
+        lines.append(
+            f"What nobody can see, and nobody has checked: {unseen} of {len(report.checks)} items, listed above."
+        )
     else:
         lines.append(f"This board is as {report.against} wants it.")
     return "\n".join(lines)

@@ -57,7 +57,7 @@ def _fault(plan: Any) -> str:
     """What is wrong with a plan document as far as a board is compared with it; empty if nothing is."""
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or plan.get("chip") not in CHIP_NAMES:
         return f"schema is not {SCHEMA}, or chip is none that is supported"
-    if not _is(plan.get("min_revision"), "number") or not _is(plan.get("max_revision"), "number or none"):
+    if not _has(plan, {"min_revision": "number", "max_revision": "number or none"}):
         return "min_revision or max_revision is no number"
     if not _is(plan.get("least_esptool"), "bits") or not isinstance(plan.get("images"), list):
         return "least_esptool or images is missing"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from secure_ext.chips.efuse_table import EfuseTable, load_efuse_table
+from secure_ext.chips.chip import load_chip
+from secure_ext.chips.efuse_table import load_efuse_table
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.device.board import Board
 from secure_ext.device.chip_state import ChipState, coding_errors, parse_state, state_of
@@ -48,24 +50,24 @@ def read_summary(path: Path, chip: str | None) -> Board:
     found = _most_alike(summary)
     if found is None:
         raise _unreadable(path, "its eFuses are those of no chip that is known here")
-    if chip is not None and found.chip != chip:
+    if chip is not None and found != chip:
         raise SummaryError(
             "SE872",
-            f"the summary is of an {found.chip}, not of an {chip}",
+            f"the summary is of an {found}, not of an {chip}",
             cure="give the summary of the right board, or the bundle for this one",
             place=str(path),
         )
     state = _state(path, summary, text)
-    return Board(
-        found.chip, f"the summary {path.name}", state, errors_looked_for=bool(re.search("check[-_]error", text))
-    )
+    for block in load_chip(found, state.revision).key_blocks:
+        if block.number not in state.blocks:
+            raise _unreadable(path, f"{block.name} is missing")
+    return Board(found, f"the summary {path.name}", state, errors_looked_for=bool(re.search("check[-_]error", text)))
 
 
 def chip_of(state: ChipState) -> str | None:
     """Which chip has eFuses at these places; None if none that is covered."""
     rows = {(name, *place) for name, place in state.places.items()}
-    table = _table_like(rows)
-    return table.chip if table else None
+    return _chip_with(rows)
 
 
 def _unreadable(path: Path, why: str) -> SummaryError:
@@ -108,36 +110,37 @@ def _is_number(value: object, limit: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
 
 
-def _most_alike(summary: Summary) -> EfuseTable | None:
+def _most_alike(summary: Summary) -> str | None:
     rows = {
         (name, row["block"], row["word"] * 32 + row["pos"], row["bit_len"])
         for name, row in summary.items()
         if row["word"] is not None
     }
-    return _table_like(rows)
+    return _chip_with(rows)
 
 
-def _table_like(rows: set[tuple[str, int, int, int]]) -> EfuseTable | None:
+def _chip_with(rows: set[tuple[str, int, int, int]]) -> str | None:
     """The chip with the most fields at the same places."""
     best, likeness = None, _LEAST_LIKENESS
-    for table in _tables():
-        known = {(field.name, field.block, field.start, field.bits) for field in table.fields.values()}
+    for chip, known in _fields_of_chips():
         share = len(known & rows) / len(known | rows)
         if share > likeness:
-            best, likeness = table, share
+            best, likeness = chip, share
     return best
 
 
-def _tables() -> list[EfuseTable]:
-    """The tables of all chips that the installed espefuse knows."""
-    tables = []
+@functools.cache
+def _fields_of_chips() -> list[tuple[str, frozenset[tuple[str, int, int, int]]]]:
+    """Name, block, first bit and width of the fields of all chips that the installed espefuse knows."""
+    found = []
     for chip in CHIP_NAMES:
         for revision in (0, _P4_V3) if chip == "esp32p4" else (0,):
             try:
-                tables.append(load_efuse_table(chip, revision))
+                fields = load_efuse_table(chip, revision).fields.values()
             except ToolError:
                 continue
-    return tables
+            found.append((chip, frozenset((field.name, field.block, field.start, field.bits) for field in fields)))
+    return found
 
 
 def _state(path: Path, summary: Summary, text: str) -> ChipState:

@@ -18,9 +18,23 @@ from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.device.board import Board
 from secure_ext.device.chip_state import ChipState, parse_state
 
-QUICK = ("esp32c2", "esp32c3")
+QUICK = ("esp32c3",)
 EACH_CHIP = pytest.mark.parametrize(
     "chip", [pytest.param(chip, marks=() if chip in QUICK else pytest.mark.long) for chip in TEN_CHIPS]
+)
+MORE_CELLS = (
+    *(Cell("esp32c3", features) for features in ("release", "development", "boot")),
+    Cell("esp32s3", "both", key_bits=256),
+    Cell("esp32c6", "both", keys=3),
+    Cell("esp32h2", "both", min_revision=102),
+    Cell("esp32p4", "both", min_revision=302),
+)
+EACH_CELL = pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=str(cell), marks=() if cell == Cell(QUICK[0], "both") else pytest.mark.long)
+        for cell in (*(Cell(chip, "both") for chip in TEN_CHIPS), *MORE_CELLS)
+    ],
 )
 
 
@@ -97,5 +111,8 @@ def as_efuses(was: Provisioned, state: ChipState) -> Efuses:
         for name, field in was.chip.efuses.fields.items()
         if any(state.values["RD_DIS"] >> bit & 1 for bit in field.rd_dis_bits)
     }
+    if was.chip.has_one_key_block:  # its halves are no rows of espefuse's table
+        halves = ("BLOCK_KEY0_LOW_128", "BLOCK_KEY0_HI_128")
+        hidden |= {name for bit, name in enumerate(halves) if state.values["RD_DIS"] >> bit & 1}
     locked = frozenset(name for name, free in state.writable.items() if not free)
     return Efuses(state.values, state.texts, locked, frozenset(hidden), state.blocks)
