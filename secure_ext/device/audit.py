@@ -12,12 +12,12 @@ from secure_ext.device.audit_plan import audit_plan
 from secure_ext.device.board import Board
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import board_journal
-from secure_ext.device.read_board import as_error
 from secure_ext.device.refusals import check_layout
 from secure_ext.device.release_conditions import release_checks
 from secure_ext.device.step_status import Step
 from secure_ext.device.unplanned_efuses import notes_on
 from secure_ext.device.verdict import Verdict
+from secure_ext.errors import ToolError
 from secure_ext.keys.fingerprint import fingerprint
 
 
@@ -68,7 +68,7 @@ def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal
         folder: the bundle; its digests and keys tell a damaged key from a foreign one, if they are there.
         journal: record of the board, if it is not the one in the bundle.
 
-    Raises ToolError SE829 when espefuse saw the eFuses at other places than the plan.
+    Raises ToolError SE879 when espefuse saw the eFuses at other places than the plan.
     """
     against = f"the plan in {folder}"
     if board.state is None:
@@ -76,8 +76,13 @@ def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal
         return AuditReport(board, against, verdict, checks)
     try:
         check_layout(plan, board.state)
-    except Stop as stop:
-        raise as_error(stop) from None
+    except Stop:
+        least = ".".join(str(part) for part in plan["least_esptool"])
+        raise ToolError(
+            "SE879",
+            f"the espefuse that read {board.source} knows the eFuses of this chip otherwise than the plan does",
+            cure=f"read the board with esptool {least} or later, best the newest",
+        ) from None
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")
     verdict, checks = audit_plan(board, plan, record, _key_in(folder))
     return AuditReport(board, against, verdict, checks, notes_on(plan, board.state))

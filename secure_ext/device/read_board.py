@@ -79,6 +79,7 @@ def read_virtual(path: Path, chip: str) -> Board:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "efuses.bin")
         try:
+            copy.touch(mode=0o600)
             shutil.copyfile(path, copy)
             size = path.stat().st_size
             state = read_chip(find_tools(), Connection(chip, None, 0, "", str(copy)))

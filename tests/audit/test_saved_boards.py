@@ -188,6 +188,17 @@ def test_a_plan_without_its_bundle(boards: Boards, summary: Path, tmp_path: Path
         assert (done.exit_code, "SE875" in done.stderr) == (3, True), done.stderr
 
 
+def test_an_espefuse_that_sees_the_chip_otherwise_is_not_believed(
+    boards: Boards, summary: Path, tmp_path: Path, run_cli: Run
+) -> None:
+    plan = json.loads((boards(CELL).bundle / "plan.json").read_text(encoding="utf-8"))
+    (row,) = [row for row in plan["layout"] if row["field"] == "DIS_PAD_JTAG"]
+    row["start"] += 1
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    done = run_cli("audit", "--plan", tmp_path / "plan.json", "--summary", summary)
+    assert (done.exit_code, "SE879" in done.stderr) == (4, True), done.stderr
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 600) | st.text("0x19afUSER", max_size=6),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["word", "pos", "field"]), inner),
