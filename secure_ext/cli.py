@@ -8,6 +8,7 @@ import sys
 import click
 
 from secure_ext import __version__
+from secure_ext.commands.audit import audit
 from secure_ext.commands.demo import demo
 from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.keys import keys
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (doctor, plan, bundle, rehearse, flash, keys, profile, demo, idf, component_dir):
+for command in (doctor, plan, bundle, rehearse, flash, audit, keys, profile, demo, idf, component_dir):
     cli.add_command(command)
 
 

@@ -32,7 +32,8 @@ def bundle_options(command: Function) -> Function:
     )(command)
 
 
-def _open(bundle: Path | None, build_dir: Path) -> FinishedBundle:
+def open_bundle(bundle: Path | None, build_dir: Path) -> FinishedBundle:
+    """The bundle that `bundle_options` chose. Raises as `read_bundle` does."""
     from secure_ext.bundle.read import read_bundle  # noqa: PLC0415 (loaded when used)
     from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
 
@@ -102,7 +103,7 @@ def rehearse(
         if every and not cuts:
             raise click.UsageError("--every needs --power-cuts")
         new = _new_chip(flash_size, revision, burned)
-        opened = _open(bundle, build_dir)
+        opened = open_bundle(bundle, build_dir)
         if serve:
             _serve(opened, new, tcp_port)
             return
@@ -216,7 +217,7 @@ def flash(
 
         if not port:
             raise UsageError("SE733", "no port is given", cure="name the board's serial port with -p")
-        opened = _open(bundle, build_dir)
+        opened = open_bundle(bundle, build_dir)
         if not without_rehearsal and not dry_run and not has_passed_rehearsal(opened):
             raise UsageError(
                 "SE732",

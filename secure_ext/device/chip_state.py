@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, run
+from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult, run
 
 _CODING_ERROR = re.compile(r"Error\(s\) in (BLOCK\d+) \[ERRORS:(\d+) FAIL:(\w+)\]")
 _DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
@@ -52,9 +53,14 @@ def read_chip(tools: EspTools, connection: Connection) -> ChipState:
     Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE813 (espefuse printed
     something unexpected), SE814 (another chip).
     """
-    result = run(tools.espefuse(connection, ["dump", "check-error", "summary", "--format", "json"]))
+    return read_state(lambda commands: run(tools.espefuse(connection, commands)))
+
+
+def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:
+    """The same from whatever `espefuse` connects to: it is called with the commands, written with hyphens."""
+    result = espefuse(["dump", "check-error", "summary", "--format", "json"])
     if result.exit_code and _CODING_ERROR.search(result.output):
-        result = run(tools.espefuse(connection, ["dump", "summary", "--format", "json"]))
+        result = espefuse(["dump", "summary", "--format", "json"])
     if result.exit_code:
         raise _failure(result.last_words(), result.output)
     start = result.output.rfind("\n{")
@@ -92,6 +98,16 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         blocks[int(match.group(1))] = b"".join(int(word, 16).to_bytes(4, "little") for word in words)
     if 0 not in blocks:
         raise Stop(4, "SE813", "espefuse printed no dump", "install another version of esptool")
+    return state_of(summary, blocks, coding_errors(output))
+
+
+def coding_errors(output: str) -> tuple[str, ...]:
+    """What ``espefuse check-error`` found."""
+    return tuple(sorted({f"{match.group(1)} has coding errors" for match in _CODING_ERROR.finditer(output)}))
+
+
+def state_of(summary: dict[str, dict[str, Any]], blocks: dict[int, bytes], errors: tuple[str, ...]) -> ChipState:
+    """The state from espefuse's JSON summary and the content of each block. Raises Stop SE813."""
     values: dict[str, int] = {}
     for name, field in summary.items():
         raw = _raw_value(field, blocks)
@@ -115,9 +131,7 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         blocks=blocks,
         revision=_number(texts.get("WAFER_VERSION_MAJOR")) * 100 + _number(texts.get("WAFER_VERSION_MINOR")),
         mac=mac.group(0).replace(":", ""),
-        coding_errors=tuple(
-            sorted({f"{match.group(1)} has coding errors" for match in _CODING_ERROR.finditer(output)})
-        ),
+        coding_errors=errors,
     )
 
 

@@ -7,6 +7,7 @@ only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -72,3 +73,17 @@ class Journal:
                 f"the journal cannot be written: {error}",
                 "give a writable folder with --journal; it is needed to continue an interrupted board",
             ) from None
+
+
+def board_journal(plan: dict[str, Any], path: Path) -> Journal:
+    """The journal at `path` of a board that the plan's keys and images are meant for."""
+    keys = [
+        [step[name] for name in ("block", "part", "purpose", "fingerprint")]
+        for step in plan["steps"]
+        if step["kind"] == "burn_key"
+    ]
+    return Journal(path, _digest([plan["chip"], keys]), _digest(plan["images"]))
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

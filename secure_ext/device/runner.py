@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import json
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Any, TextIO
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
-from secure_ext.device.journal import Journal
+from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
 from secure_ext.device.step_status import Status, Step, StepStatus, compare
@@ -185,12 +184,7 @@ class Runner:
             path = Path(self.options.virt + ".journal.json")
         else:
             path = Path(self.options.journal or self.bundle / "journal") / f"{state.mac}.json"
-        keys = [
-            [step[name] for name in ("block", "part", "purpose", "fingerprint")]
-            for step in self.plan["steps"]
-            if step["kind"] == "burn_key"
-        ]
-        journal = Journal(path, _digest([self.plan["chip"], keys]), _digest(self.plan["images"]))
+        journal = board_journal(self.plan, path)
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -383,10 +377,6 @@ class Runner:
         connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
         if run(find_tools().esptool(connection, ["chip-id"], after=self.options.after)).exit_code:
             self.say("The board could not be reset from here: switch its power off and on.")
-
-
-def _digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _steps(items: list[StepStatus]) -> str:

@@ -51,6 +51,7 @@ def test_the_documented_commands_are_there() -> None:
         ("doctor",),
         ("plan",),
         ("bundle",),
+        ("audit",),
         ("keys", "generate"),
         ("keys", "digest"),
         ("profile",),

@@ -70,7 +70,8 @@ def test_the_commands_of_a_page_run(page: Path, project: Path) -> None:
     for command in listed:
         done = run(command, project)
         if "PORT" in command:
-            assert done.returncode == 4 and "SE810" in done.stdout, "without a board it must say that none answers"
+            shown = done.stdout + done.stderr
+            assert done.returncode == 4 and "SE810" in shown, "without a board it must say that none answers"
         else:
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 

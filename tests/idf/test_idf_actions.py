@@ -95,6 +95,16 @@ def test_rehearse_and_flash_take_the_bundle_of_the_build_directory(
     assert "SE733" in str(run_action("secure-flash", build).exception)
 
 
+def test_audit_takes_the_plan_of_the_build_directory(
+    run_action: Callable[..., Any], new_build: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It asks for a board first, and then for the bundle, which is not there yet."""
+    build = new_build()
+    assert "SE873" in str(run_action("secure-audit", build).exception)
+    audited = run_action("secure-audit", build, "--summary", tmp_path / "summary.json")
+    assert (audited.exit_code, str(build / "secure") in audited.output) == (3, True)
+
+
 def test_names_that_esp_idf_has_are_left_alone() -> None:
     taken = {"secure-decrypt-flash-data", "secure-sign-data", "secure-verify-signature", "secure-generate-key-digest"}
     assert not taken & {action.name for action in ACTIONS}

@@ -1,0 +1,75 @@
+"""What is burned on a board although the plan does not ask for it: what it means, and what is only worth a note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from secure_ext.device.board import Board
+from secure_ext.device.chip_state import ChipState
+
+MEANING: Mapping[str, str] = {
+    "FLASH_CRYPT_CNT": "flash encryption is on, or was",
+    "SPI_BOOT_CRYPT_CNT": "flash encryption is on, or was",
+    "FLASH_CRYPT_CONFIG": "it decides how the flash encryption key is used",
+    "XTS_KEY_LENGTH_256": "the chip takes the whole key block for the flash encryption key",
+    "XTS_DPA_PSEUDO_LEVEL": "flash encryption works with dummy rounds, and slower",
+    "ABS_DONE_0": "the chip runs Secure Boot V1",
+    "ABS_DONE_1": "only signed firmware boots",
+    "SECURE_BOOT_EN": "only signed firmware boots",
+    "SECURE_BOOT_SHA384_EN": "the chip verifies ECDSA-384 signatures only",
+    "SECURE_BOOT_AGGRESSIVE_REVOKE": "a signing key is lost the first time that a signature fails",
+    "SECURE_BOOT_KEY_REVOKE0": "slot 1 for a signing key is lost",
+    "SECURE_BOOT_KEY_REVOKE1": "slot 2 for a signing key is lost",
+    "SECURE_BOOT_KEY_REVOKE2": "slot 3 for a signing key is lost",
+    "DISABLE_DL_ENCRYPT": "the download mode does not encrypt",
+    "DISABLE_DL_DECRYPT": "the download mode does not decrypt",
+    "DISABLE_DL_CACHE": "the download mode does not reach the flash through the cache",
+    "DIS_DOWNLOAD_MANUAL_ENCRYPT": "the download mode does not encrypt",
+    "DIS_DOWNLOAD_ICACHE": "the download mode does not reach the flash through the cache",
+    "DIS_DOWNLOAD_DCACHE": "the download mode does not reach the flash through the cache",
+    "SPI_DOWNLOAD_MSPI_DIS": "the download mode does not reach the flash through the cache",
+    "DOWNLOAD_MODE_XPD_ON": "the download mode powers the flash",
+    "JTAG_DISABLE": "no debugger can be used",
+    "HARD_DIS_JTAG": "no debugger can be used",
+    "DIS_PAD_JTAG": "no debugger can be used on the pins",
+    "DIS_USB_JTAG": "no debugger can be used by USB",
+    "SOFT_DIS_JTAG": "no debugger can be used until the firmware allows it",
+    "CONSOLE_DEBUG_DISABLE": "the ROM does not fall back to BASIC",
+    "DIS_DIRECT_BOOT": "the chip does not boot in direct boot mode",
+    "DIS_LEGACY_SPI_BOOT": "the chip does not boot in legacy SPI boot mode",
+    "DIS_BOOT_REMAP": "ROM cannot be remapped to RAM",
+    "ENABLE_SECURITY_DOWNLOAD": "espefuse can do nothing on the board any more",
+    "DIS_DOWNLOAD_MODE": "the board does not answer on its port any more",
+    "UART_DOWNLOAD_DIS": "the board does not answer on its port any more",
+    "DIS_FORCE_DOWNLOAD": "software cannot start the download mode",
+    "FORCE_USE_KEY_MANAGER_KEY": "the chip takes its keys from the Key Manager, not from eFuse",
+}
+"""The fields that a plan may burn, and their like; burned against the plan they are a deviation.
+
+Left out is what a firmware burns by itself, such as SECURE_VERSION and ECC_FORCE_CONST_TIME.
+"""
+
+
+def planned_fields(plan: dict[str, Any]) -> set[str]:
+    """Every field that the plan burns, write-protects, or wants to be clear, in any of its stages."""
+    return {row["field"] for row in plan["layout"]}
+
+
+def unplanned_fields(plan: dict[str, Any], board: Board) -> Iterator[str]:
+    """Fields of `MEANING` that are seen to be burned and that the plan does not name."""
+    planned = planned_fields(plan)
+    for field in MEANING:
+        if board.value(field) and field not in planned:
+            yield field
+
+
+def notes_on(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
+    """What else is burned in BLOCK0: by the chip's maker, by a firmware, or by somebody unknown."""
+    known = {*MEANING, *planned_fields(plan)}
+    other = [
+        f"{field} = {state.texts[field] if field.startswith('KEY_PURPOSE') else value}"
+        for field, value in state.values.items()
+        if value and field not in known and state.places[field][0] == 0 and "MAC" not in field
+    ]
+    return (f"also burned in BLOCK0, and no part of the plan: {', '.join(other)}",) if other else ()
