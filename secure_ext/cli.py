@@ -13,6 +13,7 @@ from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.keys import keys
 from secure_ext.commands.profile import profile
 from secure_ext.commands.project import bundle, doctor, plan
+from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
 
 
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (doctor, plan, bundle, rehearse, flash, keys, profile, demo, idf, component_dir):
+for command in (doctor, plan, bundle, verify, rehearse, flash, keys, profile, demo, idf, component_dir):
     cli.add_command(command)
 
 
