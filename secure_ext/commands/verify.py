@@ -20,6 +20,12 @@ from secure_ext.front import print_json, shown_errors
     metavar="FILE",
     help="Flash encryption key, if the bundle's folder keys is not there.",
 )
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path),
+    metavar="FILE.zip",
+    help="If nothing failed, write BUNDLE without its keys: what goes to a factory.",
+)
 @click.option("--all", "all_of_them", is_flag=True, help="Also show what passed.")
 @click.option(
     "--format",
@@ -35,6 +41,7 @@ def verify(
     build_dir: Path,
     profile: Path | None,
     flash_encryption_key: Path | None,
+    archive: Path | None,
     all_of_them: bool,
     output_format: str,
 ) -> None:
@@ -43,12 +50,14 @@ def verify(
     \b
     Example:
         secure-provision verify build/secure
+        secure-provision verify build/secure --archive factory.zip
         secure-provision verify factory.zip --flash-encryption-key key.bin
 
     Hashes, signatures, decryption, manifest against plan, script against plan, plan against the build. What cannot be
     seen with what is at hand is listed as "not verifiable". Exit code 1 if one check failed.
     """
     with shown_errors(output_format):
+        from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.verify.rebuild import BuildAtHand  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.verify.verify import AtHand, verify_bundle  # noqa: PLC0415
         from secure_ext.checks import checks_data, checks_text, has_failures  # noqa: PLC0415
@@ -56,7 +65,14 @@ def verify(
 
         menu = read_menu(build_dir)
         at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key)
-        checks = verify_bundle(bundle or menu.output, at_hand)
+        place = bundle or menu.output
+        if archive:
+            check_archive_target(archive, place)
+        checks = verify_bundle(place, at_hand)
+        if archive and not has_failures(checks):
+            write_archive(place, archive)
+    if archive and not has_failures(checks):
+        click.echo(f"{archive}: written, no keys in it", err=True)
     if output_format == "json":
         print_json(checks_data(checks))
     else:

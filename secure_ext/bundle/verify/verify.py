@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.bundle.files import open_bundle_files
+from secure_ext.bundle.files import ArchiveFiles, open_bundle_files
+from secure_ext.bundle.verify.archived import check_archive
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import check_contents, read_images
 from secure_ext.bundle.verify.documents import check_steps, read_documents
@@ -44,6 +45,8 @@ def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
     documents = read_documents(files, checks)
     if documents is None:
         return checks
+    if isinstance(files, ArchiveFiles):
+        checks += check_archive(files)
     checks += check_steps(documents)
     checks += check_inventory(files, documents)
     checks += check_consistency(files, documents)
