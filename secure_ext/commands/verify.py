@@ -21,6 +21,12 @@ from secure_ext.front import print_json, shown_errors
     help="Flash encryption key, if the bundle's folder keys is not there.",
 )
 @click.option(
+    "--manifest-key",
+    type=click.Path(path_type=Path),
+    metavar="PEM",
+    help="Public key of who must have signed the bundle (bundle --sign-manifest).",
+)
+@click.option(
     "--archive",
     type=click.Path(path_type=Path),
     metavar="FILE.zip",
@@ -41,6 +47,7 @@ def verify(
     build_dir: Path,
     profile: Path | None,
     flash_encryption_key: Path | None,
+    manifest_key: Path | None,
     archive: Path | None,
     all_of_them: bool,
     output_format: str,
@@ -64,7 +71,7 @@ def verify(
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
 
         menu = read_menu(build_dir)
-        at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key)
+        at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key, manifest_key)
         place = bundle or menu.output
         if archive:
             check_archive_target(archive, place)

@@ -27,8 +27,9 @@ def made(request: pytest.FixtureRequest) -> Made:
 
 @pytest.mark.parametrize("made", ["encrypted", "readable"], indirect=True)
 def test_everything_passes_as_it_was_made(made: Made) -> None:
-    wrong = [check for check in made.verify() if check.outcome is not Outcome.PASSED]
-    assert wrong == []
+    """But for the signature, which it has not."""
+    wrong = {check.name for check in made.verify() if check.outcome is not Outcome.PASSED}
+    assert wrong == {"signed-statement", "statement-signature"}
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS, ids=lambda alteration: alteration.name)

@@ -16,6 +16,7 @@ from secure_ext.bundle.verify.partitions import check_partitions
 from secure_ext.bundle.verify.rebuild import BuildAtHand, check_rebuild
 from secure_ext.bundle.verify.rehearsed import check_rehearsal
 from secure_ext.bundle.verify.renderings import check_renderings
+from secure_ext.bundle.verify.statement import check_statement
 from secure_ext.checks import Check
 
 
@@ -26,10 +27,12 @@ class AtHand:
     Attributes:
         build: where the recorded inputs may be.
         flash_encryption_key: the chip's key, if it is not in the bundle.
+        manifest_key: PEM file of the key that must have signed the bundle.
     """
 
     build: BuildAtHand
     flash_encryption_key: Path | None = None
+    manifest_key: Path | None = None
 
 
 def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
@@ -38,7 +41,7 @@ def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
     Without valid documents nothing else can be told, and nothing else is checked.
 
     Raises InputError SE730 (nothing there), SE750 (an archive that cannot be read), SE620 to SE625 for a flash
-    encryption key file that is none.
+    encryption key file that is none, SE601 to SE611 for a manifest key that is none.
     """
     files = open_bundle_files(place)
     checks: list[Check] = []
@@ -58,4 +61,5 @@ def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
     checks += check_renderings(files, documents)
     checks += check_rebuild(documents, at_hand.build)
     checks.append(check_rehearsal(files, documents))
+    checks += check_statement(files, documents, at_hand.manifest_key)
     return checks
