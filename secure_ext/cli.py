@@ -11,6 +11,7 @@ from secure_ext import __version__
 from secure_ext.commands.demo import demo
 from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.keys import keys
+from secure_ext.commands.ota import ota
 from secure_ext.commands.profile import profile
 from secure_ext.commands.project import bundle, doctor, plan
 from secure_ext.commands.verify import verify
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (doctor, plan, bundle, verify, rehearse, flash, keys, profile, demo, idf, component_dir):
+for command in (doctor, plan, bundle, verify, rehearse, flash, ota, keys, profile, demo, idf, component_dir):
     cli.add_command(command)
 
 

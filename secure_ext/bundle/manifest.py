@@ -40,7 +40,7 @@ def manifest(
         "chip": build.chip,
         "idf_version": build.idf_version,
         "project": build.project_name,
-        "created": _created(),
+        "created": creation_time(),
         "images": [_image(produced) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
@@ -83,7 +83,7 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
     }
 
 
-def _created() -> str:
+def creation_time() -> str:
     """The time in UTC; SOURCE_DATE_EPOCH (seconds), as reproducible builds set it, overrides the clock."""
     now = dt.datetime.now(tz=dt.timezone.utc)
     with contextlib.suppress(ValueError, OverflowError, OSError):  # not set, or no time
