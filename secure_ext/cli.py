@@ -12,8 +12,10 @@ from secure_ext.commands.audit import audit
 from secure_ext.commands.demo import demo
 from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.keys import keys
+from secure_ext.commands.ota import ota
 from secure_ext.commands.profile import profile
 from secure_ext.commands.project import bundle, doctor, plan
+from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
 
 
@@ -34,7 +36,10 @@ def cli() -> None:
     """
 
 
-for command in (doctor, plan, bundle, rehearse, flash, audit, keys, profile, demo, idf, component_dir):
+for command in (
+    *(doctor, plan, bundle, verify, rehearse, flash, audit, ota),
+    *(keys, profile, demo, idf, component_dir),
+):
     cli.add_command(command)
 
 

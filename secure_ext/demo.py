@@ -56,7 +56,7 @@ def run_demo(chip: str, output: Path) -> Iterator[str]:
         settings["secure_boot.keys"] = (key.name,)
     yield "2. The bundle: signed and encrypted images, and a script that provisions a board."
     yield ""
-    decision = decide(build, Profile(output, settings))
+    decision = decide(build, Profile(output, settings, from_options=frozenset(settings)))
     bundle = write_bundle(decision, output / "bundle", lambda _: None)
     yield bundle_text(decision, bundle)
     yield ""

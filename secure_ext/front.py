@@ -126,7 +126,7 @@ def profile_from_options(
     if accept:
         values["doctor.accept"] = (*(loaded.texts("doctor.accept") or ()), *accept)
     changed = frozenset(key for key, value in values.items() if before.get(key) != value)
-    return Profile(loaded.folder, values, from_options=changed)
+    return Profile(loaded.folder, values, from_options=changed, sha256=loaded.sha256)
 
 
 def decision_from_options(build_dir: Path, **options: Any) -> Decision:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
+from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.produce import Check, ProducedImage
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
@@ -18,6 +19,10 @@ from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 
 SCHEMA = 1
+MANIFEST = "manifest.json"
+ENVELOPE = "manifest.dsse.json"
+OUTSIDE_THE_MANIFEST = ("keys/", "journal/", "sealed/")
+"""Folders of a bundle that hold what is secret or belongs to one board."""
 
 
 def image_file(produced: ProducedImage) -> str:
@@ -36,7 +41,7 @@ def manifest(
         "chip": build.chip,
         "idf_version": build.idf_version,
         "project": build.project_name,
-        "created": _created(),
+        "created": creation_time(),
         "images": [_image(produced) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
@@ -48,14 +53,18 @@ def manifest(
             }
             for key in decision.plan.keys
         ],
+        "inputs": recorded_inputs(decision),
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
     }
 
 
 def public_files(folder: Path) -> list[str]:
-    """Every file of a bundle but the manifest and what is secret or belongs to one board, with forward slashes."""
+    """Every file of a bundle but the manifest, its signature, and what is secret or belongs to one board.
+
+    With forward slashes, sorted.
+    """
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not name.startswith(("keys/", "journal/")) and name != "manifest.json")
+    return sorted(n for n in names if not n.startswith(OUTSIDE_THE_MANIFEST) and n not in (MANIFEST, ENVELOPE))
 
 
 def _image(produced: ProducedImage) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
     }
 
 
-def _created() -> str:
+def creation_time() -> str:
     """The time in UTC; SOURCE_DATE_EPOCH (seconds), as reproducible builds set it, overrides the clock."""
     now = dt.datetime.now(tz=dt.timezone.utc)
     with contextlib.suppress(ValueError, OverflowError, OSError):  # not set, or no time

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
-from secure_ext.bundle.manifest import image_file, manifest
+from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, image_file, manifest
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
+from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.signing import SigningKey
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
 from secure_ext.plan.steps import KeyRole
@@ -32,8 +35,10 @@ class Bundle:
     plan: dict[str, Any]
 
 
-def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle:
-    """Makes the bundle of `decision` in the directory `output`.
+def write_bundle(
+    decision: Decision, output: Path, progress: Progress, *, manifest_key: SigningKey | None = None
+) -> Bundle:
+    """Makes the bundle of `decision` in the directory `output`, with a statement signed by `manifest_key` if given.
 
     Generated keys of an earlier bundle in `output` are kept, and so is its journal.
 
@@ -57,7 +62,9 @@ def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle
         for name in ("provision.py", "commands.sh"):
             (folder / name).chmod(0o755)
         content = manifest(decision, images, material.burned(), checks, folder)
-        _write_json(folder / "manifest.json", content)
+        _write_json(folder / MANIFEST, content)
+        if manifest_key is not None:
+            _write_text(folder / ENVELOPE, sign_statement(FinishedBundle(folder, content, document), manifest_key))
     return Bundle(output, content, document)
 
 

@@ -71,7 +71,23 @@ def plan(output_format: str, **options: Any) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Directory of the bundle. [default: <build-dir>/secure]"
 )
-def bundle(output: Path | None, output_format: str, build_dir: Path, **options: Any) -> None:
+@click.option(
+    "--sign-manifest",
+    type=click.Path(path_type=Path),
+    metavar="PEM",
+    help="Sign the manifest with this private key, so that `verify --manifest-key` tells who made the bundle.",
+)
+@click.option(
+    "--archive", type=click.Path(path_type=Path), metavar="FILE.zip", help="Also write the bundle without its keys."
+)
+def bundle(
+    output: Path | None,
+    sign_manifest: Path | None,
+    archive: Path | None,
+    output_format: str,
+    build_dir: Path,
+    **options: Any,
+) -> None:
     """Sign, encrypt, check, and write the bundle with its provisioning script.
 
     \b
@@ -81,17 +97,27 @@ def bundle(output: Path | None, output_format: str, build_dir: Path, **options: 
     Keys that are generated for a bundle are kept when it is made again in the same place.
     """
     with shown_errors(output_format):
+        from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.signing import load_signing_key  # noqa: PLC0415 (loaded when used)
         from secure_ext.report import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
 
+        folder = output or read_menu(build_dir).output
+        if archive:
+            check_archive_target(archive, folder)
+        manifest_key = load_signing_key(sign_manifest) if sign_manifest else None
         decision = decision_from_options(build_dir, **options)
         stopping = [finding for finding in decision.findings if finding.stops]
         if len(stopping) > 1:
             click.echo(findings_text(stopping), err=True)
         with shown_progress() as progress:
-            made = write_bundle(decision, output or read_menu(build_dir).output, progress)
+            made = write_bundle(decision, folder, progress, manifest_key=manifest_key)
+            if archive:
+                write_archive(folder, archive)
         if output_format == "json":
             print_json(bundle_data(decision, made))
         else:
             click.echo(bundle_text(decision, made))
+            if archive:
+                click.echo(f"Archive, no keys in it:    {archive}")

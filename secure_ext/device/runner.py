@@ -129,7 +129,10 @@ class Runner:
         try:
             actual = digest((self.bundle / name).read_bytes())
         except OSError as error:
-            raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", "copy the whole bundle again") from None
+            cure = "copy the whole bundle again"
+            if name.startswith("keys/"):
+                cure = "put the bundle's folder keys beside this script: archives of a bundle hold no keys"
+            raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", cure) from None
         if actual != expected:
             raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
 

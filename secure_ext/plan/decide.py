@@ -29,6 +29,7 @@ class Decision:
     blanks: tuple[BlankPartition, ...]
     plan: Plan
     findings: tuple[Finding, ...]
+    profile: Profile
 
     def require_healthy(self) -> None:
         """Raises CheckError SE404 if a finding stops the making of a bundle."""
@@ -58,4 +59,4 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
         flash_end=flash_end(build),
     )
     findings = examine(Subject(build, chip, policy, images, blanks))
-    return Decision(build, chip, policy, images, blanks, plan, findings)
+    return Decision(build, chip, policy, images, blanks, plan, findings, profile)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secure_ext.errors import InputError, UsageError
@@ -20,12 +21,13 @@ _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in set
 class Profile:
     """The settings a user gave. `folder` is what its paths are relative to.
 
-    `from_options` names the keys that the command line has set.
+    `from_options` names the keys that the command line has set, `sha256` is the hash of the file, None without one.
     """
 
     folder: Path
     values: Mapping[str, Value] = field(default_factory=dict)
     from_options: frozenset[str] = frozenset()
+    sha256: str | None = None
 
     def text(self, key: str) -> str | None:
         """The value of a CHOICE or TEXT setting, None if not given."""
@@ -61,7 +63,8 @@ def load_profile(path: Path) -> Profile:
     import yaml  # noqa: PLC0415 (slow to import, and only needed here)
 
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             "SE301",
@@ -78,7 +81,7 @@ def load_profile(path: Path) -> Profile:
             cure="mend the line that is named; strings with a colon need quotes",
             place=str(path),
         ) from None
-    return check_profile(document, path)
+    return replace(check_profile(document, path), sha256=hashlib.sha256(content).hexdigest())
 
 
 def check_profile(document: object, path: Path) -> Profile:

@@ -1,0 +1,121 @@
+"""One file for the factory: a bundle without its secrets, byte for byte the same for the same bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from secure_ext.bundle.files import BundleFiles, open_bundle_files
+from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
+from secure_ext.errors import InputError, UsageError
+
+_EXECUTABLE = ("provision.py", "commands.sh")
+_UNIX = 3
+_FIRST_DATE, _LAST_DATE = dt.datetime(1980, 1, 1), dt.datetime(2107, 12, 31)
+
+
+def check_archive_target(target: Path, bundle: Path) -> None:
+    """Refuses a place for an archive before anything is made.
+
+    Raises UsageError SE751 for a name that is not .zip, or in the bundle itself; InputError SE752 if something other
+    than an earlier archive is there.
+    """
+    inside = bundle.resolve() in target.resolve().parents
+    if target.suffix.lower() != ".zip" or inside:
+        raise UsageError(
+            "SE751",
+            "the archive would be in the bundle" if inside else "the archive is a zip file, and the name is another",
+            cure="give a name that ends in .zip, outside the bundle",
+            place=str(target),
+        )
+    if (target.exists() or target.is_symlink()) and not _is_archive(target):
+        raise InputError(
+            "SE752",
+            "the archive's name is taken by something that is no archive of a bundle",
+            cure="give another name, or remove it",
+            place=str(target),
+        )
+
+
+def write_archive(bundle: Path, target: Path) -> None:
+    """Writes what the manifest of `bundle` lists, the manifest and its signature; whole or not at all.
+
+    Raises what `check_archive_target` raises; InputError SE702 if it cannot be written, or a file is missing.
+    """
+    check_archive_target(target, bundle)
+    try:
+        content = archive_bytes(_content(open_bundle_files(bundle)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, content)
+    except OSError as error:
+        raise InputError(
+            "SE702",
+            f"the output cannot be written: {error.strerror or error}",
+            cure="check the permissions and the free space, or give another name",
+            place=str(target),
+        ) from None
+
+
+def archive_bytes(files: Mapping[str, bytes]) -> bytes:
+    """The archive of these files, of which the manifest must be one: nothing in it depends on machine or time.
+
+    Sorted; dated as the manifest is; not compressed, because ciphertext cannot be, and compressors differ.
+
+    Raises ValueError, KeyError if the manifest is none.
+    """
+    date = _date(json.loads(files[MANIFEST])["created"])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            member = zipfile.ZipInfo(name, date)
+            member.create_system = _UNIX
+            member.external_attr = (0o100755 if name in _EXECUTABLE else 0o100644) << 16
+            archive.writestr(member, files[name])
+    return buffer.getvalue()
+
+
+def _date(created: str) -> tuple[int, int, int, int, int, int]:
+    """As zip files have it: from 1980 to 2107; the first one for a text that is no date."""
+    date = _FIRST_DATE
+    with contextlib.suppress(ValueError):
+        date = min(max(date, dt.datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ")), _LAST_DATE)
+    return date.year, date.month, date.day, date.hour, date.minute, date.second
+
+
+def _content(files: BundleFiles) -> dict[str, bytes]:
+    """What the manifest lists, the manifest, and its signature if there is one. Raises OSError if a file is missing."""
+    listed = json.loads(files.read(MANIFEST) or b"{}").get("files", ())
+    content = {name: files.read(name) for name in (MANIFEST, *listed, ENVELOPE)}
+    missing = [name for name, data in content.items() if data is None and name != ENVELOPE]
+    if missing:
+        raise FileNotFoundError(0, f"{missing[0]} is missing in the bundle")
+    return {name: data for name, data in content.items() if data is not None}
+
+
+def _is_archive(path: Path) -> bool:
+    if not path.is_file() or path.is_symlink():
+        return False
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return MANIFEST in archive.namelist()
+    return False
+
+
+def _replace(target: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

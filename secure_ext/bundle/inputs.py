@@ -1,0 +1,68 @@
+"""What a bundle was made from, as hashes, so that an auditor can see whether the same is at hand; and the way back."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from secure_ext.plan.decide import Decision
+from secure_ext.policy.profile import Profile
+from secure_ext.project.build import read_build
+from secure_ext.project.files import read_bytes
+from secure_ext.project.flasher_args import FLASHER_ARGS
+
+SIGNING_KEYS = "secure_boot.keys"
+_SDKCONFIG = "config/sdkconfig.json"
+_KEY_FILES = ("flash_encryption.key", "nvs.key")
+_TOOLS = ("esptool", "cryptography")
+
+
+def recorded_inputs(decision: Decision) -> dict[str, Any]:
+    """The member ``inputs`` of the manifest: hashes of the build's and the profile's files, options, versions.
+
+    Key files are not named: of the signing keys there is the number, of the others nothing.
+    """
+    profile, build = decision.profile, decision.build
+    keys = profile.from_options if profile.sha256 else frozenset(profile.values)
+    options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", *_KEY_FILES)}
+    if SIGNING_KEYS in options:
+        options[SIGNING_KEYS] = len(profile.texts(SIGNING_KEYS) or ())
+    return {
+        **_build_files(build.build_dir, build.partition_table_file.path),
+        "profile": profile.sha256,
+        "options": {key: _plain(value) for key, value in options.items()},
+        "tools": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _TOOLS}},
+    }
+
+
+def inputs_of_build(build_dir: Path) -> dict[str, str]:
+    """The part of `recorded_inputs` that a build directory answers for. Raises the InputErrors of `read_build`."""
+    return _build_files(build_dir, read_build(build_dir).partition_table_file.path)
+
+
+def profile_from_inputs(inputs: Mapping[str, Any], profile: Profile, signing_keys: int) -> Profile:
+    """The profile with the recorded options; `signing_keys` names that stand for key files, which are not read."""
+    values = {**profile.values, **{key: _value(value) for key, value in inputs["options"].items()}}
+    if SIGNING_KEYS in values:
+        values[SIGNING_KEYS] = tuple(f"signing key {number}" for number in range(signing_keys))
+    return replace(profile, values=values, from_options=frozenset(inputs["options"]))
+
+
+def _build_files(build_dir: Path, table: Path) -> dict[str, str]:
+    paths = {"sdkconfig": build_dir / _SDKCONFIG, "flasher_args": build_dir / FLASHER_ARGS, "partition_table": table}
+    return {name: hashlib.sha256(read_bytes(path)).hexdigest() for name, path in paths.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,51 @@
+"""Are the script and the plain commands what this tool makes of the plan, to the last character?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from secure_ext import __version__
+from secure_ext.bundle.commands import render_powershell, render_shell
+from secure_ext.bundle.files import BundleFiles
+from secure_ext.bundle.script import render_script
+from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
+from secure_ext.bundle.verify.documents import Documents
+from secure_ext.bundle.verify.inventory import POWERSHELL, SCRIPT, SHELL
+from secure_ext.checks import Check
+
+_RENDERINGS = (
+    ("script-text", SCRIPT, render_script),
+    ("shell-text", SHELL, render_shell),
+    ("powershell-text", POWERSHELL, render_powershell),
+)
+_MADE_BY = re.compile(r"^Made by (idf-secure-provision \S+)\. ", re.MULTILINE)
+
+
+def check_renderings(files: BundleFiles, documents: Documents) -> Iterator[Check]:
+    """Renders each file again from the plan. What another version made cannot be rendered by this one."""
+    tool = documents.manifest["tool"]
+    script = files.read(SCRIPT)
+    made_by = _MADE_BY.search((script or b"").decode("utf-8", errors="replace"))
+    if script is not None:
+        found = made_by.group(1) if made_by else "it does not say by what"
+        yield judged("script-version", SCRIPT, found == tool, f"made by {tool}", f"the manifest says {tool}: {found}")
+    for check, name, render in _RENDERINGS:
+        content = files.read(name)
+        if content is None:
+            continue  # the inventory says so
+        text = render(documents.plan, documents.manifest["project"])
+        if content == text.encode():
+            yield passed(check, name, "as this tool renders the plan")
+        elif tool != f"idf-secure-provision {__version__}":
+            yield unseen(check, name, f"the bundle was made by {tool}; verify it with that version")
+        else:
+            yield failed(check, name, _first_difference(content.decode("utf-8", "replace"), text), COPY_AGAIN)
+
+
+def _first_difference(found: str, expected: str) -> str:
+    lines, wanted = found.splitlines(), expected.splitlines()
+    for number, (line, other) in enumerate(zip(lines, wanted, strict=False), 1):
+        if line != other:
+            return f"line {number} is {line.strip()[:80]!r}, and should be {other.strip()[:80]!r}"
+    return f"it has {len(lines)} lines, and should have {len(wanted)}"

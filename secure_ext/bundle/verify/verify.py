@@ -1,0 +1,65 @@
+"""All checks of a bundle, in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.bundle.files import ArchiveFiles, open_bundle_files
+from secure_ext.bundle.verify.archived import check_archive
+from secure_ext.bundle.verify.consistency import check_consistency
+from secure_ext.bundle.verify.contents import check_contents, read_images
+from secure_ext.bundle.verify.documents import check_steps, read_documents
+from secure_ext.bundle.verify.inventory import check_inventory
+from secure_ext.bundle.verify.keys import check_key_files, find_flash_key
+from secure_ext.bundle.verify.partitions import check_partitions
+from secure_ext.bundle.verify.rebuild import BuildAtHand, check_rebuild
+from secure_ext.bundle.verify.rehearsed import check_rehearsal
+from secure_ext.bundle.verify.renderings import check_renderings
+from secure_ext.bundle.verify.statement import check_statement
+from secure_ext.checks import Check
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What the bundle is checked against besides itself. All may be missing: then less can be seen, and it is said.
+
+    Attributes:
+        build: where the recorded inputs may be.
+        flash_encryption_key: the chip's key, if it is not in the bundle.
+        manifest_key: PEM file of the key that must have signed the bundle.
+    """
+
+    build: BuildAtHand
+    flash_encryption_key: Path | None = None
+    manifest_key: Path | None = None
+
+
+def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
+    """Checks the bundle in a folder or an archive; changes nothing, and needs no private key.
+
+    Without valid documents nothing else can be told, and nothing else is checked.
+
+    Raises InputError SE730 (nothing there), SE750 (an archive that cannot be read), SE620 to SE625 for a flash
+    encryption key file that is none, SE601 to SE611 for a manifest key that is none.
+    """
+    files = open_bundle_files(place)
+    checks: list[Check] = []
+    documents = read_documents(files, checks)
+    if documents is None:
+        return checks
+    if isinstance(files, ArchiveFiles):
+        checks += check_archive(files)
+    checks += check_steps(documents)
+    checks += check_inventory(files, documents)
+    checks += check_consistency(files, documents)
+    checks += check_key_files(files, documents)
+    key = find_flash_key(files, documents, at_hand.flash_encryption_key, checks)
+    readable = read_images(files, documents, key, checks)
+    checks += check_contents(files, documents, readable)
+    checks += check_partitions(documents, readable)
+    checks += check_renderings(files, documents)
+    checks += check_rebuild(documents, at_hand.build)
+    checks.append(check_rehearsal(files, documents))
+    checks += check_statement(files, documents, at_hand.manifest_key)
+    return checks

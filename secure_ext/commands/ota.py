@@ -1,0 +1,106 @@
+"""``ota``: update packages for boards that were provisioned with a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from secure_ext.front import print_json, shown_errors, shown_progress
+
+
+@click.command()
+@click.option(
+    "-B",
+    "--build-dir",
+    type=click.Path(path_type=Path),
+    default="build",
+    show_default=True,
+    help="ESP-IDF build directory of the new app.",
+)
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="The bundle, folder or archive, that the boards were made with. [default: that of the build directory]",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the package. [default: <build-dir>/ota]"
+)
+@click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PEM",
+    help="Secure boot signing key; up to three times. Not needed for an app that the build has signed.",
+)
+@click.option(
+    "--revoked-slot",
+    type=click.IntRange(0, 2),
+    multiple=True,
+    metavar="N",
+    help="A digest slot that was revoked in the field since. Repeatable.",
+)
+@click.option(
+    "--least-secure-version",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Anti-rollback: what boards in the field want at least. [default: that of the fleet's app, if readable]",
+)
+@click.option("--pre-encrypted", is_flag=True, help="Also one encrypted image a slot, for boards that share one key.")
+@click.option(
+    "--flash-encryption-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The fleet's flash encryption key, if it is not in its bundle.",
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="JSON goes to stdout alone; messages go to stderr.",
+)
+def ota(
+    *,
+    build_dir: Path,
+    fleet: Path | None,
+    output: Path | None,
+    signing_key: tuple[Path, ...],
+    revoked_slot: tuple[int, ...],
+    least_secure_version: int | None,
+    pre_encrypted: bool,
+    flash_encryption_key: Path | None,
+    output_format: str,
+) -> None:
+    """Make an update package: the app of a build, signed and checked against the boards that are to boot it.
+
+    \b
+    Example:
+        secure-provision ota --fleet release --signing-key signing_key.pem -o update
+
+    Refuses what the boards would not boot: another chip, a foreign or revoked key, an older secure version, too large.
+    """
+    with shown_errors(output_format):
+        from secure_ext.checks import checks_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
+        from secure_ext.keys.signing import load_signing_key  # noqa: PLC0415
+        from secure_ext.ota.app import Wanted  # noqa: PLC0415
+        from secure_ext.ota.fleet import read_fleet  # noqa: PLC0415
+        from secure_ext.ota.write import write_package  # noqa: PLC0415
+        from secure_ext.project.build import read_build  # noqa: PLC0415
+
+        menu = read_menu(build_dir)
+        build = read_build(build_dir)
+        boards = read_fleet(fleet or menu.output, flash_encryption_key)
+        keys = tuple(load_signing_key(path) for path in signing_key or (menu.signing_keys if boards.digests else ()))
+        wanted = Wanted(keys, frozenset(revoked_slot), least_secure_version)
+        with shown_progress() as progress:
+            progress("signing and checking")
+            made = write_package(build, boards, wanted, output or build_dir / "ota", pre_encrypted=pre_encrypted)
+    if output_format == "json":
+        print_json({"package": str(made.folder), "manifest": made.manifest})
+    else:
+        click.echo(checks_text(made.checks, all_of_them=True))
+        click.echo(f"Update package: {made.folder}")

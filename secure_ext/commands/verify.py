@@ -1,0 +1,88 @@
+"""``verify``: checks a bundle, a folder or an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from secure_ext.commands.device import bundle_options
+from secure_ext.front import print_json, shown_errors
+
+
+@click.command()
+@bundle_options
+@click.option("--profile", type=click.Path(path_type=Path), help="Profile that the bundle was made with.")
+@click.option(
+    "--flash-encryption-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Flash encryption key, if the bundle's folder keys is not there.",
+)
+@click.option(
+    "--manifest-key",
+    type=click.Path(path_type=Path),
+    metavar="PEM",
+    help="Public key of who must have signed the bundle (bundle --sign-manifest).",
+)
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path),
+    metavar="FILE.zip",
+    help="If nothing failed, write BUNDLE without its keys: what goes to a factory.",
+)
+@click.option("--all", "all_of_them", is_flag=True, help="Also show what passed.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="JSON goes to stdout alone; messages go to stderr.",
+)
+def verify(
+    *,
+    bundle: Path | None,
+    build_dir: Path,
+    profile: Path | None,
+    flash_encryption_key: Path | None,
+    manifest_key: Path | None,
+    archive: Path | None,
+    all_of_them: bool,
+    output_format: str,
+) -> None:
+    """Check BUNDLE, a folder or an archive, offline and without private keys.
+
+    \b
+    Example:
+        secure-provision verify build/secure
+        secure-provision verify build/secure --archive factory.zip
+        secure-provision verify factory.zip --flash-encryption-key key.bin
+
+    Hashes, signatures, decryption, manifest against plan, script against plan, plan against the build. What cannot be
+    seen with what is at hand is listed as "not verifiable". Exit code 1 if one check failed.
+    """
+    with shown_errors(output_format):
+        from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.verify.rebuild import BuildAtHand  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.verify.verify import AtHand, verify_bundle  # noqa: PLC0415
+        from secure_ext.checks import checks_data, checks_text, has_failures  # noqa: PLC0415
+        from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
+
+        menu = read_menu(build_dir)
+        at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key, manifest_key)
+        place = bundle or menu.output
+        if archive:
+            check_archive_target(archive, place)
+        checks = verify_bundle(place, at_hand)
+        if archive and not has_failures(checks):
+            write_archive(place, archive)
+    if archive and not has_failures(checks):
+        click.echo(f"{archive}: written, no keys in it", err=True)
+    if output_format == "json":
+        print_json(checks_data(checks))
+    else:
+        click.echo(checks_text(checks, all_of_them=all_of_them))
+    if has_failures(checks):
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""PRODUCE: update packages for boards that were provisioned with a bundle."""

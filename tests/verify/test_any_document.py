@@ -1,0 +1,91 @@
+"""Whatever stands in manifest and plan, `verify` answers; and its reading of the schemas is that of jsonschema."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
+
+from secure_ext.bundle.verify.schema import load_schema, schema_errors
+
+SCHEMAS = {
+    "manifest.json": load_schema("secure_ext.bundle", "manifest.schema.json"),
+    "plan.json": load_schema("secure_ext.plan", "plan.schema.json"),
+}
+ODD_VALUES = st.sampled_from(
+    (
+        *(None, True, False, 0, 1, -1, 2, 255, 256, 1.0, 1.5, 10**30, float("nan")),
+        *("", "x", "0" * 64, "0" * 32, "images/x.bin", "../x", "\0", "\ud800", "app", "BLOCK_KEY1", "a\n"),
+        *([], [1], [1, 1], ["BLOCK0", [1]], ["BLOCK0", 1], {}, {"a": 1}, {"schema": 1}),
+    )
+)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every member, and every item, of a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, inner in items for found in ((*path, key), *places(inner, (*path, key)))]
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with one or two members replaced, removed or added."""
+    document = copy.deepcopy(document)
+    for _ in range(draw(st.integers(1, 2))):
+        *parents, last = draw(st.sampled_from(places(document)))
+        inner: Any = document
+        for key in parents:
+            inner = inner[key]
+        how = draw(st.sampled_from(("replace", "replace", "remove", "add")))
+        if how == "remove":
+            del inner[last]
+        elif how == "add" and isinstance(inner, dict):
+            inner[draw(st.sampled_from(("more", "schema", "keys/x", "")))] = draw(ODD_VALUES)
+        elif how == "add":
+            inner.append(draw(st.one_of(ODD_VALUES, st.sampled_from(inner))))
+        else:
+            inner[last] = draw(ODD_VALUES)
+    return document
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_document_is_valid_if_jsonschema_says_so(data: st.DataObject, name: str, encrypted: Made) -> None:
+    document = data.draw(spoilt(encrypted.load(name)))
+    valid = jsonschema.Draft202012Validator(SCHEMAS[name]).is_valid(document)
+    assert (list(schema_errors(document, SCHEMAS[name])) == []) == valid
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_document_of_a_bundle_is_valid(name: str, encrypted: Made) -> None:
+    assert list(schema_errors(encrypted.load(name), SCHEMAS[name])) == []
+
+
+def test_a_keyword_that_is_not_read_is_not_passed_over() -> None:
+    with pytest.raises(ValueError, match="contains"):
+        list(schema_errors([], {"contains": {}}))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_verify_always_answers(data: st.DataObject, encrypted: Made, tmp_path: Path) -> None:
+    """Also when the forger mended the hash of the plan; a changed document never passes in silence."""
+    folder = tmp_path / "bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    made = encrypted.copy(folder)
+    name = data.draw(st.sampled_from(sorted(SCHEMAS)))
+    document = data.draw(spoilt(made.load(name)))
+    changed = json.dumps(document) != json.dumps(made.load(name))
+    made.store(document, name)
+    if name == "plan.json":
+        made.relist()
+    assert bool(made.failures()) == changed
