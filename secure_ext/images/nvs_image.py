@@ -28,42 +28,41 @@ def make_nvs_image(csv: NvsCsv, size: int, keys: NvsKeys | None) -> bytes:
 
     Raises InputError SE540 when the values do not fit, ToolError SE542 when the library is missing or too old.
     """
-    library = _library(read_only=size < LEAST_WRITABLE)
-    target = io.BytesIO()
+    read_only = size < LEAST_WRITABLE
+    room = size if read_only else size - PAGE_SIZE  # to write, the firmware needs a free page
+    library = _library(read_only=read_only)
+    failure: SecureProvisionError
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return _written(library, csv, room, keys, read_only=read_only).ljust(size, b"\xff")
+    except (library.InsufficientSizeError, library.PageFullError):
+        failure = InputError(
+            "SE540",
+            f"the values do not fit into the NVS partition of {size} bytes"
+            + ("" if read_only else ", of which one page stays free"),
+            cure="make the partition larger in the partition table's CSV and build again, or keep less in it",
+            place=str(csv.path),
+        )
+    except Exception as error:
+        failure = _library_error(f"it fails with {type(error).__name__}")  # the error's own message may hold a value
+    raise failure
+
+
+def _written(library: ModuleType, csv: NvsCsv, room: int, keys: NvsKeys | None, *, read_only: bool) -> bytes:
     options: dict[str, Any] = {"version": _BLOBS_OVER_PAGES, "is_encrypt": keys is not None}
     if keys is not None:
         options["key"] = keys.data
-    if size < LEAST_WRITABLE:
+    if read_only:
         options["read_only"] = True
-        room = size
-    else:
-        room = size - PAGE_SIZE  # the firmware needs one free page to write
-    reason = "the library refuses it"
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            nvs = library.nvs_open(target, room, **options)
-            for namespace in csv.namespaces:
-                library.write_entry(nvs, namespace, "namespace", "", "")
-                for value in csv.values:
-                    if value.namespace == namespace:
-                        library.write_entry(nvs, value.key, "data", *_as_text(value))
-            library.nvs_close(nvs)
-    except (library.InsufficientSizeError, library.PageFullError):
-        reason = ""
-    except Exception as error:
-        # its message may hold a value
-        reason = f"the library fails with {type(error).__name__}"
-    else:
-        return target.getvalue().ljust(size, b"\xff")
-    if reason:
-        raise _library_error(reason)
-    raise InputError(
-        "SE540",
-        f"the values do not fit into the NVS partition of {size} bytes"
-        + (", of which one page stays free" if room < size else ""),
-        cure="make the partition larger in the partition table's CSV and build again, or keep less in it",
-        place=str(csv.path),
-    )
+    target = io.BytesIO()
+    nvs = library.nvs_open(target, room, **options)
+    for namespace in csv.namespaces:
+        library.write_entry(nvs, namespace, "namespace", "", "")
+        for value in csv.values:
+            if value.namespace == namespace:
+                library.write_entry(nvs, value.key, "data", *_as_text(value))
+    library.nvs_close(nvs)
+    return target.getvalue()
 
 
 def check_nvs_image(image: bytes, csv: NvsCsv, keys: NvsKeys | None) -> NvsContent:

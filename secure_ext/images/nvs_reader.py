@@ -185,6 +185,7 @@ def _damaged(reason: str, place: str) -> CheckError:
     return CheckError(
         "SE543",
         f"the NVS image cannot be read back: {reason}",
-        cure="give the keys it was encrypted with; if they are, the image is damaged: make it again",
+        cure="give the keys it was encrypted with; if it was made just now, install the latest "
+        "esp-idf-nvs-partition-gen",
         place=place,
     )

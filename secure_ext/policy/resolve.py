@@ -326,6 +326,8 @@ class _Resolver:
             {
                 "NVS_SEC_KEY_PROTECT_USING_HMAC": NvsScheme.HMAC,
                 "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC": NvsScheme.FLASH_ENCRYPTION,
+                "NVS_SEC_KEY_PROTECT_NONE": NvsScheme.OFF,
+                "NVS_ENCRYPTION": NvsScheme.FLASH_ENCRYPTION,  # before ESP-IDF 5.2 there was no other
             }
         )
         given = self.profile.text("nvs.scheme")

@@ -8,9 +8,11 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import Result
 from matrix_tools import esptool_version, provision, read_efuses
@@ -301,6 +303,8 @@ def test_nothing_secret_is_left_anywhere(
     assert list(temporary.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     image = image_of(bundle, "nvs")[0]
+    schema = json.loads((resources.files("secure_ext.bundle") / "manifest.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(bundle.manifest)
     assert (image["source"], image["source_sha256"]) == ("nvs.csv", hashlib.sha256(CSV.encode()).hexdigest())
     proof = next(check for check in bundle.manifest["checks"] if check["image"] == "nvs")
     assert proof["name"] == "holds the values of the CSV" and proof["evidence"].startswith("3 values")

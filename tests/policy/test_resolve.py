@@ -225,6 +225,13 @@ def test_negative_key_id_means_none_is_set() -> None:
     assert resolve("esp32c3", config).nvs.key_id is None
 
 
+def test_nvs_encryption_without_a_scheme_is_that_of_older_esp_idf() -> None:
+    """Before 5.2 the keys were in the nvs_keys partition, and there was nothing to choose."""
+    assert resolve("esp32c3", {"NVS_ENCRYPTION": True}).nvs.scheme is NvsScheme.FLASH_ENCRYPTION
+    config = {"NVS_ENCRYPTION": True, "NVS_SEC_KEY_PROTECT_NONE": True}
+    assert resolve("esp32c3", config).nvs.scheme is NvsScheme.OFF
+
+
 FLASH_256: dict[str, Any] = {"mode": "release", "key_size": 256}
 RSA_ON: dict[str, Any] = {"enabled": True, **KEYS}
 
