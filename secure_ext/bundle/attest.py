@@ -131,7 +131,8 @@ def _dependencies(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if manifest["inputs"][member]:
             yield title, manifest["inputs"][member]
     for image in manifest["images"]:
-        yield image["source"], image["source_sha256"]
+        if image["source_sha256"] is not None:
+            yield image["source"], image["source_sha256"]
 
 
 def _digest(payload_type: str, payload: bytes, key: VerificationKey) -> bytes:

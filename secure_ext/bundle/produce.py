@@ -36,11 +36,14 @@ class ProducedImage:
         return hashlib.sha256(self.content).hexdigest()
 
     @property
-    def source_sha256(self) -> str:
-        """Hash of what it was made from, lower-case hex: the built image, a CSV, or the plaintext made of keys."""
+    def source_sha256(self) -> str | None:
+        """Hash of what it was made from, lower-case hex: the built image, or the plaintext made of keys.
+
+        None for a CSV: whoever has the hash of a file with a few short secrets can try passwords until it fits.
+        """
         recipe = self.planned.recipe
         if isinstance(recipe, NvsFromCsv):
-            return recipe.csv.sha256
+            return None
         return hashlib.sha256(self.planned.content if recipe is None else self.plaintext).hexdigest()
 
 

@@ -19,7 +19,10 @@ from matrix_tools import esptool_version, provision, read_efuses
 from release_oracle import Wanted, not_release
 
 from secure_ext.bundle.read import read_bundle
+from secure_ext.bundle.verify.rebuild import BuildAtHand
+from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.bundle.write import Bundle, write_bundle
+from secure_ext.checks import Check, Outcome
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
@@ -305,7 +308,8 @@ def test_nothing_secret_is_left_anywhere(
     image = image_of(bundle, "nvs")[0]
     schema = json.loads((resources.files("secure_ext.bundle") / "manifest.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(bundle.manifest)
-    assert (image["source"], image["source_sha256"]) == ("nvs.csv", hashlib.sha256(CSV.encode()).hexdigest())
+    assert (image["source"], image["source_sha256"]) == ("nvs.csv", None)
+    assert hashlib.sha256(CSV.encode()).hexdigest() not in json.dumps(bundle.manifest)
     proof = next(check for check in bundle.manifest["checks"] if check["image"] == "nvs")
     assert proof["name"] == "holds the values of the CSV" and proof["evidence"].startswith("3 values")
 
@@ -381,3 +385,35 @@ def test_two_images_for_one_partition(decided: Callable[..., Decision]) -> None:
         with pytest.raises(SecureProvisionError) as caught:
             decided("esp32", **options)
         assert caught.value.code == "SE411"
+
+
+# ---- verify
+
+
+@pytest.mark.parametrize(
+    ("options", "key_file"),
+    [
+        pytest.param({}, "nvs_hmac_key.bin", id="hmac"),
+        pytest.param({"nvs": SCHEME, **BUILT_SO}, "flash_encryption_key.bin", id="flash-encryption"),
+    ],
+)
+def test_verify_reads_the_values_if_the_keys_are_at_hand(
+    options: dict[str, Any], key_file: str, made: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    bundle = made("esp32c3", **options)
+    at_hand = AtHand(BuildAtHand(tmp_path, None))
+
+    def outcome() -> tuple[Outcome, list[Check]]:
+        checks = verify_bundle(bundle.folder, at_hand)
+        failures = [check for check in checks if check.outcome is Outcome.FAILED and check.name != "file-missing"]
+        return next(check.outcome for check in checks if check.name == "image-nvs"), failures
+
+    assert outcome() == (Outcome.PASSED, [])
+    image, content = image_of(bundle, "nvs")
+    key = bundle.folder / "keys" / key_file
+    right = key.read_bytes()
+    key.unlink()
+    assert outcome()[0] is Outcome.NOT_VERIFIABLE
+    key.write_bytes(right)
+    (bundle.folder / image["file"]).write_bytes(content[:64] + bytes(32) + content[96:])
+    assert outcome()[0] is Outcome.FAILED

@@ -52,6 +52,7 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("images.2.signed", True, "image-flags"),
     ("images.3.source", "other.bin", "images-from-build"),
     ("images.3.source_sha256", "0" * 64, "image-source"),
+    ("images.3.recipe", "nvs-keys", "manifest-checks"),
     ("files.plan\\.json", "0" * 64, "file-hash"),
     ("files.commands\\.sh", None, "manifest-schema"),
     ("files.more", "0" * 64, "file-missing"),

@@ -33,6 +33,7 @@ CHECKS = {
     "image-decrypts": "an encrypted image decrypts, with the chip's key and at its address",
     "image-content": "what the chip will read is a whole image for this chip, or a partition table",
     "image-source": "what the chip will read is what was built",
+    "image-nvs": "the firmware can read an NVS image, with the NVS keys that it will have",
     "image-signatures": "exactly the keys whose digests are burned have signed the image",
     "partition-place": "an image begins at its partition and fits into it",
     "partition-encryption": "an image is encrypted if and only if the firmware decrypts its partition",

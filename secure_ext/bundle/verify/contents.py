@@ -9,6 +9,7 @@ from typing import Any
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
+from secure_ext.bundle.verify.nvs import check_nvs
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt
@@ -59,7 +60,10 @@ def check_contents(files: BundleFiles, documents: Documents, readable: dict[str,
             continue
         content = readable[image["name"]]
         yield _content(image, content, documents.plan["chip"])
-        yield _source(image, content)
+        if image["recipe"] == "nvs-csv":
+            yield check_nvs(files, documents, image, readable)
+        else:
+            yield _source(image, content)
         if image["signed"]:
             yield _signatures(files, documents, image, content)
 

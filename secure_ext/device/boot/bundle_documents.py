@@ -23,7 +23,7 @@ class Image:
     encrypted: bool
     signed: bool
     sha256: str
-    source_sha256: str
+    source_sha256: str | None
     recipe: str | None
 
     @property

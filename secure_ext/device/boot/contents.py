@@ -38,8 +38,8 @@ def _check_image(image: Image, partitions: Iterable[Partition], view: FlashView,
         if len(content) < 2 * SECTOR or len(content) % SECTOR:
             raise Refused("BC19", "it is signed, and its size is not one of whole sectors")
         content = content[:-SECTOR]
-    # the source of an NVS image is a CSV: what the chip must hold is the file itself
-    if not _begins_with(content, image.sha256 if image.recipe == "nvs-csv" else image.source_sha256):
+    # the source of an NVS image has no recorded hash: what the chip must hold is the file itself
+    if not _begins_with(content, image.source_sha256 or image.sha256):
         raise Refused("BC19", f"the flash at {image.offset:#x} does not hold what was built")
     how = "decrypted" if is_decrypted else "plain"
     findings.say(f"flash: {image.name} at {image.offset:#x}, {how}, is what was built")
