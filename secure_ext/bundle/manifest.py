@@ -15,6 +15,8 @@ from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
 from secure_ext.plan.steps import KeyRole
+from secure_ext.policy.policy import Policy
+from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
 
 SCHEMA = 1
 
@@ -36,6 +38,9 @@ def manifest(
         "idf_version": build.idf_version,
         "project": build.project_name,
         "created": _created(),
+        "flash_size": build.flash_size,
+        "partitions": [partition_row(row, decision.policy) for row in build.partitions.partitions],
+        "key_blocks": [block.name for block in decision.chip.key_blocks],
         "images": [_image(produced) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
@@ -48,6 +53,26 @@ def manifest(
             for key in decision.plan.keys
         ],
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
+        "findings": [finding.as_dict() for finding in decision.findings],
+    }
+
+
+def with_file(content: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    """The manifest `content` with a text file that was written, or written again, after it was made."""
+    files = {**content["files"], name: hashlib.sha256(text.encode()).hexdigest()}
+    return {**content, "files": dict(sorted(files.items()))}
+
+
+def partition_row(row: Partition, policy: Policy) -> dict[str, Any]:
+    """A row of the partition table; `encrypted` says what the chip does, `flags` what stands in the row."""
+    return {
+        "label": row.label,
+        "type": row.type_name,
+        "subtype": row.subtype_name,
+        "offset": row.offset,
+        "size": row.size,
+        "flags": row.flags,
+        "encrypted": policy.flash_encryption.enabled and covered_by_flash_encryption(row),
     }
 
 

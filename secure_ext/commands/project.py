@@ -54,13 +54,14 @@ def plan(output_format: str, **options: Any) -> None:
         secure-provision plan --format json
     """
     with shown_errors(output_format):
-        from secure_ext.report import plan_data, plan_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.report import plan_data, plan_lines  # noqa: PLC0415 (loaded when used)
+        from secure_ext.terminal_maps import show  # noqa: PLC0415
 
         decision = decision_from_options(**options)
         if output_format == "json":
             print_json(plan_data(decision))
         else:
-            click.echo(plan_text(decision))
+            show(plan_lines(decision))
             show_next("bundle")
 
 
