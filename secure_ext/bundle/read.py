@@ -81,10 +81,17 @@ def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
     text = json.dumps(outcome, indent=2) + "\n"
     report = render_report(bundle.manifest, bundle.plan, outcome)
     manifest = with_file(with_file(bundle.manifest, REHEARSAL, text), REPORT, report)
+    neither = {name: digest for name, digest in manifest["files"].items() if name not in (REHEARSAL, REPORT)}
+    # In between, the manifest lists neither: whatever interrupts this leaves a bundle that was not rehearsed.
+    contents = (
+        ("manifest.json", json.dumps({**manifest, "files": neither}, indent=2) + "\n"),
+        (REHEARSAL, text),
+        (REPORT, report),
+        ("manifest.json", json.dumps(manifest, indent=2) + "\n"),
+    )
     try:
-        _replace(bundle.folder / REHEARSAL, text)
-        _replace(bundle.folder / REPORT, report)
-        _replace(bundle.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        for name, content in contents:
+            _replace(bundle.folder / name, content)
     except OSError as error:
         raise InputError(
             "SE702",

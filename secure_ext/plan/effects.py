@@ -40,6 +40,8 @@ class Effects:
         nvs_key: whether a key for NVS encryption is burned.
         jtag_closed: whether debugging over JTAG is disabled.
         download: what is left of the serial download mode.
+        sealed_from: the serial download mode is closed only on chips of at least this revision (major * 100 + minor),
+            and `download` tells of the others; None if there is no such difference.
     """
 
     flash_encryption: str
@@ -49,11 +51,16 @@ class Effects:
     nvs_key: bool
     jtag_closed: bool
     download: Download
+    sealed_from: int | None = None
 
 
 def effects_of(plan: Mapping[str, Any]) -> Effects:
-    """The effects of a plan document."""
-    burned = {step["field"]: step["value"] for step in plan["steps"] if step["kind"] == "burn_field"}
+    """The effects of a plan document on every chip that it is for; steps for later revisions alone do not count."""
+    fields = [step for step in plan["steps"] if step["kind"] == "burn_field"]
+    burned = {step["field"]: step["value"] for step in fields if step["min_revision"] <= plan["min_revision"]}
+    later = [
+        step["min_revision"] for step in fields if step["field"] in DOWNLOAD_FIELDS and step["field"] not in burned
+    ]
     keys = {step["role"]: step for step in plan["steps"] if step["kind"] == "burn_key"}
     widths = {row["field"]: row["bits"] for row in plan["layout"]}
     count = next((name for name in burned if name in CRYPT_COUNTS), None)
@@ -70,4 +77,5 @@ def effects_of(plan: Mapping[str, Any]) -> Effects:
         nvs_key="nvs_hmac_key" in keys,
         jtag_closed=bool(JTAG_FIELDS & set(burned)),
         download=max((DOWNLOAD_FIELDS[name] for name in burned if name in DOWNLOAD_FIELDS), default=Download.OPEN),
+        sealed_from=min(later, default=None),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,6 +144,36 @@ def test_every_text_has_enough_contrast(media: str, scheme: str, page_file: Path
     found = opened(page_file, scheme=scheme, media=media).evaluate(TEXTS)
     assert len(found) > 150
     assert min(found)[0] >= 4.5, min(found)
+
+
+SWATCHES = """() => [...document.querySelectorAll('.swatch')].map(s => {
+  const style = getComputedStyle(s);
+  return [s.className, style.backgroundColor, style.borderTopColor, getComputedStyle(document.body).backgroundColor];
+})"""
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``rgb(r, g, b)``, as WCAG defines it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_colours_of_the_map_stand_out_from_the_paper(
+    scheme: str, page_file: Path, opened: Callable[..., Any]
+) -> None:
+    """Every image by its colour, everything by its edge; no two looks share a colour."""
+    found = opened(page_file, scheme=scheme).evaluate(SWATCHES)
+    assert len(found) == len({colour for _, colour, _, _ in found}) == 7
+    for look, colour, edge, paper in found:
+        assert contrast(edge, paper) >= 3
+        assert contrast(colour, paper) >= 3 or look.split()[1] in ("room", "room-encrypted", "unused"), look
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -146,6 +146,28 @@ def test_a_page_that_was_changed_is_found_out(finished: FinishedBundle) -> None:
     assert caught.value.code == "SE731"
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_interrupted_while_a_rehearsal_is_added_the_bundle_stays_sound(
+    number: int, finished: FinishedBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_rehearsal(finished, {**REHEARSED, "bundle": finished.identity})
+    replace, calls = Path.replace, iter(range(4))
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", interrupted)
+        store_rehearsal(read_bundle(finished.folder), {**REHEARSED, "passed": False, "bundle": finished.identity})
+    again = read_bundle(finished.folder)
+    assert again.identity == finished.identity
+    assert has_passed_rehearsal(again) == (number == 0)
+    store_rehearsal(again, {**REHEARSED, "bundle": again.identity})
+    assert has_passed_rehearsal(read_bundle(finished.folder))
+
+
 @pytest.mark.parametrize("lost", ["partitions", "key_blocks", "findings", "flash_size", "keys", "created"])
 def test_a_manifest_that_lost_something_is_an_error_and_nothing_is_written(finished: FinishedBundle, lost: str) -> None:
     path = finished.folder / "manifest.json"

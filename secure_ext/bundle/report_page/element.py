@@ -68,6 +68,11 @@ def sentence(text: str) -> str:
     return begun if begun.endswith((".", "!", "?")) else begun + "."
 
 
+def revision(number: int) -> str:
+    """A chip revision (major * 100 + minor) as people write it."""
+    return f"v{number // 100}.{number % 100}"
+
+
 def section(identifier: str, title: str, *children: Node | Iterable[Node] | None) -> Element:
     """A part of the page that the contents lead to."""
     return el("section", el("h2", title, id=identifier), *children, aria_labelledby=identifier)

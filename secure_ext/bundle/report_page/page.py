@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, el, markup
+from secure_ext.bundle.report_page.element import Element, el, markup, revision
 from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
 from secure_ext.bundle.report_page.flash_map import flash_map_section
 from secure_ext.bundle.report_page.glossary import glossary_section
 from secure_ext.bundle.report_page.key_blocks import key_blocks_section
-from secure_ext.bundle.report_page.steps import revision, steps_section
+from secure_ext.bundle.report_page.steps import steps_section
 from secure_ext.bundle.report_page.style import STYLE
 from secure_ext.bundle.report_page.summary import open_doors, summary_section
 from secure_ext.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, code, el, section, sentence
+from secure_ext.bundle.report_page.element import Element, code, el, revision, section, sentence
 
 _STAGES = {
     "flash": ("Flash", "can be repeated", "safe"),
@@ -95,8 +95,3 @@ def _step(step: Mapping[str, Any]) -> Iterator[Element]:
     yield el("p", el("strong", step["title"]), only)
     yield el("p", "Why: ", sentence(step["why"]))
     yield el("p", "Wanted by: ", step["source"], class_="source")
-
-
-def revision(number: int) -> str:
-    """A chip revision (major * 100 + minor) as people write it."""
-    return f"v{number // 100}.{number % 100}"

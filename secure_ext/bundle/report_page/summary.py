@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, Node, code, el, section
+from secure_ext.bundle.report_page.element import Element, Node, code, el, revision, section
 from secure_ext.plan.effects import Download, Effects
 
 
@@ -83,16 +83,22 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
         "From here on the board belongs to this folder.",
     )
     if counts["seal"]:
-        narrowed = "narrowed for ever: one can still write through it, but not read"
-        entrance = "closed for ever" if effects.download is Download.DISABLED else narrowed
         yield _stage(
             "Seal",
             "can never be undone, comes last",
             "final",
-            f"The chip's service entrance for a cable is {entrance}. Test the board before this: ",
+            f"The chip's service entrance for a cable is {_entrance(effects)}. Test the board before this: ",
             code("provision.py --until burn"),
             " stops in time, and running it again without that does the rest.",
         )
+
+
+def _entrance(effects: Effects) -> str:
+    if effects.sealed_from is not None:
+        return f"closed for ever, but only on chips from revision {revision(effects.sealed_from)}"
+    if effects.download is Download.DISABLED:
+        return "closed for ever"
+    return "narrowed for ever: one can still write through it, but not read"
 
 
 def _burn_order(plan: Mapping[str, Any]) -> str:
@@ -161,7 +167,8 @@ def open_doors(effects: Effects) -> tuple[str, ...]:
     if not effects.jtag_closed:
         doors.append("The connection for debugging (JTAG) stays open.")
     if effects.download is Download.OPEN:
-        doors.append("The chip's service entrance for a cable (download mode) stays open.")
+        older = "" if effects.sealed_from is None else f" on chips older than revision {revision(effects.sealed_from)}"
+        doors.append(f"The chip's service entrance for a cable (download mode) stays open{older}.")
     return tuple(doors)
 
 
