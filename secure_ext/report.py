@@ -12,6 +12,7 @@ from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.recipe import RECIPE_NAMES, NvsFromCsv
 from secure_ext.plan.steps import Stage
+from secure_ext.terminal_maps import Line, map_lines
 
 _STAGE_TITLES = {
     Stage.FLASH: "flash: can be repeated",
@@ -22,17 +23,7 @@ _STAGE_TITLES = {
 
 def findings_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Findings for ``--format json``."""
-    return [
-        {
-            "code": finding.code,
-            "severity": finding.severity.value,
-            "place": finding.place,
-            "cause": finding.cause,
-            "cure": finding.cure,
-            "accepted": finding.accepted,
-        }
-        for finding in findings
-    ]
+    return [finding.as_dict() for finding in findings]
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
@@ -75,9 +66,13 @@ def summary_text(decision: Decision) -> str:
     )
 
 
-def plan_text(decision: Decision) -> str:
-    """The plan for a terminal: images, then the steps by stage, each with its reason."""
-    return "\n".join([summary_text(decision), "", *_image_lines(decision), *_step_lines(decision)])
+def plan_lines(decision: Decision) -> Iterator[Line]:
+    """The plan for a terminal: images, maps, then the steps by stage, each with its reason."""
+    for text in (summary_text(decision), "", *_image_lines(decision), ""):
+        yield ((text, ""),)
+    yield from map_lines(decision)
+    for text in _step_lines(decision):
+        yield ((text, "bold red" if "CANNOT BE UNDONE" in text else ""),)
 
 
 def _image_lines(decision: Decision) -> Iterator[str]:

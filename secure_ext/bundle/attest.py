@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from secure_ext.bundle.read import REHEARSAL, FinishedBundle
+from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
 from secure_ext.keys.signing import SigningKey, VerificationKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -47,7 +47,7 @@ class Envelope:
 
 
 def statement(bundle: FinishedBundle) -> dict[str, Any]:
-    """What is signed: the hash of every file but the rehearsal, which comes later, and of the whole manifest."""
+    """What is signed: the hash of every file but those a rehearsal writes later, and of the whole manifest."""
     manifest = bundle.manifest
     inputs = manifest["inputs"]
     name, _, version = manifest["tool"].partition(" ")
@@ -77,7 +77,8 @@ def statement(bundle: FinishedBundle) -> dict[str, Any]:
 
 def subjects(bundle: FinishedBundle) -> list[dict[str, Any]]:
     """The subjects of a statement about `bundle`."""
-    digests = {name: digest for name, digest in bundle.manifest["files"].items() if name != REHEARSAL}
+    files = bundle.manifest["files"].items()
+    digests = {name: digest for name, digest in files if name not in CHANGED_BY_A_REHEARSAL}
     digests[IDENTITY] = bundle.identity
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()]
 

@@ -17,6 +17,7 @@ from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
+from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -42,6 +43,9 @@ def manifest(
         "idf_version": build.idf_version,
         "project": build.project_name,
         "created": creation_time(),
+        "flash_size": build.flash_size,
+        "partitions": partition_rows(decision),
+        "key_blocks": [block.name for block in decision.chip.key_blocks],
         "images": [_image(produced) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
@@ -55,6 +59,32 @@ def manifest(
         ],
         "inputs": recorded_inputs(decision),
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
+        "findings": [finding.as_dict() for finding in decision.findings],
+    }
+
+
+def with_file(content: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    """The manifest `content` with a text file that was written, or written again, after it was made."""
+    files = {**content["files"], name: hashlib.sha256(text.encode()).hexdigest()}
+    return {**content, "files": dict(sorted(files.items()))}
+
+
+def partition_rows(decision: Decision) -> list[dict[str, Any]]:
+    """The rows of the build's partition table."""
+    encrypts = decision.policy.flash_encryption.enabled
+    return [partition_row(row, encrypts=encrypts) for row in decision.build.partitions.partitions]
+
+
+def partition_row(row: Partition, *, encrypts: bool) -> dict[str, Any]:
+    """A row of the partition table; `encrypted` says what the chip does, `flags` what stands in the row."""
+    return {
+        "label": row.label,
+        "type": row.type_name,
+        "subtype": row.subtype_name,
+        "offset": row.offset,
+        "size": row.size,
+        "flags": row.flags,
+        "encrypted": encrypts and covered_by_flash_encryption(row),
     }
 
 

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.manifest import with_file
+from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.errors import InputError
 
 REHEARSAL = "rehearsal.json"
+CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
+"""Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class FinishedBundle:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over what the bundle is, whether it was rehearsed or not."""
-        files = {name: digest for name, digest in self.manifest["files"].items() if name != REHEARSAL}
+        """SHA-256 over what the bundle is, whether it was rehearsed or not: rehearsal and report are left out."""
+        files = {name: digest for name, digest in self.manifest["files"].items() if name not in CHANGED_BY_A_REHEARSAL}
         content = json.dumps({**self.manifest, "files": files}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -72,16 +76,24 @@ def read_bundle(folder: Path) -> FinishedBundle:
 
 
 def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
-    """Adds the outcome of a rehearsal to the bundle, and its hash to the manifest; each file whole or not at all.
+    """Adds the outcome of a rehearsal to bundle, report and manifest; each file whole or not at all.
 
-    Raises InputError SE702 if it cannot be written.
+    Raises InputError SE702 if it cannot be written, SE780 if the bundle does not hold what a report is made of.
     """
     text = json.dumps(outcome, indent=2) + "\n"
-    files = {**bundle.manifest["files"], REHEARSAL: hashlib.sha256(text.encode()).hexdigest()}
-    manifest = {**bundle.manifest, "files": dict(sorted(files.items()))}
+    report = render_report(bundle.manifest, bundle.plan, outcome)
+    manifest = with_file(with_file(bundle.manifest, REHEARSAL, text), REPORT, report)
+    neither = {name: digest for name, digest in manifest["files"].items() if name not in CHANGED_BY_A_REHEARSAL}
+    # In between, the manifest lists neither: whatever interrupts this leaves a bundle that was not rehearsed.
+    contents = (
+        ("manifest.json", json.dumps({**manifest, "files": neither}, indent=2) + "\n"),
+        (REHEARSAL, text),
+        (REPORT, report),
+        ("manifest.json", json.dumps(manifest, indent=2) + "\n"),
+    )
     try:
-        _replace(bundle.folder / REHEARSAL, text)
-        _replace(bundle.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        for name, content in contents:
+            _replace(bundle.folder / name, content)
     except OSError as error:
         raise InputError(
             "SE702",

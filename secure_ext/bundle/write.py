@@ -12,9 +12,10 @@ from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, image_file, manifest
+from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, image_file, manifest, with_file
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import render_script
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.signing import SigningKey
@@ -62,6 +63,9 @@ def write_bundle(
         for name in ("provision.py", "commands.sh"):
             (folder / name).chmod(0o755)
         content = manifest(decision, images, material.burned(), checks, folder)
+        report = render_report(content, document, None)
+        _write_text(folder / REPORT, report)
+        content = with_file(content, REPORT, report)
         _write_json(folder / MANIFEST, content)
         if manifest_key is not None:
             _write_text(folder / ENVELOPE, sign_statement(FinishedBundle(folder, content, document), manifest_key))

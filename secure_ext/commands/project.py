@@ -48,21 +48,36 @@ def doctor(output_format: str, **options: Any) -> None:
 
 @click.command()
 @project_options
-def plan(output_format: str, **options: Any) -> None:
+@click.option(
+    "--diff",
+    type=click.Path(path_type=Path),
+    nargs=2,
+    metavar="OLD NEW",
+    help="Compare two bundles, or their plan.json, instead; exit code 1 if NEW is weaker.",
+)
+def plan(diff: tuple[Path, Path] | None, output_format: str, **options: Any) -> None:
     """Show the plan: every step, its reason, and what becomes irreversible. Touches no key.
 
     \b
     Example:
         secure-provision plan --format json
+        secure-provision plan --diff releases/1.0 build/secure
     """
+    if diff:
+        from secure_ext.commands.plan_diff import show_diff  # noqa: PLC0415 (loaded when used)
+
+        with shown_errors(output_format):
+            exit_code = show_diff(*diff, output_format)
+        sys.exit(exit_code)
     with shown_errors(output_format):
-        from secure_ext.report import plan_data, plan_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.report import plan_data, plan_lines  # noqa: PLC0415 (loaded when used)
+        from secure_ext.terminal_maps import show  # noqa: PLC0415
 
         decision = decision_from_options(**options)
         if output_format == "json":
             print_json(plan_data(decision))
         else:
-            click.echo(plan_text(decision))
+            show(plan_lines(decision))
             show_next("bundle")
 
 

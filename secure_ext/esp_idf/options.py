@@ -56,6 +56,8 @@ def _idf_option(option: click.Option) -> dict[str, Any]:
         declared |= {"is_flag": True, "default": None if option.default is None else option.default is True}
     else:
         declared |= {"type": option.type, "metavar": option.metavar, "multiple": option.multiple}
+        if option.nargs != 1:
+            declared["nargs"] = option.nargs
         # Newer releases of click mark a missing default with an object of their own.
         if isinstance(option.default, (str, int, float)):
             declared["default"] = option.default

@@ -199,6 +199,11 @@ def test_flags_keep_not_given_apart_from_no() -> None:
     assert options["signing_key"]["multiple"]
 
 
+def test_an_option_with_two_values_keeps_them() -> None:
+    options = {o["names"][0]: o for o in action_extensions({}, ".")["actions"]["secure-plan"]["options"]}
+    assert options["diff"]["nargs"] == 2 and "nargs" not in options["signing_key"]
+
+
 def test_loading_imports_nothing_heavy() -> None:
     code = "import sys, secure_ext.idf as e; assert e.action_extensions({}, '.'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)

@@ -96,6 +96,15 @@ def test_an_action_reads_the_build_and_names_the_next(
 
 
 @each_tree
+def test_two_releases_are_compared(tree: Tree, project: Path, component: Path) -> None:
+    tree.skip_without_environment()
+    shown = tree.idf_py(project, "secure-plan", "--format", "json", environment=extra_path(component)).stdout
+    (project / "plan.json").write_text(shown[shown.index("{\n") : shown.rindex("}") + 1], encoding="utf-8")
+    done = tree.idf_py(project, "secure-plan", "--diff", "plan.json", "plan.json", environment=extra_path(component))
+    assert (done.returncode, "diff: equal" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+@each_tree
 def test_the_build_directory_is_that_of_idf_py(tree: Tree, project: Path, component: Path) -> None:
     tree.skip_without_environment()
     (project / "build").rename(project / "other build")

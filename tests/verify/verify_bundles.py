@@ -16,10 +16,12 @@ from click.testing import Result
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.manifest import public_files
 from secure_ext.bundle.read import read_bundle, store_rehearsal
+from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.verify.rebuild import BuildAtHand
 from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome
+from secure_ext.rehearsal.rehearse import Means, Rehearsal
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -66,6 +68,8 @@ class Made:
         texts = {"provision.py": render_script, "commands.sh": render_shell, "commands.ps1": render_powershell}
         for name, render in texts.items():
             (self.folder / name).write_text(render(plan, manifest["project"]), encoding="utf-8")
+        report = render_report(manifest, plan, self.load("rehearsal.json"))
+        (self.folder / "report.html").write_text(report, encoding="utf-8")
         self.store(manifest)
         self.relist()
 
@@ -81,7 +85,8 @@ def make(run_cli: Callable[..., Result], build: Path, folder: Path, keys: dict[s
     done = run_cli("bundle", "-B", build, "-o", folder, *options)
     assert done.exit_code == 0, done.output
     bundle = read_bundle(folder)
-    store_rehearsal(bundle, {"passed": True, "bundle": bundle.identity, "date": "2026-01-01T00:00:00Z"})
+    passed = Means("the script on a virtual chip", passed=True, evidence=("DONE.",))
+    store_rehearsal(bundle, Rehearsal(bundle.identity, bundle.plan["chip"], (passed,)).as_dict())
     return Made(folder, build, keys)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, OUTSIDE_THE_MANIFEST
+from secure_ext.bundle.report_page.page import REPORT
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import PLAN, Documents
 from secure_ext.checks import Check
@@ -49,7 +50,7 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
 
 
 def _needed_files(documents: Documents) -> Check:
-    needed = {PLAN, SCRIPT, SHELL, POWERSHELL, *(image["file"] for image in documents.images)}
+    needed = {PLAN, SCRIPT, SHELL, POWERSHELL, REPORT, *(image["file"] for image in documents.images)}
     needed |= {step["file"] for step in documents.key_steps if not step["file"].startswith(_KEYS)}
     missing = sorted(needed - set(documents.manifest["files"]))
     return judged(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from secure_ext.bundle.manifest import MANIFEST, partition_row
 from secure_ext.bundle.verify.check import failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
@@ -18,6 +19,7 @@ from secure_ext.project.partition_table import (
 )
 
 _PLACE, _ENCRYPTION = "partition-place", "partition-encryption"
+_ENCRYPTED = "the partition table is encrypted, and the key is not at hand"
 
 
 def check_partitions(documents: Documents, readable: dict[str, bytes]) -> Iterator[Check]:
@@ -31,14 +33,23 @@ def check_partitions(documents: Documents, readable: dict[str, bytes]) -> Iterat
         table = None if content is None else parse_partition_table(content, place=tables[0]["file"])
     except SecureProvisionError:
         return  # the check of its content says so
+    yield _rows(documents, table)
     for image in documents.images:
         if table is None:
             for name in (_PLACE, _ENCRYPTION) if image["partition"] else ():
-                yield unseen(name, image["name"], "the partition table is encrypted, and the key is not at hand")
+                yield unseen(name, image["name"], _ENCRYPTED)
         elif image["partition"] is None:
             yield _outside(image, table)
         else:
             yield from _inside(image, table, encrypts=documents.encrypts)
+
+
+def _rows(documents: Documents, table: PartitionTable | None) -> Check:
+    if table is None:
+        return unseen("partition-rows", MANIFEST, _ENCRYPTED)
+    rows = [partition_row(row, encrypts=documents.encrypts) for row in table.partitions]
+    wrong = "the manifest lists other partitions than the table in the bundle"
+    return judged("partition-rows", MANIFEST, documents.manifest["partitions"] == rows, f"{len(rows)} rows", wrong)
 
 
 def _outside(image: dict[str, Any], table: PartitionTable) -> Check:

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
-from secure_ext.bundle.manifest import MANIFEST
+from secure_ext.bundle.manifest import MANIFEST, partition_rows
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import PLAN, Documents
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
-from secure_ext.plan.decide import decide
+from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.policy.profile import Profile, load_profile
 
 _BUILD_FILES = ("sdkconfig", "flasher_args", "partition_table")
-_NAMES = ("plan-from-build", "images-from-build")
+_NAMES = ("plan-from-build", "images-from-build", "facts-from-build")
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,23 @@ def check_rebuild(documents: Documents, at_hand: BuildAtHand) -> Iterator[Check]
         return
     yield _plan(documents, plan_document(decision.plan, decision.chip))
     yield from _images(documents, decision.images)
-    told = {"project": decision.build.project_name, "idf_version": decision.build.idf_version}
-    for member, value in told.items():
-        if documents.manifest[member] != value:
-            yield failed("images-from-build", MANIFEST, f"{member} is {value!r} in the build")
+    yield _facts(documents, decision)
+
+
+def _facts(documents: Documents, decision: Decision) -> Check:
+    build = decision.build
+    told = {
+        "project": build.project_name,
+        "idf_version": build.idf_version,
+        "flash_size": build.flash_size,
+        "key_blocks": [block.name for block in decision.chip.key_blocks],
+        "partitions": partition_rows(decision),
+        "findings": [finding.as_dict() for finding in decision.findings],
+    }
+    wrong = [member for member, value in told.items() if documents.manifest[member] != value]
+    return judged(
+        "facts-from-build", MANIFEST, not wrong, ", ".join(told), f"the build gives another {', another '.join(wrong)}"
+    )
 
 
 def _unseen(why: str) -> Iterator[Check]:

@@ -1,18 +1,23 @@
-"""Are the script and the plain commands what this tool makes of the plan, to the last character?"""
+"""Are the script, the plain commands and the report what this tool makes of the plan, to the last character?"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from secure_ext import __version__
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.files import BundleFiles
+from secure_ext.bundle.read import REHEARSAL
+from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import render_script
-from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
+from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.bundle.verify.inventory import POWERSHELL, SCRIPT, SHELL
 from secure_ext.checks import Check
+from secure_ext.errors import SecureProvisionError
 
 _RENDERINGS = (
     ("script-text", SCRIPT, render_script),
@@ -30,17 +35,35 @@ def check_renderings(files: BundleFiles, documents: Documents) -> Iterator[Check
     if script is not None:
         found = made_by.group(1) if made_by else "it does not say by what"
         yield judged("script-version", SCRIPT, found == tool, f"made by {tool}", f"the manifest says {tool}: {found}")
-    for check, name, render in _RENDERINGS:
+    renderings = [(check, name, _of_plan(render, documents)) for check, name, render in _RENDERINGS]
+    for check, name, rendered in (*renderings, ("report-text", REPORT, lambda: _report(files, documents))):
         content = files.read(name)
         if content is None:
             continue  # the inventory says so
-        text = render(documents.plan, documents.manifest["project"])
+        try:
+            text = rendered()
+        except SecureProvisionError as error:
+            yield refused(check, name, error)
+            continue
         if content == text.encode():
             yield passed(check, name, "as this tool renders the plan")
         elif tool != f"idf-secure-provision {__version__}":
             yield unseen(check, name, f"the bundle was made by {tool}; verify it with that version")
         else:
             yield failed(check, name, _first_difference(content.decode("utf-8", "replace"), text), COPY_AGAIN)
+
+
+def _of_plan(render: Callable[[dict[str, Any], str], str], documents: Documents) -> Callable[[], str]:
+    return lambda: render(documents.plan, documents.manifest["project"])
+
+
+def _report(files: BundleFiles, documents: Documents) -> str:
+    rehearsal = files.read(REHEARSAL) if REHEARSAL in documents.manifest["files"] else None
+    try:
+        outcome = None if rehearsal is None else json.loads(rehearsal)
+    except ValueError:
+        outcome = {}
+    return render_report(documents.manifest, documents.plan, outcome)
 
 
 def _first_difference(found: str, expected: str) -> str:

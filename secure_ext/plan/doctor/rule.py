@@ -47,6 +47,17 @@ class Finding:
         """Whether no bundle is made because of it."""
         return self.severity is Severity.ERROR and not self.accepted
 
+    def as_dict(self) -> dict[str, str | bool]:
+        """The finding as JSON-ready data."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "place": self.place,
+            "cause": self.cause,
+            "cure": self.cure,
+            "accepted": self.accepted,
+        }
+
 
 @dataclass(frozen=True)
 class Hit:

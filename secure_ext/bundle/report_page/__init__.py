@@ -1,0 +1,1 @@
+"""The page ``report.html`` of a bundle, made of its manifest, plan and rehearsal: one file, no script, no network."""

@@ -1,0 +1,136 @@
+"""Puts the page together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from secure_ext.bundle.report_page.element import Element, el, markup, revision
+from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
+from secure_ext.bundle.report_page.flash_map import flash_map_section
+from secure_ext.bundle.report_page.glossary import glossary_section
+from secure_ext.bundle.report_page.key_blocks import key_blocks_section
+from secure_ext.bundle.report_page.steps import steps_section
+from secure_ext.bundle.report_page.style import STYLE
+from secure_ext.bundle.report_page.summary import open_doors, summary_section
+from secure_ext.errors import InputError
+from secure_ext.plan.effects import Effects, effects_of
+from secure_ext.plan.flash_map import flash_map
+from secure_ext.plan.key_block_map import key_block_map
+
+REPORT = "report.html"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_CONTENTS = (
+    ("summary", "In plain words"),
+    ("flash-map", "Flash map"),
+    ("key-blocks", "Key blocks"),
+    ("steps", "Steps"),
+    ("findings", "Findings"),
+    ("rehearsal", "Rehearsal"),
+    ("hashes", "Hashes"),
+    ("words", "Words"),
+)
+
+
+def render_report(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Mapping[str, Any] | None) -> str:
+    """The page as HTML; `rehearsal` is what ``rehearsal.json`` holds, None before a rehearsal.
+
+    Of the manifest everything but ``files`` is used, which names the page itself.
+
+    Raises InputError SE780 if one of them does not hold what a bundle's does.
+    """
+    try:
+        return _render(manifest, plan, rehearsal)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(
+            "SE780",
+            "no report can be made: manifest.json, plan.json or the rehearsal lacks something or was changed "
+            f"({error!r})",
+            cure="make the bundle again",
+            place=REPORT,
+        ) from None
+
+
+def _render(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Mapping[str, Any] | None) -> str:
+    effects = effects_of(plan)
+    flash = flash_map(manifest["flash_size"], manifest["partitions"], manifest["images"])
+    project = manifest["project"] or "project without a name"
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("meta", name="referrer", content="no-referrer"),
+        el("title", f"{project}: provisioning report"),
+        el("style", STYLE),
+    )
+    body = el(
+        "body",
+        el("a", "Skip to the summary", href="#summary", class_="skip"),
+        _header(manifest, plan, rehearsal, effects, project),
+        el(
+            "nav",
+            el("ul", [el("li", el("a", text, href=f"#{identifier}")) for identifier, text in _CONTENTS]),
+            aria_label="Contents",
+        ),
+        el(
+            "main",
+            summary_section(manifest, plan, effects),
+            flash_map_section(flash),
+            key_blocks_section(key_block_map(manifest["key_blocks"], plan)),
+            steps_section(plan),
+            findings_section(manifest["findings"]),
+            rehearsal_section(rehearsal),
+            hashes_section(manifest),
+            glossary_section(),
+        ),
+    )
+    return "<!DOCTYPE html>\n" + markup(el("html", head, body, lang="en")) + "\n"
+
+
+def _header(
+    manifest: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    rehearsal: Mapping[str, Any] | None,
+    effects: Effects,
+    project: str,
+) -> Element:
+    made = f"Made {time(manifest['created'])} by {manifest['tool']}"
+    built = f", from a build with ESP-IDF {manifest['idf_version']}" if manifest["idf_version"] else ""
+    doors = open_doors(effects)
+    return el(
+        "header",
+        el("p", "Provisioning report", class_="kind"),
+        el("h1", el("bdi", project)),
+        el(
+            "p",
+            f"For boards with the chip {manifest['chip']}, revision {revision(plan['min_revision'])} or later. "
+            f"{made}{built}.",
+        ),
+        el("p", _state(rehearsal), " ", _trouble(manifest["findings"])),
+        el(
+            "div",
+            el("p", el("strong", "Stays open on the finished board")),
+            el("ul", [el("li", door) for door in doors]),
+            class_="doors",
+        )
+        if doors
+        else None,
+    )
+
+
+def _state(rehearsal: Mapping[str, Any] | None) -> Element:
+    if rehearsal is None:
+        return el("span", "not rehearsed yet", class_="badge final")
+    passed = bool(rehearsal.get("passed"))
+    return el(
+        "span", "rehearsal passed" if passed else "rehearsal FAILED", class_=f"badge {'safe' if passed else 'final'}"
+    )
+
+
+def _trouble(findings: list[Mapping[str, Any]]) -> Element:
+    serious = sum(finding["severity"] != "info" for finding in findings)
+    if not serious:
+        return el("span", "the doctor found no fault", class_="badge safe")
+    return el("span", f"the doctor found {serious} thing{'s' if serious > 1 else ''} to know", class_="badge note")

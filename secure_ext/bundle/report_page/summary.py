@@ -1,0 +1,241 @@
+"""The summary in plain words: what happens to the board, in which order, what is for ever, and what if it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from secure_ext.bundle.report_page.element import Element, Node, code, el, revision, section
+from secure_ext.plan.effects import Download, Effects
+
+
+def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Element:
+    """The part of the page for a reader who knows nothing of eFuses."""
+    return section(
+        "summary",
+        "In plain words",
+        el(
+            "p",
+            "This folder turns a new board into a finished product. Someone connects the board by cable and starts one "
+            "program, ",
+            code("provision.py"),
+            ". It writes the product's software onto the board and then ",
+            _purpose(effects),
+            " It does this with eFuses.",
+        ),
+        el(
+            "p",
+            el("strong", "An eFuse is a switch inside the chip that can be turned on once and never off again."),
+            " No program, no reset and no manufacturer brings it back. A wrong one can make the board useless. "
+            "That is why "
+            "the order below is fixed, and why the program looks at the board before it changes anything.",
+            class_="key-fact",
+        ),
+        el("h3", "What happens, in this order"),
+        el("ol", _stages(manifest, plan, effects), class_="stages"),
+        el("h3", "What cannot be undone"),
+        el("ul", [el("li", item) for item in _final(plan, effects)]),
+        el("h3", "If it stops in the middle"),
+        el("ul", [el("li", item) for item in _when_it_stops(plan, effects)]),
+        el("h3", "What to keep"),
+        el("ul", [el("li", item) for item in _to_keep(effects)]),
+    )
+
+
+def _purpose(effects: Effects) -> str:
+    done = ["read", "copied"] if effects.flash_encryption == "release" else []
+    done += ["replaced"] if effects.signing_keys else []
+    if done:
+        listed = " or ".join([part for part in (", ".join(done[:-1]), done[-1]) if part])
+        return f"locks the chip, so that the software cannot be {listed} by strangers."
+    if effects.flash_encryption == "development":
+        return "turns the chip's flash encryption on, as it is needed for development."
+    return "puts a secret key into the chip."
+
+
+def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
+    yield _stage(
+        "Look",
+        "changes nothing",
+        "safe",
+        "The program checks the files of this folder and reads the board. If the board is of another kind, damaged, or "
+        "was used for something else before, the program says so and stops. Otherwise it shows every step and waits "
+        "until someone types the word BURN.",
+    )
+    counts = {stage: sum(step["stage"] == stage for step in plan["steps"]) for stage in ("flash", "burn", "seal")}
+    images = len(manifest["images"])
+    yield _stage(
+        "Flash",
+        "can be repeated",
+        "safe",
+        "What is in the board's memory is erased. Then the new software is written "
+        f"({_number(images, 'file')}) and compared. Nothing is final yet.",
+    )
+    keys = sum(step["kind"] == "burn_key" for step in plan["steps"])
+    burned = " and ".join(
+        _number(count, what) for count, what in ((keys, "key"), (counts["burn"] - keys, "setting")) if count
+    )
+    yield _stage(
+        "Burn",
+        "can never be undone",
+        "final",
+        f"{burned} {'is' if counts['burn'] == 1 else 'are'} burned into eFuses. {_burn_order(plan)}"
+        "From here on the board belongs to this folder.",
+    )
+    if counts["seal"]:
+        yield _stage(
+            "Seal",
+            "can never be undone, comes last",
+            "final",
+            f"The chip's service entrance for a cable is {_entrance(effects)}. Test the board before this: ",
+            code("provision.py --until burn"),
+            " stops in time, and running it again without that does the rest.",
+        )
+
+
+def _entrance(effects: Effects) -> str:
+    if effects.sealed_from is not None:
+        return f"closed for ever, but only on chips from revision {revision(effects.sealed_from)}"
+    if effects.download is Download.DISABLED:
+        return "closed for ever"
+    return "narrowed for ever: one can still write through it, but not read"
+
+
+def _burn_order(plan: Mapping[str, Any]) -> str:
+    kinds = {step["kind"] for step in plan["steps"]}
+    parts = ["the keys"] if "burn_key" in kinds else []
+    parts += ["the doors that are to be closed"] if "burn_field" in kinds else []
+    parts += ["the switches that turn the protection on"] if plan["enabling_fields"] else []
+    parts += ["locks, so that nobody can change these settings"] if "write_protect" in kinds else []
+    return f"First come {', then '.join(parts)}. " if len(parts) > 1 else ""
+
+
+def _stage(name: str, verdict: str, look: str, *text: Node) -> Element:
+    return el("li", el("strong", name), " ", el("span", verdict, class_=f"badge {look}"), el("p", *text))
+
+
+def _final(plan: Mapping[str, Any], effects: Effects) -> Iterator[str]:
+    if effects.flash_encryption == "release":
+        update = ", or by cable from someone who has this board's key" if _cable_needs_key(effects) else ""
+        yield (
+            "Flash encryption is on for ever: the software lies in the board's memory as ciphertext, and the chip "
+            "alone "
+            f"can make sense of it. New software comes through the update function of the software itself{update}."
+        )
+    elif effects.flash_encryption == "development":
+        yield (
+            "Flash encryption is turned on in development mode, which is not for products: its key stays in the "
+            "chip for "
+            "ever, but whoever has the board and a cable can still have the chip encrypt other software, and the "
+            "encryption can be turned off again a limited number of times."
+        )
+    if effects.signing_keys:
+        many = effects.signing_keys > 1
+        yield (
+            "Secure boot is on for ever: the chip starts only software that was signed with "
+            f"{f'one of your {effects.signing_keys} signing keys' if many else 'your signing key'}. If "
+            f"{'all of them are' if many else 'that key is'} lost, no update will ever start on this board."
+        )
+    if effects.revoked_slots:
+        places = "the free place is" if effects.revoked_slots == 1 else f"the {effects.revoked_slots} free places are"
+        yield f"No further signing key can be added later: {places} closed."
+    if effects.nvs_key:
+        yield "The key with which the software encrypts its settings (NVS) stays in the chip, and nobody can read it."
+    if effects.jtag_closed:
+        yield "The connection for debugging (JTAG) is closed: nobody can look into the running chip, not even you."
+    if effects.download is Download.SECURE:
+        yield (
+            "Over the cable, memory can be written from then on, but nothing can be read and no eFuse burned. What is "
+            "wrong in the eFuses then stays wrong."
+        )
+    elif effects.download is Download.DISABLED:
+        yield "Over the cable nothing can be done any more: the board can only update itself."
+    number = sum(bool(step["irreversible"]) for step in plan["steps"])
+    yield (
+        f"Altogether {number} of {_number(len(plan['steps']), 'step')} can never be undone. "
+        "Each is listed below with its reason."
+    )
+
+
+def open_doors(effects: Effects) -> tuple[str, ...]:
+    """What stays open on the finished board, in words; a reader may take for closed what is not named."""
+    doors = []
+    if effects.flash_encryption != "release":
+        doors.append("Whoever has the board can get at its software: flash encryption is not on in release mode.")
+    if not effects.signing_keys:
+        doors.append("Secure boot is not on: the chip does not ask who made the software that it starts.")
+    if not effects.jtag_closed:
+        doors.append("The connection for debugging (JTAG) stays open.")
+    if effects.download is Download.OPEN:
+        older = "" if effects.sealed_from is None else f" on chips older than revision {revision(effects.sealed_from)}"
+        doors.append(f"The chip's service entrance for a cable (download mode) stays open{older}.")
+    return tuple(doors)
+
+
+def _when_it_stops(plan: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
+    yield el(
+        "span",
+        el("strong", "Run the same program again, with this same folder."),
+        " It reads the board, skips what is done and does what is missing. That is right at any time, also after a "
+        "power "
+        "failure or a pulled cable.",
+    )
+    yield el(
+        "span",
+        "If it stopped before ",
+        el("strong", "Burn"),
+        ", nothing final has happened. After that, only this folder can finish the board: do not try another one.",
+    )
+    if effects.signing_keys and effects.flash_encryption == "off":
+        yield el(
+            "span",
+            "Do not restart the board between Flash and Burn: its software would begin to turn secure boot on by "
+            "itself.",
+        )
+    yield el(
+        "span",
+        "If it prints STOP and a code such as SE812, it has refused to do harm, and says what to do. A board that "
+        "it calls "
+        "damaged, or not for this bundle, is set aside and never forced.",
+    )
+    if any(step["stage"] == "seal" for step in plan["steps"]):
+        yield el(
+            "span", "If a board does not answer any more after Seal, it is probably finished: test whether it works."
+        )
+
+
+def _to_keep(effects: Effects) -> Iterator[Element]:
+    yield el(
+        "span",
+        "The folder ",
+        code("journal"),
+        ", which appears with the first board: without it a board that was stopped in the middle may not be finished "
+        "any more.",
+    )
+    if effects.signing_keys:
+        yield el(
+            "span",
+            "The private signing keys, in more than one safe place, and never at the factory. If they were made with "
+            "this bundle, they are in its folder ",
+            code("keys"),
+            ", and their names begin with ",
+            code("secure_boot_signing_key"),
+            ": copy them before that folder is deleted.",
+        )
+    yield el(
+        "span",
+        "The folder ",
+        code("keys"),
+        ", until the last board is done: it holds secrets. Show it to nobody who does not need it, and delete it then.",
+        " Without a copy of it nobody can write these boards' memory over a cable any more."
+        if _cable_needs_key(effects)
+        else None,
+    )
+
+
+def _cable_needs_key(effects: Effects) -> bool:
+    return effects.flash_encryption == "release" and effects.download is not Download.DISABLED
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

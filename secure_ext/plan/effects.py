@@ -1,0 +1,81 @@
+"""What a plan makes of a chip, read from the plan document: which protections are on, and how far they go."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+JTAG_FIELDS = frozenset({"JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG"})
+CRYPT_COUNTS = frozenset({"FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT"})
+SECURE_BOOT_SWITCHES = frozenset({"ABS_DONE_1", "SECURE_BOOT_EN"})
+FLASH_KEY_ROLES = frozenset({"flash_encryption_key", "flash_encryption_key_half_1", "flash_encryption_key_half_2"})
+
+
+class Download(enum.IntEnum):
+    """How far the serial download mode is closed; more is further."""
+
+    OPEN = 0
+    SECURE = 1
+    DISABLED = 2
+
+
+DOWNLOAD_FIELDS = {
+    "ENABLE_SECURITY_DOWNLOAD": Download.SECURE,
+    "DIS_DOWNLOAD_MODE": Download.DISABLED,
+    "UART_DOWNLOAD_DIS": Download.DISABLED,
+}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the chip will be.
+
+    Attributes:
+        flash_encryption: ``off``, ``development`` or ``release``.
+        flash_key_bits: bits of flash encryption key that are burned; 0 for none.
+        signing_keys: how many signing keys are trusted; 0 if secure boot stays off.
+        revoked_slots: how many slots for further signing keys are closed.
+        nvs_key: whether a key for NVS encryption is burned.
+        jtag_closed: whether debugging over JTAG is disabled.
+        download: what is left of the serial download mode.
+        sealed_from: the serial download mode is closed only on chips of at least this revision (major * 100 + minor),
+            and `download` tells of the others; None if there is no such difference.
+    """
+
+    flash_encryption: str
+    flash_key_bits: int
+    signing_keys: int
+    revoked_slots: int
+    nvs_key: bool
+    jtag_closed: bool
+    download: Download
+    sealed_from: int | None = None
+
+
+def effects_of(plan: Mapping[str, Any]) -> Effects:
+    """The effects of a plan document on every chip that it is for; steps for later revisions alone do not count."""
+    fields = [step for step in plan["steps"] if step["kind"] == "burn_field"]
+    burned = {step["field"]: step["value"] for step in fields if step["min_revision"] <= plan["min_revision"]}
+    later = [
+        step["min_revision"] for step in fields if step["field"] in DOWNLOAD_FIELDS and step["field"] not in burned
+    ]
+    keys = {step["role"]: step for step in plan["steps"] if step["kind"] == "burn_key"}
+    widths = {row["field"]: row["bits"] for row in plan["layout"]}
+    count = next((name for name in burned if name in CRYPT_COUNTS), None)
+    mode = "off"
+    if count is not None:
+        mode = "release" if burned[count] == (1 << widths[count]) - 1 else "development"
+    return Effects(
+        flash_encryption=mode,
+        flash_key_bits=sum(step["length"] * 8 for role, step in keys.items() if role in FLASH_KEY_ROLES),
+        signing_keys=sum(role.startswith("secure_boot_digest") for role in keys)
+        if SECURE_BOOT_SWITCHES & set(burned)
+        else 0,
+        revoked_slots=sum(name.startswith("SECURE_BOOT_KEY_REVOKE") for name in burned),
+        nvs_key="nvs_hmac_key" in keys,
+        jtag_closed=bool(JTAG_FIELDS & set(burned)),
+        download=max((DOWNLOAD_FIELDS[name] for name in burned if name in DOWNLOAD_FIELDS), default=Download.OPEN),
+        sealed_from=min(later, default=None),
+    )

@@ -1,0 +1,158 @@
+"""What lies where in flash: every partition with the images in it, and what nothing uses.
+
+It is made from rows as the manifest holds them, so that a plan that was just made and a finished bundle look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secure_ext.project.image import SECTOR_SIZE
+
+_TITLES = {"bootloader": "bootloader", "partition_table": "partition table"}
+
+
+@dataclass(frozen=True)
+class PlacedImage:
+    """An image at its place; `offset` and `size` in bytes of flash."""
+
+    name: str
+    offset: int
+    size: int
+    signed: bool
+    encrypted: bool
+
+    @property
+    def end(self) -> int:
+        """The first flash address behind it."""
+        return self.offset + self.size
+
+    @property
+    def treatment(self) -> str:
+        """How it is protected, in words."""
+        return " + ".join(
+            word for word, is_so in (("signed", self.signed), ("encrypted", self.encrypted)) if is_so
+        ) or ("plain")
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of the flash that belongs together.
+
+    Attributes:
+        label: the partition's label, or what it is; empty where nothing is.
+        kind: type and subtype of the partition, or why there is none.
+        offset: flash address in bytes.
+        size: length in bytes.
+        encrypted: whether the chip decrypts what it reads from there.
+        images: what the bundle writes there.
+    """
+
+    label: str
+    kind: str
+    offset: int
+    size: int
+    encrypted: bool
+    images: tuple[PlacedImage, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The first flash address behind it."""
+        return self.offset + self.size
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether no partition and no image is there."""
+        return not self.label
+
+    @property
+    def written(self) -> int:
+        """How many bytes the bundle writes."""
+        return sum(image.size for image in self.images)
+
+    @property
+    def overhang(self) -> int:
+        """How many bytes of its images reach over its end."""
+        return max([0, *(image.end - self.end for image in self.images)])
+
+    @property
+    def treatment(self) -> str:
+        """What is there and how it is protected, in words."""
+        if self.is_unused:
+            return "unused"
+        if not self.images:
+            return "empty, encrypted when used" if self.encrypted else "empty, not encrypted"
+        return ", ".join(dict.fromkeys(image.treatment for image in self.images))
+
+
+@dataclass(frozen=True)
+class FlashMap:
+    """The whole flash: `size` in bytes, and its areas by address, without holes."""
+
+    size: int
+    areas: tuple[Area, ...]
+
+    @property
+    def used(self) -> tuple[Area, ...]:
+        """The areas that are not unused."""
+        return tuple(area for area in self.areas if not area.is_unused)
+
+
+def flash_map(
+    flash_size: int | None, partitions: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]]
+) -> FlashMap:
+    """The map of a flash of `flash_size` bytes (None if unknown) with these rows of a manifest.
+
+    The bootloader's room ends where the partition table begins; the table has one sector of 4 KB.
+    """
+    rooms = [_partition_area(row, images) for row in partitions]
+    placed = {image.offset for room in rooms for image in room.images}
+    loose = [row for row in images if row["offset"] not in placed]
+    starts = sorted({room.offset for room in rooms} | {int(row["offset"]) for row in loose})
+    rooms += [_loose_area(row, starts) for row in loose]
+    rooms.sort(key=lambda room: (room.offset, room.end))
+    size = max([flash_size or 0, *(room.end for room in rooms)])
+    return FlashMap(size, tuple(_without_holes(rooms, size)))
+
+
+def _partition_area(row: Mapping[str, Any], images: Iterable[Mapping[str, Any]]) -> Area:
+    start, end = row["offset"], row["offset"] + row["size"]
+    inside = tuple(_placed(image) for image in images if start <= image["offset"] < end)
+    return Area(
+        row["label"] or "(no name)", f"{row['type']}, {row['subtype']}", start, row["size"], row["encrypted"], inside
+    )
+
+
+def _loose_area(row: Mapping[str, Any], starts: Sequence[int]) -> Area:
+    image = _placed(row)
+    following = next((start for start in starts if start > image.offset), None)
+    size = -(-image.size // SECTOR_SIZE) * SECTOR_SIZE
+    if row["role"] == "bootloader" and following is not None:
+        size = following - image.offset
+    label = _TITLES.get(row["role"], image.name)
+    return Area(label, "no partition", image.offset, size, image.encrypted, (image,))
+
+
+def _placed(row: Mapping[str, Any]) -> PlacedImage:
+    return PlacedImage(row["name"], row["offset"], row["size"], row["signed"], row["encrypted"])
+
+
+def _without_holes(rooms: Iterable[Area], size: int) -> Iterator[Area]:
+    position = 0
+    for room in rooms:
+        if room.offset > position:
+            yield Area("", "unused", position, room.offset - position, False)
+        yield room
+        position = max(position, room.end)
+    if position < size:
+        yield Area("", "unused", position, size - position, False)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people: exact, in MiB or KiB where that has at most one decimal."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit and size * 10 % unit == 0:
+            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{size} bytes"

@@ -1,0 +1,77 @@
+"""What each eFuse key block will hold: its keys, their purposes and protections, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ROLE_TITLES = {
+    "flash_encryption_key": "Flash encryption key",
+    "flash_encryption_key_half_1": "Flash encryption key, first half",
+    "flash_encryption_key_half_2": "Flash encryption key, second half",
+    "nvs_hmac_key": "NVS encryption key (HMAC)",
+    "secure_boot_digest_0": "Digest of signing key 1",
+    "secure_boot_digest_1": "Digest of signing key 2",
+    "secure_boot_digest_2": "Digest of signing key 3",
+}
+
+
+@dataclass(frozen=True)
+class BlockKey:
+    """A key in a block.
+
+    Attributes:
+        role: what it is for, as the manifest calls it.
+        title: the same in words.
+        part: ``whole``, or on ESP32-C2 ``low`` or ``high``.
+        purpose: espefuse's name of the purpose; empty where a block has a fixed one.
+        fingerprint: identifies the burned bytes; None before a bundle is made.
+        read_protected: nobody can read it.
+        write_protected: nobody can change it.
+        purpose_protected: nobody can change the purpose.
+    """
+
+    role: str
+    title: str
+    part: str
+    purpose: str
+    fingerprint: str | None
+    read_protected: bool
+    write_protected: bool
+    purpose_protected: bool
+
+    @property
+    def protections(self) -> str:
+        """Its protections in words."""
+        reading = "read-protected" if self.read_protected else "readable"
+        writing = "write-protected" if self.write_protected else "NOT write-protected"
+        return f"{reading}, {writing}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One key block; `keys` is empty if the plan leaves it alone."""
+
+    name: str
+    keys: tuple[BlockKey, ...]
+
+
+def key_block_map(names: Sequence[str], plan: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The key blocks `names` of the chip, with the keys that the plan document `plan` burns into them."""
+    burned = [step for step in plan["steps"] if step["kind"] == "burn_key"]
+    order = list(dict.fromkeys([*names, *(step["block"] for step in burned)]))
+    return tuple(Block(name, tuple(_key(step) for step in burned if step["block"] == name)) for name in order)
+
+
+def _key(step: Mapping[str, Any]) -> BlockKey:
+    return BlockKey(
+        role=step["role"],
+        title=ROLE_TITLES[step["role"]],
+        part=step["part"],
+        purpose=step["purpose"],
+        fingerprint=step["fingerprint"],
+        read_protected=bool(step["rd_dis_bits"]),
+        write_protected=bool(step["wr_dis_bits"]),
+        purpose_protected=len(step["wr_dis_bits"]) > 1 or step["purpose_field"] is None,
+    )
