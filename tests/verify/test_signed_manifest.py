@@ -21,6 +21,7 @@ from verify_bundles import Made, encrypted_bundle, make  # noqa: F401 (a fixture
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.read import read_bundle
+from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.verify.verify import verify_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.keys.signing import load_signing_key, load_verification_key
@@ -72,7 +73,7 @@ def test_the_statement_names_every_file_and_every_input(signed: Made) -> None:
     subjects = {subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]}
     assert subjects.pop("the bundle") == read_bundle(signed.folder).identity
     files = {name: hashlib.sha256((signed.folder / name).read_bytes()).hexdigest() for name in subjects}
-    assert subjects == files and set(files) == set(signed.load()["files"]) - {"rehearsal.json"}
+    assert subjects == files and set(files) == set(signed.load()["files"]) - {"rehearsal.json", "report.html"}
     build = statement["predicate"]["buildDefinition"]
     dependencies = {item["name"]: item["digest"]["sha256"] for item in build["resolvedDependencies"]}
     for name in ("config/sdkconfig.json", "flasher_args.json", "sample.bin", "bootloader/bootloader.bin"):
@@ -149,6 +150,8 @@ def test_a_changed_manifest_does_not_pass(signed: Made, tmp_path: Path) -> None:
     made = signed.copy(tmp_path / "bundle")
     (made.folder / "rehearsal.json").unlink()
     made.store({**made.load(), "created": "2001-01-01T00:00:00Z"})
+    report = render_report(made.load(), made.load("plan.json"), None)
+    (made.folder / "report.html").write_text(report, encoding="utf-8")
     made.relist()
     assert {check.name for check in made.verify(manifest_key=signed.keys["ecdsa256"]) if check.cure} == {NAMES[0]}
 
