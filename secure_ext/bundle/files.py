@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from secure_ext.errors import InputError
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+"""What zipfile also raises on damaged members."""
 
 _MOST_BYTES = 1 << 30
 """Far more than any flash holds; an archive that says it is larger is not unpacked."""
@@ -79,7 +85,7 @@ class ArchiveFiles:
 def _shown_as_input_error(place: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, OverflowError, *_DAMAGED) as error:
         raise InputError(
             "SE750",
             f"the archive cannot be read: {error}",

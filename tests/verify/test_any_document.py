@@ -57,7 +57,7 @@ def spoilt(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_document_is_valid_if_jsonschema_says_so(data: st.DataObject, name: str, encrypted: Made) -> None:
     document = data.draw(spoilt(encrypted.load(name)))
@@ -75,7 +75,7 @@ def test_a_keyword_that_is_not_read_is_not_passed_over() -> None:
         list(schema_errors([], {"contains": {}}))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_verify_always_answers(data: st.DataObject, encrypted: Made, tmp_path: Path) -> None:
     """Also when the forger mended the hash of the plan; a changed document never passes in silence."""

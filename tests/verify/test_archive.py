@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
 from secure_ext.bundle.archive import write_archive
-from secure_ext.bundle.verify.verify import verify_bundle
+from secure_ext.bundle.verify.rebuild import BuildAtHand
+from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome, has_failures
+from secure_ext.errors import InputError
 
 
 @pytest.fixture
@@ -169,3 +173,25 @@ def test_an_archive_that_cannot_be_written_leaves_nothing(
     (tmp_path / "file").write_text("")
     done = run_cli("verify", encrypted.folder, "--archive", tmp_path / "file" / "a.zip")
     assert (done.exit_code, "SE702" in done.stderr) == (3, True)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), compression=st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)))
+def test_any_archive_is_answered(data: st.DataObject, compression: int, archive: Path) -> None:
+    """Whatever byte is changed: it cannot be read, or is not the archive that this tool makes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(buffer, "w", compression) as packed:
+        for name in ("manifest.json", "plan.json", "commands.sh"):
+            packed.writestr(name, whole.read(name))
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        from_the_end = data.draw(st.one_of(st.integers(1, 300), st.integers(1, len(content))))
+        content[-from_the_end] = data.draw(st.integers(0, 255))
+    spoilt = archive.with_name("spoilt.zip")
+    spoilt.write_bytes(content)
+    try:
+        checks = verify_bundle(spoilt, AtHand(BuildAtHand(archive.parent, None)))
+    except InputError as error:
+        assert error.code == "SE750"
+    else:
+        assert has_failures(checks)

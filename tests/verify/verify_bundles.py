@@ -43,10 +43,13 @@ class Made:
         return AtHand(BuildAtHand(self.build, None), **more)
 
     def verify(self, **more: Any) -> list[Check]:
-        return verify_bundle(self.folder, self.at_hand(**more))
+        return self.verify_with(self.at_hand(**more))
+
+    def verify_with(self, at_hand: AtHand) -> list[Check]:
+        return verify_bundle(self.folder, at_hand)
 
     def failures(self, at_hand: AtHand | None = None) -> set[str]:
-        checks = verify_bundle(self.folder, at_hand or self.at_hand())
+        checks = self.verify_with(at_hand or self.at_hand())
         return {check.name for check in checks if check.outcome is Outcome.FAILED}
 
     def load(self, name: str = "manifest.json") -> dict[str, Any]:
