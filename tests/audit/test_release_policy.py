@@ -118,6 +118,14 @@ def test_what_esp_idf_overlooks(boards: Boards) -> None:
     assert {("signing-key-digest", "KEY_PURPOSE_n"), ("unused-slot-revoked", "SECURE_BOOT_KEY_REVOKE0")} <= no_digest
 
 
+def test_two_flash_encryption_keys_are_one_too_many(boards: Boards) -> None:
+    """A second one is a failure, and has to be protected besides; a key for PSRAM is none of them."""
+    was = boards(Cell("esp32c3", "both"))
+    second = failures(was, burned(was, "KEY_PURPOSE_2", 4, word="XTS_AES_128_KEY"))
+    assert {("flash-encryption-key", "KEY_PURPOSE_n"), ("flash-encryption-key-hidden", "BLOCK_KEY2")} <= second
+    assert not failures(was, burned(was, "KEY_PURPOSE_2", 15, word="XTS_AES_128_PSRAM_KEY"))
+
+
 def test_jtag_that_only_the_firmware_can_open_is_closed(boards: Boards) -> None:
     """ESP-IDF takes SOFT_DIS_JTAG with an HMAC key in place of the pins' eFuses, and without the key does not."""
     was = boards(Cell("esp32c3", "both"))
