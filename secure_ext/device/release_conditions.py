@@ -3,8 +3,8 @@
 From ESP-IDF v6.1, ``components/bootloader_support/src``: ``esp_flash_encryption_cfg_verify_release_mode``
 (``flash_encrypt.c``) and ``esp_secure_boot_cfg_verify_release_mode`` (``secure_boot.c``). Beyond them: all parts of the
 flash encryption key are there, nothing can be put into an unused slot for a signing key, an NVS key is protected, the
-download mode is closed on every chip, SPI_DOWNLOAD_MSPI_DIS wherever ESP-IDF's bootloader burns it, and the flash has power in secure download mode (esptool,
-``espefuse/efuse/esp32p4/fields.py``).
+download mode is closed on every chip, SPI_DOWNLOAD_MSPI_DIS is burned wherever ESP-IDF's bootloader burns it, and the
+flash has power in secure download mode (esptool, ``espefuse/efuse/esp32p4/fields.py``).
 """
 
 from __future__ import annotations
