@@ -3,8 +3,8 @@
 From ESP-IDF v6.1, ``components/bootloader_support/src``: ``esp_flash_encryption_cfg_verify_release_mode``
 (``flash_encrypt.c``) and ``esp_secure_boot_cfg_verify_release_mode`` (``secure_boot.c``). Beyond them: all parts of the
 flash encryption key are there, nothing can be put into an unused slot for a signing key, an NVS key is protected, the
-download mode is closed on every chip, and the flash has power in secure download mode (esptool,
-``espefuse/efuse/esp32p4/fields.py``).
+download mode is closed on every chip, SPI_DOWNLOAD_MSPI_DIS is burned wherever ESP-IDF's bootloader burns it, and the
+flash has power in secure download mode (esptool, ``espefuse/efuse/esp32p4/fields.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from secure_ext.device.audit_plan import EfuseCheck, efuse_check
 from secure_ext.device.board import SEALED, Board
 
 _P256_ONLY_LOCKED = 3
+_FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")
 _DIGEST = "SECURE_BOOT_DIGEST"
 _NEWEST = 9999
 _JTAG_BY_HMAC = ("HMAC_DOWN_JTAG", "HMAC_DOWN_ALL")
@@ -97,10 +98,10 @@ class _Conditions:
         elif self.chip.has_one_key_block:
             yield from self._shared_block_key()
         else:
-            blocks = self._blocks_by_purpose("XTS_AES_")
-            purposes = sorted(blocks)
+            blocks = self._blocks_for(*_FLASH_KEYS)
+            purposes = sorted(purpose for purpose, _ in blocks)
             seen = all(self._purpose(block) is not None for block in self.chip.key_blocks)
-            legal = purposes in (["XTS_AES_128_KEY"], ["XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2"])
+            legal = purposes in ([*_FLASH_KEYS[:1]], [*_FLASH_KEYS[1:]])
             yield self._check(
                 "flash-encryption-key",
                 "KEY_PURPOSE_n",
@@ -109,7 +110,7 @@ class _Conditions:
                 found=" and ".join(purposes) or "none",
                 meaning="without all parts of the key the chip does not decrypt its flash",
             )
-            for block in blocks.values():
+            for _, block in blocks:
                 yield from self._secret(block, "flash-encryption-key")
 
     def _shared_block_key(self) -> Iterator[Check]:
@@ -154,18 +155,18 @@ class _Conditions:
         )
 
     def _slots(self) -> Iterator[Check]:
-        blocks = self._blocks_by_purpose(_DIGEST)
         in_use = []
         for slot in range(self.chip.facts.digest_slots):
-            block = blocks.get(f"{_DIGEST}{slot}")
+            blocks = self._blocks_for(f"{_DIGEST}{slot}")
             revoke = f"SECURE_BOOT_KEY_REVOKE{slot}"
             revoked = self.board.value(revoke)
-            if block is None:
+            if not blocks:
                 meaning = f"nobody can add a signing key in the free slot {slot + 1}"
                 yield self._burned("unused-slot-revoked", revoke, meaning)
             elif not revoked:
                 in_use.append(slot)
-                yield from self._digest(block, f"the digest in slot {slot + 1}")
+                for _, block in blocks:
+                    yield from self._digest(block, f"the digest in slot {slot + 1}")
         seen = all(self._purpose(block) is not None for block in self.chip.key_blocks)
         yield self._check(
             "signing-key-digest",
@@ -209,13 +210,13 @@ class _Conditions:
         if power and self._revision >= power and self.board.value("ENABLE_SECURITY_DOWNLOAD"):
             meaning = "the ROM powers the flash in secure download mode"
             yield self._burned("flash-power", "DOWNLOAD_MODE_XPD_ON", meaning)
-        for block in self._blocks_by_purpose("HMAC_UP").values():
+        for _, block in self._blocks_for("HMAC_UP"):
             yield from self._secret(block, "nvs-key")
 
     def _jtag(self) -> Iterator[Check]:
         soft = self.chip.efuses.find("SOFT_DIS_JTAG")
         if soft and self.board.value(soft.name) == (1 << soft.bits) - 1:
-            if any(self._blocks_by_purpose(purpose) for purpose in _JTAG_BY_HMAC):
+            if self._blocks_for(*_JTAG_BY_HMAC):
                 return  # closed until the firmware opens it with an HMAC key: ESP-IDF takes that, too
         for field in ("JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG"):
             if self.chip.uses(field):
@@ -262,10 +263,10 @@ class _Conditions:
     def _purpose(self, block: KeyBlock) -> str | None:
         return self.board.purpose(block.purpose_field) if block.purpose_field else None
 
-    def _blocks_by_purpose(self, start: str) -> dict[str, KeyBlock]:
-        """Every block whose purpose begins so. Chips with fixed purposes have none."""
-        found = {self._purpose(block): block for block in self.chip.key_blocks}
-        return {purpose: block for purpose, block in found.items() if purpose and purpose.startswith(start)}
+    def _blocks_for(self, *purposes: str) -> list[tuple[str, KeyBlock]]:
+        """Every block with one of the purposes. Chips with fixed purposes have none."""
+        found = [(self._purpose(block), block) for block in self.chip.key_blocks]
+        return [(purpose, block) for purpose, block in found if purpose in purposes]
 
     def _is_locked(self, field: str) -> bool | None:
         bit = self.chip.efuses.require(field).wr_dis_bit

@@ -41,7 +41,9 @@ def read_summary(path: Path, chip: str | None) -> Board:
     Raises SummaryError.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        # what PowerShell redirects into a file is UTF-16
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:

@@ -56,22 +56,23 @@ class Provisioned:
 Boards = Callable[[Cell], Provisioned]
 
 
+@functools.cache
+def provisioned_board(bundle: Path, cell: Cell, efuses: Path) -> Provisioned:
+    """Runs the bundle's script; once for all test files."""
+    done = provision(bundle, efuses)
+    assert done.exit_code == 0, done.output
+    output = espefuse(cell.chip, efuses, "dump", "summary", "--format", "json")
+    state = parse_state(json.loads(output[output.rindex("\n{\n") :]), output)
+    plan = json.loads((bundle / "plan.json").read_text())
+    return Provisioned(bundle, efuses, plan, state, load_chip(cell.chip, state.revision))
+
+
 @pytest.fixture(name="boards", scope="session")
 def provisioned_boards(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Boards:
     """The finished board of a cell of the matrix; its files must not be changed."""
-    folder = tmp_path_factory.mktemp("boards")
-
-    @functools.cache
-    def board(cell: Cell) -> Provisioned:
-        made, efuses = bundles(cell), folder / f"{cell}.bin"
-        done = provision(made.folder, efuses)
-        assert done.exit_code == 0, done.output
-        output = espefuse(cell.chip, efuses, "dump", "summary", "--format", "json")
-        state = parse_state(json.loads(output[output.rindex("\n{\n") :]), output)
-        plan = json.loads((made.folder / "plan.json").read_text())
-        return Provisioned(made.folder, efuses, plan, state, load_chip(cell.chip, state.revision))
-
-    return board
+    folder = tmp_path_factory.getbasetemp() / "boards"
+    folder.mkdir(exist_ok=True)
+    return lambda cell: provisioned_board(bundles(cell).folder, cell, folder / f"{cell}.bin")
 
 
 def burned(was: Provisioned, field: str, value: int, *, word: str = "") -> ChipState:

@@ -74,6 +74,12 @@ def test_a_summary_shows_what_is_missing(boards: Boards, summary: Path, tmp_path
     assert "flash-encryption-permanent" in by_policy.stdout
 
 
+def test_a_summary_that_powershell_saved(boards: Boards, summary: Path, tmp_path: Path, run_cli: Run) -> None:
+    path = tmp_path / "powershell.json"
+    path.write_text(summary.read_text(encoding="utf-8"), encoding="utf-16")
+    assert run_cli("audit", boards(CELL).bundle, "--summary", path).exit_code == 0
+
+
 @pytest.mark.skipif(esptool_version() < (5, 4), reason="this espefuse makes no tokens")
 def test_a_token_gives_the_same_judgement_as_the_chip(boards: Boards, tmp_path: Path, run_cli: Run) -> None:
     was = boards(CELL)
