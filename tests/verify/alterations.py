@@ -34,7 +34,7 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("created", "2001-01-01T00:00:00Z", "rehearsal"),
     ("more", 1, "manifest-schema"),
     ("flash_size", 0x800000, "facts-from-build"),
-    ("key_blocks.0", "BLOCK_KEY5", "facts-from-build"),
+    ("key_blocks", ["BLOCK_KEY0"], "facts-from-build"),
     ("partitions.0.label", "other", "partition-rows"),
     ("partitions.0.type", "app", "partition-rows"),
     ("partitions.0.subtype", "other", "partition-rows"),
