@@ -14,11 +14,13 @@ from secure_ext.commands.keys import keys
 from secure_ext.commands.profile import profile
 from secure_ext.commands.project import bundle, doctor, plan
 from secure_ext.esp_idf.setup import component_dir, idf
+from secure_ext.secret_prompt import take_secrets_from_environment
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="secure-provision")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Sign, encrypt and provision ESP-IDF projects from the host.
 
     \b
@@ -31,6 +33,7 @@ def cli() -> None:
     Exit codes: 0 done, 1 a check found something wrong, 2 wrong usage, 3 input missing or unsupported, 4 an external
     tool failed, 5 the device is in a state that forbids going on.
     """
+    take_secrets_from_environment(context)
 
 
 for command in (doctor, plan, bundle, rehearse, flash, keys, profile, demo, idf, component_dir):

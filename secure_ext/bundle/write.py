@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.answers import detached_signers
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
 from secure_ext.bundle.manifest import image_file, manifest
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.script import render_script
+from secure_ext.bundle.signers import NO_HELP, SigningHelp
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
@@ -32,8 +34,8 @@ class Bundle:
     plan: dict[str, Any]
 
 
-def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle:
-    """Makes the bundle of `decision` in the directory `output`.
+def write_bundle(decision: Decision, output: Path, progress: Progress, signing: SigningHelp = NO_HELP) -> Bundle:
+    """Makes the bundle of `decision` in the directory `output`; `signing` helps with keys that are not plain files.
 
     Generated keys of an earlier bundle in `output` are kept, and so is its journal.
 
@@ -44,7 +46,9 @@ def write_bundle(decision: Decision, output: Path, progress: Progress) -> Bundle
     with replaced_directory(output, keep=("journal",)) as folder:
         progress("keys")
         earlier = output / "keys" if (output / "keys").is_dir() else None
-        material = load_key_material(decision.policy, folder / "keys", earlier)
+        material = load_key_material(decision.policy, folder / "keys", earlier, signing.secrets)
+        if signing.answers is not None:
+            material = replace(material, detached=detached_signers(decision.images, material.signers, signing.answers))
         _write_digests(folder, material)
         images, checks = _produce_all(decision, material, folder, progress)
         progress("plan and script")

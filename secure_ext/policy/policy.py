@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.chips.facts import KeySize
+from secure_ext.policy.pkcs11_uri import Pkcs11Uri
 
 
 class FlashEncryptionMode(str, enum.Enum):
@@ -46,7 +47,7 @@ class KeySource:
     """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle."""
 
     path: Path | None = None
-    pkcs11_uri: str | None = None
+    pkcs11_uri: Pkcs11Uri | None = None
     per_device: bool = False
 
     def describe(self) -> str:
@@ -54,7 +55,7 @@ class KeySource:
         if self.path is not None:
             return self.path.name
         if self.pkcs11_uri is not None:
-            return self.pkcs11_uri.partition("?")[0]
+            return str(self.pkcs11_uri)
         return "per-device" if self.per_device else "generated"
 
 
