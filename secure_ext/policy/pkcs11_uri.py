@@ -102,8 +102,7 @@ def _values(pairs: Iterable[tuple[str, str]], known: tuple[str, ...], place: str
     values: dict[str, bytes] = {}
     for name, value in pairs:
         if name not in known:
-            shown = name if name.isascii() and name.replace("-", "").isalnum() and len(name) < 30 else "one"
-            raise _malformed(f"has an attribute that is not supported here: {shown}", place)
+            raise _malformed("has an attribute that is not supported here", place)
         if name in values or not value:
             raise _malformed(f"has {name} twice, or without a value", place)
         if _BROKEN_PERCENT.search(value):
