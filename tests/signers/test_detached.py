@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from signer_world import public_halves  # noqa: F401 (a fixture)
 
 from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, sign
 from secure_ext.keys.signing import load_signing_key

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from signer_world import shared_hsm  # noqa: F401 (a fixture)
 from soft_hsm import PIN, SoftHsm
 from test_passphrases import WORDS, lock
 

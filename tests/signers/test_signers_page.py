@@ -36,6 +36,7 @@ def test_the_page_has_a_recipe_for_each_kind() -> None:
     assert all(blocks(section) for section in SECTIONS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.partition("\n")[0])
 def test_the_recipe_works(section: str, tmp_path: Path) -> None:
     if shutil.which("bash") is None:

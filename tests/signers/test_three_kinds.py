@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from signer_world import decrypted, public_halves, shared_hsm, valid_blocks  # noqa: F401 (two fixtures)
 from soft_hsm import PIN, SoftHsm
 from test_passphrases import WORDS, lock
 
@@ -30,8 +31,6 @@ def test_three_kinds_on_one_image(
     public_keys: dict[str, Path],
     tmp_path: Path,
     run_script: Run,
-    decrypted: Callable[[Path, Path], dict[str, Path]],
-    valid_blocks: Callable[[Path], list[str]],
 ) -> None:
     (tmp_path / "profile.yaml").write_text(PROFILE, encoding="utf-8")
     (tmp_path / "elsewhere.pem").write_bytes(public_keys["rsa_1"].read_bytes())

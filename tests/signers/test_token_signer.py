@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from signer_world import decrypted, espsecure_accepts, shared_hsm  # noqa: F401 (a fixture)
 from soft_hsm import PIN, SoftHsm
 
 from secure_ext.errors import SecureProvisionError
@@ -52,8 +53,6 @@ def test_espsecure_accepts_what_a_token_signed(
     sample_project: Callable[[str], Path],
     tmp_path: Path,
     run_script: Run,
-    decrypted: Callable[[Path, Path], dict[str, Path]],
-    espsecure_accepts: Callable[[Path, Path], bool],
 ) -> None:
     uri = f"pkcs11:token=factory;object={label};type=private"
     out = tmp_path / "out"
