@@ -15,10 +15,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from signer_world import public_halves  # noqa: F401 (a fixture)
 
+from secure_ext.errors import SecureProvisionError
 from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, sign
-from secure_ext.keys.signing import load_signing_key
+from secure_ext.keys.detached import DetachedSigner
+from secure_ext.keys.signing import load_signing_key, load_verification_key
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -314,3 +318,17 @@ def test_requests_as_json(service: Service) -> None:
     document = json.loads(result.stdout)
     assert document["to_be_signed"] == str(service.requests)
     assert document["requests"] == json.loads((service.requests / "requests.json").read_bytes())["requests"]
+
+
+@given(
+    answer=st.binary(max_size=100) | st.binary(min_size=384, max_size=384), name=st.sampled_from(["rsa_0", "ecdsa256"])
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_answer_ends_in_anything_but_a_coded_error(
+    answer: bytes, name: str, public_keys: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "answer.sig").write_bytes(answer)
+    key = load_verification_key(public_keys[name])
+    with pytest.raises(SecureProvisionError) as caught:
+        DetachedSigner(key, tmp_path / "answer.sig", "bootloader").sign(bytes(32))
+    assert caught.value.code in ("SE661", "SE665")
