@@ -12,6 +12,19 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from soft_hsm import SoftHsm
 
+from secure_ext.keys.files import write_secret_file
+
+WORDS = "correct horse ünïcode"
+FORMS = {"pkcs8": serialization.PrivateFormat.PKCS8, "traditional": serialization.PrivateFormat.TraditionalOpenSSL}
+
+
+def lock(key: Path, to: Path, passphrase: str = WORDS, form: str = "pkcs8") -> Path:
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(passphrase.encode())
+    write_secret_file(to, private.private_bytes(serialization.Encoding.PEM, FORMS[form], encryption))
+    return to
+
+
 _started: list[SoftHsm] = []
 
 
@@ -21,7 +34,7 @@ def shared_hsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
     if not _started:
         hsm = SoftHsm.start(tmp_path_factory.mktemp("hsm") / "soft")
         wanted = ("3072:boot-rsa:1", "secp256r1:boot-ec:2", "2048:short:3", "secp256r1:same:4", "secp256r1:same:5")
-        hsm.make_keys(hsm.add_token("factory"), *wanted)
+        hsm.make_keys(hsm.add_token("factory"), *wanted, "secp256r1:sealed:6:unable")
         for _ in range(2):
             hsm.add_token("twin")
         _started.append(hsm)

@@ -27,8 +27,10 @@ module, serial, pin, *wanted = sys.argv[1:]
 token = pkcs11.lib(module).get_token(token_serial=serial.encode())
 with token.open(rw=True, user_pin=pin) as session:
     for one in wanted:
-        kind, label, number = one.split(":")
+        kind, label, number, *unable = one.split(":")
         names = {"id": bytes([int(number)]), "label": label, "store": True}
+        if unable:
+            names["capabilities"] = pkcs11.MechanismFlag.DERIVE
         if kind.isdigit():
             session.generate_keypair(KeyType.RSA, int(kind), **names)
         else:
@@ -80,7 +82,7 @@ class SoftHsm:
         return serial
 
     def make_keys(self, serial: str, *wanted: str) -> None:
-        """Makes key pairs in a token: each ``BITS:LABEL:ID`` or ``CURVE:LABEL:ID``."""
+        """Makes key pairs in a token: each ``BITS:LABEL:ID`` or ``CURVE:LABEL:ID``; with ``:unable`` it cannot sign."""
         words = [sys.executable, "-c", MAKE_KEYS, self.module, serial, PIN, *wanted]
         subprocess.run(words, env=self.environment, check=True, capture_output=True)
 

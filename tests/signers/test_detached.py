@@ -146,7 +146,7 @@ def test_a_bundle_with_answers_is_like_one_signed_here(service: Service) -> None
     assert [i["size"] for i in manifests[0]["images"]] == [i["size"] for i in manifests[1]["images"]]
 
 
-@pytest.mark.parametrize("scheme", ["rsa3072", "ecdsa256", "ecdsa384"])
+@pytest.mark.parametrize("scheme", ["rsa3072", "ecdsa256", pytest.param("ecdsa384", marks=pytest.mark.long)])
 def test_openssl_answers_with_the_commands_of_the_readme(
     scheme: str, service: Service, public_keys: dict[str, Path], signing_keys: dict[str, Path]
 ) -> None:

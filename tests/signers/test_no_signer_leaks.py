@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from signer_world import shared_hsm  # noqa: F401 (a fixture)
+from signer_world import WORDS, lock, shared_hsm  # noqa: F401 (a fixture)
 from soft_hsm import PIN, SoftHsm
-from test_passphrases import WORDS, lock
 
 from secure_ext.keys.secret_source import SecretKind, SecretWanted
 from secure_ext.keys.signing import load_signing_key

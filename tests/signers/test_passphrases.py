@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import sys
@@ -13,25 +12,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from signer_world import FORMS, WORDS, lock
 
 from secure_ext.errors import InputError
-from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.secret_source import SecretKind, SecretWanted
 from secure_ext.keys.signing import load_signing_key, load_verification_key
 from secure_ext.secret_prompt import PromptedSecrets
-
-WORDS = "correct horse ünïcode"
-FORMS = {"pkcs8": serialization.PrivateFormat.PKCS8, "traditional": serialization.PrivateFormat.TraditionalOpenSSL}
-
-
-def lock(key: Path, to: Path, passphrase: str = WORDS, form: str = "pkcs8") -> Path:
-    private = serialization.load_pem_private_key(key.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    write_secret_file(to, private.private_bytes(serialization.Encoding.PEM, FORMS[form], encryption))
-    return to
 
 
 def environment(**values: str) -> PromptedSecrets:
@@ -146,6 +134,7 @@ def test_plan_and_doctor_leave_a_locked_key_locked(
 def test_at_a_terminal_it_is_asked_for_and_not_shown(
     bundle_words: Callable[..., list[object]], signing_keys: dict[str, Path], tmp_path: Path
 ) -> None:
+    pty = pytest.importorskip("pty", reason="there are no pseudo terminals here")
     locked = lock(signing_keys["rsa_0"], tmp_path / "locked.pem", "typed words")
     words = [str(word) for word in bundle_words(locked)]
     pid, terminal = pty.fork()

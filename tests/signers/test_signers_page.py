@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from signer_world import WORDS, lock
 from soft_hsm import needs_soft_hsm
-from test_passphrases import WORDS, lock
 
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key

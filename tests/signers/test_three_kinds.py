@@ -7,9 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from signer_world import decrypted, public_halves, shared_hsm, valid_blocks  # noqa: F401 (two fixtures)
+from signer_world import WORDS, decrypted, lock, public_halves, shared_hsm, valid_blocks  # noqa: F401 (two fixtures)
 from soft_hsm import PIN, SoftHsm
-from test_passphrases import WORDS, lock
 
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.fingerprint import fingerprint

@@ -79,16 +79,18 @@ def test_espsecure_accepts_what_a_token_signed(
         ("SE649", 3, "pkcs11:token=factory;object=boot-rsa", {"SECURE_PROVISION_PIN": ""}),
         ("SE648", 3, "pkcs11:token=twin;object=boot-rsa", {}),
         ("SE647", 3, "pkcs11:token=unplugged;object=boot-rsa", {}),
-        ("SE647", 3, "pkcs11:token=factory;serial=0000;object=boot-rsa", {}),
+        pytest.param("SE647", 3, "pkcs11:token=factory;serial=0000;object=boot-rsa", {}, marks=pytest.mark.long),
         ("SE652", 3, "pkcs11:token=factory;object=boot", {}),
-        ("SE652", 3, "pkcs11:token=factory;object=boot-rsa;id=%02", {}),
+        pytest.param("SE652", 3, "pkcs11:token=factory;object=boot-rsa;id=%02", {}, marks=pytest.mark.long),
         ("SE653", 3, "pkcs11:token=factory;object=same", {}),
         ("SE607", 3, "pkcs11:token=factory;object=short", {}),
         ("SE710", 2, "pkcs11:token=factory;id=%02", {}),
         ("SE645", 2, "pkcs11:token=factory;object=boot-rsa", {"SECURE_PROVISION_PKCS11_MODULE": ""}),
         ("SE646", 4, "pkcs11:token=factory;object=boot-rsa?module-path=/nowhere/module.so", {}),
-        ("SE646", 4, "pkcs11:token=factory;object=boot-rsa?module-path=/etc/passwd", {}),
-        ("SE642", 2, "pkcs11:token=factory", {}),
+        pytest.param(
+            "SE646", 4, "pkcs11:token=factory;object=boot-rsa?module-path=/etc/passwd", {}, marks=pytest.mark.long
+        ),
+        pytest.param("SE642", 2, "pkcs11:token=factory", {}, marks=pytest.mark.long),
         ("SE643", 2, "pkcs11:token=factory;object=boot-rsa?pin-value=1234", {}),
     ],
 )
@@ -108,6 +110,16 @@ def test_refusals(
     assert f"error {code}: " in done.stderr
     assert "Traceback" not in done.stderr and "1234" not in done.stderr
     assert done.returncode == exit_code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_key_that_may_not_sign(
+    hsm: SoftHsm, sample_project: Callable[[str], Path], tmp_path: Path, run_script: Run
+) -> None:
+    uri = "pkcs11:token=factory;object=sealed"
+    words = ("bundle", "-B", sample_project("esp32c61") / "build", "--signing-key", uri, "-o", tmp_path / "out")
+    done = run_script(*words, environment=hsm.environment)
+    assert "error SE655: " in done.stderr and done.returncode == 4, done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
