@@ -9,19 +9,22 @@ import click
 
 from secure_ext import __version__
 from secure_ext.commands.audit import audit
+from secure_ext.commands.bundle import bundle
 from secure_ext.commands.demo import demo
 from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.keys import keys
 from secure_ext.commands.ota import ota
 from secure_ext.commands.profile import profile
-from secure_ext.commands.project import bundle, doctor, plan
+from secure_ext.commands.project import doctor, plan
 from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
+from secure_ext.secret_prompt import take_secrets_from_environment
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="secure-provision")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Sign, encrypt and provision ESP-IDF projects from the host.
 
     \b
@@ -34,6 +37,7 @@ def cli() -> None:
     Exit codes: 0 done, 1 a check found something wrong, 2 wrong usage, 3 input missing or unsupported, 4 an external
     tool failed, 5 the device is in a state that forbids going on.
     """
+    take_secrets_from_environment(context)
 
 
 for command in (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from secure_ext.policy.profile import Profile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_SPINNER = "secure_ext.spinner"
 
 
 class Failed(click.ClickException):
@@ -66,10 +67,9 @@ def project_options(command: Function) -> Function:
             click.option("--profile", type=click.Path(path_type=Path), help="Profile that overrides sdkconfig."),
             click.option(
                 "--signing-key",
-                type=click.Path(path_type=Path),
                 multiple=True,
-                metavar="PEM",
-                help="Secure boot signing key; up to three times. Overrides the profile.",
+                metavar="PEM|URI",
+                help="Secure boot signing key, a file or a pkcs11: URI; up to three times. Overrides the profile.",
             ),
             click.option(
                 "--flash-encryption-key",
@@ -103,7 +103,7 @@ def project_options(command: Function) -> Function:
 def profile_from_options(
     *,
     profile: Path | None,
-    signing_key: tuple[Path, ...],
+    signing_key: tuple[Path | str, ...],
     flash_encryption_key: Path | None,
     flash_encryption: str | None,
     secure_boot: bool | None,
@@ -116,7 +116,7 @@ def profile_from_options(
     values = dict(loaded.values)
     before = dict(values)
     if signing_key:
-        values["secure_boot.keys"] = tuple(str(path.absolute()) for path in signing_key)
+        values["secure_boot.keys"] = tuple(_key_as_profile_text(key) for key in signing_key)
     if flash_encryption_key:
         values["flash_encryption.key"] = str(flash_encryption_key.absolute())
     if flash_encryption:
@@ -127,6 +127,10 @@ def profile_from_options(
         values["doctor.accept"] = (*(loaded.texts("doctor.accept") or ()), *accept)
     changed = frozenset(key for key, value in values.items() if before.get(key) != value)
     return Profile(loaded.folder, values, from_options=changed, sha256=loaded.sha256)
+
+
+def _key_as_profile_text(key: Path | str) -> str:
+    return key if isinstance(key, str) and key.startswith("pkcs11:") else str(Path(key).absolute())
 
 
 def decision_from_options(build_dir: Path, **options: Any) -> Decision:
@@ -156,5 +160,21 @@ def shown_progress() -> Iterator[Callable[[str], None]]:
         return
     from rich.console import Console  # noqa: PLC0415 (slow to import, and only needed on a terminal)
 
+    meta = click.get_current_context().meta
     with Console(stderr=True).status("...") as status:
-        yield status.update
+        meta[_SPINNER] = status
+        try:
+            yield status.update
+        finally:
+            del meta[_SPINNER]
+
+
+@contextlib.contextmanager
+def paused_progress() -> Iterator[None]:
+    """Stops the spinner of `shown_progress`, if there is one, while a question is asked."""
+    spinner = click.get_current_context().meta.get(_SPINNER)
+    if spinner is not None:
+        spinner.stop()
+    yield
+    if spinner is not None:
+        spinner.start()

@@ -92,7 +92,10 @@ def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[.
         import click  # noqa: PLC0415 (idf.py imports it late, too)
 
         if action.builds:
+            if not _hook_signs(Path(args.build_dir)):
+                _hide_secrets(ctx)
             _build(ctx, args)
+        _hide_secrets(ctx)
         known = {parameter.name for parameter in command.params}
         shared = {name: args[name] for name in ("port", "baud") if name in known}
         ctx.meta[COMMAND_NAMES] = names
@@ -100,6 +103,20 @@ def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[.
         _call(command.callback, ctx, build_dir=Path(args.build_dir), **omitted, **shared, **options)
 
     return run
+
+
+def _hook_signs(build_dir: Path) -> bool:
+    """Whether the build ends with the hook that makes the bundle: it needs passphrases and PINs itself."""
+    from secure_ext.esp_idf.menu import read_json_or_nothing  # noqa: PLC0415
+
+    config = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
+    return config.get("SECURE_PROVISION_BUNDLE_ON_BUILD") is True
+
+
+def _hide_secrets(ctx: Any) -> None:
+    from secure_ext.secret_prompt import take_secrets_from_environment  # noqa: PLC0415
+
+    take_secrets_from_environment(ctx)
 
 
 def _build(ctx: Any, args: Any) -> None:

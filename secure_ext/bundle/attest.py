@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
-from secure_ext.keys.signing import SigningKey, VerificationKey
+from secure_ext.keys.signer import Signer
+from secure_ext.keys.signing import VerificationKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -83,7 +84,7 @@ def subjects(bundle: FinishedBundle) -> list[dict[str, Any]]:
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()]
 
 
-def sign_statement(bundle: FinishedBundle, key: SigningKey) -> str:
+def sign_statement(bundle: FinishedBundle, key: Signer) -> str:
     """The text of ``manifest.dsse.json``: a DSSE envelope with one signature.
 
     Its key id is the SHA-256 of the public key as DER SubjectPublicKeyInfo. Schemes: ``rsassa-pss-sha256``,

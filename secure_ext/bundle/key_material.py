@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_ext.bundle.signers import BundleSigner, check_signing_keys, load_signers
+from secure_ext.bundle.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.nvs import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
+from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
+from secure_ext.keys.signer import Signer
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
@@ -24,12 +27,13 @@ _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
 @dataclass(frozen=True)
 class KeyMaterial:
-    """Every key of the bundle."""
+    """Every key of the bundle; `detached` has the signatures made elsewhere, by image name and public key digest."""
 
     flash_encryption: SecretKey | None
     flash_encryption_scheme: FlashEncryptionScheme
     nvs_hmac: SecretKey | None
     signers: tuple[BundleSigner, ...]
+    detached: Mapping[tuple[str, bytes], Signer] = field(default_factory=dict)
     nvs_partition: NvsKeys | None = None
     """What the nvs_keys partition holds; None with the HMAC scheme, and if it is left to the device."""
 
@@ -61,7 +65,9 @@ class KeyMaterial:
         return burned
 
 
-def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> KeyMaterial:
+def load_key_material(
+    policy: Policy, keys_folder: Path, earlier_keys: Path | None, secret_source: SecretSource = NO_SECRETS
+) -> KeyMaterial:
     """Loads or generates every key of the policy and puts what the bundle needs into its ``keys`` folder.
 
     Args:
@@ -69,9 +75,10 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
         keys_folder: the ``keys`` folder of the bundle in the making.
         earlier_keys: that of a bundle which is being replaced: what was generated for it is kept, because boards may
             have been burned with it. None if there is none.
+        secret_source: is asked for the passphrases and PINs of signing keys.
 
-    Raises the InputErrors SE601 to SE631 and SE544 of a bad key file; UsageError SE710 for a key of another scheme,
-    SE711 for the same key twice.
+    Raises the InputErrors SE601 to SE641 and SE544 of a bad key file; the errors SE644 to SE653 of a token;
+    UsageError SE710 for a key of another scheme, SE711 for the same key twice.
     """
     flash_encryption = None
     scheme = FlashEncryptionScheme.XTS
@@ -92,8 +99,8 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
             place="nvs.key",
         )
     nvs_keys = _nvs_keys(policy.nvs.key, earlier_keys) if policy.nvs.has_keys_partition else None
-    signers = load_signers(policy, keys_folder, earlier_keys) if policy.secure_boot.enabled else ()
-    material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_keys)
+    signers = load_signers(policy, keys_folder, earlier_keys, secret_source) if policy.secure_boot.enabled else ()
+    material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_partition=nvs_keys)
     secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
     if flash_encryption is not None:
         secrets[flash_encryption.role] = flash_encryption.data
@@ -118,6 +125,8 @@ def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
 def check_key_files(policy: Policy) -> None:
     """Loads every key file that the policy names, and forgets it: for the doctor, which makes nothing.
 
+    No passphrase is asked for and no token is opened: of what is locked, only the file's form is looked at.
+
     Raises what `load_key_material` raises for these files.
     """
     if policy.flash_encryption.enabled and policy.flash_encryption.key.path is not None:
@@ -129,7 +138,7 @@ def check_key_files(policy: Policy) -> None:
     if policy.nvs.has_keys_partition and policy.nvs.key.path is not None:
         load_nvs_keys(policy.nvs.key.path)
     if policy.secure_boot.enabled:
-        check_signing_keys(policy)
+        signers_without_secrets(policy)
 
 
 def _cipher(size: KeySize) -> FlashEncryptionScheme:

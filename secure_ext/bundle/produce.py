@@ -59,8 +59,8 @@ class Check:
 def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
     """Makes, signs, pads and encrypts one image.
 
-    Raises UsageError SE712 when it needs a signature and only the public key is there; the errors of
-    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures, and of
+    Raises UsageError SE712 when it needs a signature and only the public key is there; the errors of the signers; of
+    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures; of
     `secure_ext.images.nvs_image` for one that is made of a CSV.
     """
     if image.recipe is not None:
@@ -86,14 +86,16 @@ def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
     missing = [signer for signer in keys.signers if signer.digest not in present]
     private = []
     for signer in missing:
-        if signer.private is None:
+        able = signer.private or keys.detached.get((image.name, signer.digest))
+        if able is None:
             raise UsageError(
                 "SE712",
                 "of a signing key only the public half is given, and the image does not carry its signature",
-                cure="give the private key, or sign the image with it first",
+                cure="have it signed elsewhere: `bundle --to-be-signed DIR`, then `bundle --signatures DIR`; "
+                "or give the private key",
                 place=image.source,
             )
-        private.append(signer.private)
+        private.append(able)
     if not private:
         return content
     if image.signed_already:

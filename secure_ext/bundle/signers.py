@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +10,42 @@ from secure_ext.errors import UsageError
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.pem import read_pem_key
+from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
+from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import (
     SignatureScheme,
-    SigningKey,
     VerificationKey,
     generate_signing_key,
     load_signing_key,
     load_verification_key,
 )
+from secure_ext.keys.token_signer import open_token_signer
+from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri
 from secure_ext.policy.policy import KeySource, Policy
 
 
 @dataclass(frozen=True)
+class SigningHelp:
+    """What signing needs besides the policy.
+
+    Attributes:
+        secrets: is asked for passphrases and PINs.
+        answers: folder with the signatures that were made elsewhere, None if there are none.
+    """
+
+    secrets: SecretSource = NO_SECRETS
+    answers: Path | None = None
+
+
+NO_HELP = SigningHelp()
+
+
+@dataclass(frozen=True)
 class BundleSigner:
-    """One secure boot key: always its public half, and the private one if signing is up to us."""
+    """One secure boot key: always its public half, and who signs with it, None if that is done elsewhere."""
 
     public: VerificationKey
-    private: SigningKey | None
+    private: Signer | None
 
     @property
     def digest(self) -> bytes:
@@ -33,43 +53,78 @@ class BundleSigner:
         return public_key_digest(self.public)
 
 
-def load_signers(policy: Policy, keys_folder: Path, earlier_keys: Path | None) -> tuple[BundleSigner, ...]:
+def open_signer(key: str, secrets: SecretSource, key_number: int, *, place: str) -> Signer:
+    """The signer that an option names: a PEM file, or the URI of a key in a token.
+
+    Raises the errors of `load_signers` for one key; UsageError SE642, SE643 for a bad PKCS#11 URI.
+    """
+    if key.startswith(SCHEME):
+        return open_token_signer(parse_pkcs11_uri(key, place=place), secrets, key_number)
+    return load_signing_key(Path(key), secrets, key_number)
+
+
+def load_signers(
+    policy: Policy, keys_folder: Path, earlier_keys: Path | None, secrets: SecretSource = NO_SECRETS
+) -> tuple[BundleSigner, ...]:
     """The signers of `policy`, in its order; generated ones are written to `keys_folder`, see `load_key_material`.
 
-    Raises the InputErrors SE601 to SE611 of a bad key file; UsageError SE710 for a key of another scheme, SE711 for the
-    same key twice.
+    Raises the InputErrors SE601 to SE611, SE640, SE641 of a bad key file; the errors SE644 to SE653 of a token;
+    UsageError SE710 for a key of another scheme, SE711 for the same key twice.
     """
     scheme = SignatureScheme(policy.secure_boot.scheme)
-    paths = [
-        (source, source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys))
-        for slot, source in enumerate(policy.secure_boot.keys)
-    ]
-    return _checked_signers(scheme, paths)
+
+    def load() -> Iterator[tuple[KeySource, BundleSigner]]:
+        for slot, source in enumerate(policy.secure_boot.keys):
+            if source.pkcs11_uri is not None:
+                token = open_token_signer(source.pkcs11_uri, secrets, slot + 1)
+                yield source, BundleSigner(token.verification_key, token)
+            else:
+                path = source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys)
+                yield source, _signer(path, secrets, slot + 1)
+
+    return tuple(signer for signer in _checked(scheme, load()) if signer is not None)
 
 
-def _checked_signers(scheme: SignatureScheme, paths: list[tuple[KeySource, Path]]) -> tuple[BundleSigner, ...]:
-    signers: list[BundleSigner] = []
-    for source, path in paths:
-        signer = _signer(path)
-        if signer.public.scheme is not scheme:
-            raise UsageError(
-                "SE710",
-                f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
-                cure="give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
-                place=source.describe(),
-            )
-        if any(signer.digest == other.digest for other in signers):
-            raise UsageError(
-                "SE711", "the same signing key is given twice", cure="give different keys", place=source.describe()
-            )
-        signers.append(signer)
-    return tuple(signers)
+def signers_without_secrets(policy: Policy) -> tuple[BundleSigner | None, ...]:
+    """The signers of `policy` in its order, None where one is generated, locked or in a token: nothing is unlocked.
+
+    Raises what `load_signers` raises for the key files.
+    """
+    scheme = SignatureScheme(policy.secure_boot.scheme)
+
+    def load() -> Iterator[tuple[KeySource, BundleSigner | None]]:
+        for source in policy.secure_boot.keys:
+            readable = source.path is not None and not read_pem_key(source.path).is_locked
+            yield source, _signer(source.path, NO_SECRETS, 0) if source.path is not None and readable else None
+
+    return tuple(_checked(scheme, load()))
 
 
-def _signer(path: Path) -> BundleSigner:
+def _checked(
+    scheme: SignatureScheme, signers: Iterable[tuple[KeySource, BundleSigner | None]]
+) -> Iterator[BundleSigner | None]:
+    seen: set[bytes] = set()
+    for source, signer in signers:
+        if signer is not None:
+            if signer.public.scheme is not scheme:
+                raise UsageError(
+                    "SE710",
+                    f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
+                    cure="give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
+                    place=source.describe(),
+                )
+            if signer.digest in seen:
+                raise UsageError(
+                    "SE711", "the same signing key is given twice", cure="give different keys", place=source.describe()
+                )
+            seen.add(signer.digest)
+        yield signer
+
+
+def _signer(path: Path, secrets: SecretSource, key_number: int) -> BundleSigner:
     if not read_pem_key(path).is_private:
         return BundleSigner(load_verification_key(path), None)
-    private = load_signing_key(path)
+    private = load_signing_key(path, secrets, key_number)
     return BundleSigner(private.verification_key, private)
 
 
@@ -80,9 +135,3 @@ def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path
     pem = earlier.read_bytes() if earlier is not None and has_earlier else generate_signing_key(scheme)
     write_secret_file(keys_folder / name, pem)
     return keys_folder / name
-
-
-def check_signing_keys(policy: Policy) -> None:
-    """Loads every signing key file that the policy names, and forgets it. Raises what `load_signers` raises."""
-    given = [(source, source.path) for source in policy.secure_boot.keys if source.path is not None]
-    _checked_signers(SignatureScheme(policy.secure_boot.scheme), given)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.answers import detached_signers
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
@@ -17,8 +18,9 @@ from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import render_script
+from secure_ext.bundle.signers import NO_HELP, SigningHelp
 from secure_ext.keys.fingerprint import fingerprint
-from secure_ext.keys.signing import SigningKey
+from secure_ext.keys.signer import Signer
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
 from secure_ext.plan.steps import KeyRole
@@ -37,9 +39,16 @@ class Bundle:
 
 
 def write_bundle(
-    decision: Decision, output: Path, progress: Progress, *, manifest_key: SigningKey | None = None
+    decision: Decision,
+    output: Path,
+    progress: Progress,
+    signing: SigningHelp = NO_HELP,
+    *,
+    manifest_key: Signer | None = None,
 ) -> Bundle:
-    """Makes the bundle of `decision` in the directory `output`, with a statement signed by `manifest_key` if given.
+    """Makes the bundle of `decision` in the directory `output`; `signing` helps with keys that are not plain files.
+
+    With a `manifest_key` it holds a statement signed by it.
 
     Generated keys of an earlier bundle in `output` are kept, and so is its journal.
 
@@ -50,7 +59,9 @@ def write_bundle(
     with replaced_directory(output, keep=("journal",)) as folder:
         progress("keys")
         earlier = output / "keys" if (output / "keys").is_dir() else None
-        material = load_key_material(decision.policy, folder / "keys", earlier)
+        material = load_key_material(decision.policy, folder / "keys", earlier, signing.secrets)
+        if signing.answers is not None:
+            material = replace(material, detached=detached_signers(decision.images, material.signers, signing.answers))
         _write_digests(folder, material)
         images, checks = _produce_all(decision, material, folder, progress)
         progress("plan and script")

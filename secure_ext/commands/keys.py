@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from secure_ext.errors import InputError
 from secure_ext.front import shown_errors
+from secure_ext.secret_prompt import secrets_of_the_command
+
+if TYPE_CHECKING:
+    from secure_ext.keys.signing import VerificationKey
 
 SIGNING_SCHEMES = ("rsa3072", "ecdsa256", "ecdsa384")
 SECRET_LENGTHS = {"flash-encryption": 32, "flash-encryption-256": 64, "flash-encryption-128-derived": 16, "hmac": 32}
@@ -49,10 +54,10 @@ def generate_key(kind: str, file: Path) -> None:
 
 
 @keys.command("digest")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("key", metavar="FILE|URI")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the 32 bytes to this file as well.")
-def key_digest(file: Path, output: Path | None) -> None:
-    """Show the secure boot digest of a signing key (private or public PEM): what is burned into eFuse.
+def key_digest(key: str, output: Path | None) -> None:
+    """Show the secure boot digest of a signing key (PEM, or pkcs11: URI): what is burned into eFuse.
 
     \b
     Example:
@@ -60,10 +65,9 @@ def key_digest(file: Path, output: Path | None) -> None:
     """
     with shown_errors():
         from secure_ext.images.secure_boot import public_key_digest  # noqa: PLC0415 (loaded when used)
-        from secure_ext.keys.signing import load_verification_key  # noqa: PLC0415
 
-        key = load_verification_key(file)
-        digest = public_key_digest(key)
+        public = _public_half(key)
+        digest = public_key_digest(public)
         if output is not None:
             try:
                 with output.open("xb") as new:
@@ -75,4 +79,15 @@ def key_digest(file: Path, output: Path | None) -> None:
                     cure="give another path; nothing is overwritten",
                     place=str(output),
                 ) from None
-        click.echo(f"{key.scheme.value} {digest.hex()}")
+        click.echo(f"{public.scheme.value} {digest.hex()}")
+
+
+def _public_half(key: str) -> VerificationKey:
+    from secure_ext.keys.signing import load_verification_key  # noqa: PLC0415 (loaded when used)
+    from secure_ext.keys.token_signer import open_token_signer  # noqa: PLC0415
+    from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri  # noqa: PLC0415
+
+    secrets = secrets_of_the_command()
+    if key.startswith(SCHEME):
+        return open_token_signer(parse_pkcs11_uri(key, place="URI"), secrets).verification_key
+    return load_verification_key(Path(key), secrets)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from secure_ext.front import print_json, shown_errors, shown_progress
+from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
 
 @click.command()
@@ -29,11 +30,11 @@ from secure_ext.front import print_json, shown_errors, shown_progress
 )
 @click.option(
     "--signing-key",
-    type=click.Path(path_type=Path),
     multiple=True,
-    metavar="PEM",
-    help="Secure boot signing key; up to three times. Not needed for an app that the build has signed.",
+    metavar="PEM|URI",
+    help="Secure boot signing key, a file or a pkcs11: URI; up to three times. Not needed for an app signed already.",
 )
+@passphrase_option
 @click.option(
     "--revoked-slot",
     type=click.IntRange(0, 2),
@@ -67,7 +68,8 @@ def ota(
     build_dir: Path,
     fleet: Path | None,
     output: Path | None,
-    signing_key: tuple[Path, ...],
+    signing_key: tuple[str, ...],
+    passphrase_fd: int | None,
     revoked_slot: tuple[int, ...],
     least_secure_version: int | None,
     pre_encrypted: bool,
@@ -83,9 +85,9 @@ def ota(
     Refuses what the boards would not boot: another chip, a foreign or revoked key, an older secure version, too large.
     """
     with shown_errors(output_format):
+        from secure_ext.bundle.signers import open_signer  # noqa: PLC0415 (loaded when used)
         from secure_ext.checks import checks_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
-        from secure_ext.keys.signing import load_signing_key  # noqa: PLC0415
         from secure_ext.ota.app import Wanted  # noqa: PLC0415
         from secure_ext.ota.fleet import read_fleet  # noqa: PLC0415
         from secure_ext.ota.write import write_package  # noqa: PLC0415
@@ -94,7 +96,9 @@ def ota(
         menu = read_menu(build_dir)
         build = read_build(build_dir)
         boards = read_fleet(fleet or menu.output, flash_encryption_key)
-        keys = tuple(load_signing_key(path) for path in signing_key or (menu.signing_keys if boards.digests else ()))
+        names = signing_key or tuple(str(path) for path in (menu.signing_keys if boards.digests else ()))
+        secrets = secrets_of_the_command(passphrase_fd)
+        keys = tuple(open_signer(name, secrets, n, place="--signing-key") for n, name in enumerate(names, 1))
         wanted = Wanted(keys, frozenset(revoked_slot), least_secure_version)
         with shown_progress() as progress:
             progress("signing and checking")

@@ -1,4 +1,4 @@
-"""The commands on a project: ``doctor``, ``plan`` and ``bundle``."""
+"""The commands that read a project and make nothing: ``doctor`` and ``plan``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from typing import Any
 
 import click
 
-from secure_ext.front import (
-    decision_from_options,
-    print_json,
-    project_options,
-    show_next,
-    shown_errors,
-    shown_progress,
-)
+from secure_ext.front import decision_from_options, print_json, project_options, show_next, shown_errors
 
 
 @click.command()
@@ -79,60 +72,3 @@ def plan(diff: tuple[Path, Path] | None, output_format: str, **options: Any) -> 
         else:
             show(plan_lines(decision))
             show_next("bundle")
-
-
-@click.command()
-@project_options
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the bundle. [default: <build-dir>/secure]"
-)
-@click.option(
-    "--sign-manifest",
-    type=click.Path(path_type=Path),
-    metavar="PEM",
-    help="Sign the manifest with this private key, so that `verify --manifest-key` tells who made the bundle.",
-)
-@click.option(
-    "--archive", type=click.Path(path_type=Path), metavar="FILE.zip", help="Also write the bundle without its keys."
-)
-def bundle(
-    output: Path | None,
-    sign_manifest: Path | None,
-    archive: Path | None,
-    output_format: str,
-    build_dir: Path,
-    **options: Any,
-) -> None:
-    """Sign, encrypt, check, and write the bundle with its provisioning script.
-
-    \b
-    Example:
-        secure-provision bundle --profile production.yaml -o release/board-0001
-
-    Keys that are generated for a bundle are kept when it is made again in the same place.
-    """
-    with shown_errors(output_format):
-        from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (loaded when used)
-        from secure_ext.keys.signing import load_signing_key  # noqa: PLC0415 (loaded when used)
-        from secure_ext.report import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
-
-        folder = output or read_menu(build_dir).output
-        if archive:
-            check_archive_target(archive, folder)
-        manifest_key = load_signing_key(sign_manifest) if sign_manifest else None
-        decision = decision_from_options(build_dir, **options)
-        stopping = [finding for finding in decision.findings if finding.stops]
-        if len(stopping) > 1:
-            click.echo(findings_text(stopping), err=True)
-        with shown_progress() as progress:
-            made = write_bundle(decision, folder, progress, manifest_key=manifest_key)
-            if archive:
-                write_archive(folder, archive)
-        if output_format == "json":
-            print_json(bundle_data(decision, made))
-        else:
-            click.echo(bundle_text(decision, made))
-            if archive:
-                click.echo(f"Archive, no keys in it:    {archive}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from secure_ext import __version__
 from secure_ext.esp_idf.menu import Menu, read_json_or_nothing, read_menu
+from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 
 if TYPE_CHECKING:
     from secure_ext.plan.decide import Decision
@@ -20,8 +21,10 @@ RECORD = "secure_provision_inputs.json"
 _BUILD_FILES = ("flasher_args.json", "project_description.json", "config/sdkconfig.json")
 
 
-def bundle_after_build(build_dir: Path) -> Iterator[str]:
+def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> Iterator[str]:
     """Makes the bundle as the menu wants it; yields what to show, nothing when there was nothing to do.
+
+    `secrets` is asked for the passphrases and PINs of signing keys.
 
     Whether the inputs changed is asked of their content, because a build system touches files for many reasons, and
     rules of the build that make the images differ between the releases of ESP-IDF.
@@ -31,6 +34,7 @@ def bundle_after_build(build_dir: Path) -> Iterator[str]:
     menu = read_menu(build_dir)
     if _is_current(build_dir, menu):
         return
+    from secure_ext.bundle.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.front import decision_from_options  # noqa: PLC0415
     from secure_ext.report import findings_text  # noqa: PLC0415
@@ -40,7 +44,7 @@ def bundle_after_build(build_dir: Path) -> Iterator[str]:
         yield findings_text(decision.findings)
         yield f"warning: no bundle was made for this build; whatever is in {menu.output} is from an earlier one"
         return
-    bundle = write_bundle(decision, menu.output, lambda _: None)
+    bundle = write_bundle(decision, menu.output, lambda _: None, SigningHelp(secrets))
     inputs = sorted({str(path) for path in _inputs(build_dir, menu, decision)})
     record = {"inputs": inputs, "digest": _digest(inputs, menu.output)}
     (build_dir / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -161,9 +161,10 @@ def after_build(build_dir: Path) -> None:
         secure-provision idf after-build -B build
     """
     from secure_ext.esp_idf.after_build import bundle_after_build  # noqa: PLC0415 (loaded when used)
+    from secure_ext.secret_prompt import secrets_of_the_command  # noqa: PLC0415
 
     with shown_errors():
-        for line in bundle_after_build(build_dir):
+        for line in bundle_after_build(build_dir, secrets_of_the_command()):
             click.echo(line)
 
 

@@ -16,13 +16,15 @@ from secure_ext.images.signature_block import (
     public_key_digest,
     read_signature_blocks,
 )
-from secure_ext.keys.signing import SigningKey, VerificationKey
+from secure_ext.keys.signer import Signer
+from secure_ext.keys.signing import VerificationKey
 
 __all__ = [
     "MAX_BLOCKS",
     "SECTOR",
     "SignatureBlock",
     "add_signatures",
+    "content_to_sign",
     "is_signed",
     "public_key_digest",
     "read_signature_blocks",
@@ -38,7 +40,13 @@ def signed_content(image: bytes) -> bytes:
     return image[:-SECTOR] if is_signed(image) else image
 
 
-def sign(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
+def content_to_sign(image: bytes) -> bytes:
+    """What a signature of this image covers: padded with 0xFF to whole sectors, without the signatures it carries."""
+    content = signed_content(image)
+    return content + b"\xff" * (-len(content) % SECTOR)
+
+
+def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
     """Pad an unsigned image with 0xFF to whole sectors and append a sector with one signature per key, in that order.
 
     Args:
@@ -58,11 +66,11 @@ def sign(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
             place=place,
         )
     _check_keys([], keys, place)
-    content = image + b"\xff" * (-len(image) % SECTOR)
+    content = content_to_sign(image)
     return content + _sector([_signed_block(content, key) for key in keys])
 
 
-def add_signatures(image: bytes, keys: Sequence[SigningKey], *, place: str) -> bytes:
+def add_signatures(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
     """Append signatures to a signed image, once every signature in it has proved to fit the image and its own key.
 
     Raises:
@@ -142,7 +150,7 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
     return blocks
 
 
-def _check_keys(present: Sequence[VerificationKey], new: Sequence[SigningKey], place: str) -> None:
+def _check_keys(present: Sequence[VerificationKey], new: Sequence[Signer], place: str) -> None:
     total = [*present, *(key.verification_key for key in new)]
     if not new:
         raise _wrong_number("no signing key is given", place)
@@ -183,7 +191,7 @@ def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[Signat
     )
 
 
-def _signed_block(content: bytes, key: SigningKey) -> bytes:
+def _signed_block(content: bytes, key: Signer) -> bytes:
     digest = _digest(content, key.verification_key)
     return make_block(key.verification_key, digest, key.sign(digest))
 

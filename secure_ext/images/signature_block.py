@@ -80,7 +80,7 @@ class SignatureBlock:
 
     @property
     def signature(self) -> bytes:
-        """The signature in the form that ``SigningKey.sign`` returns."""
+        """The signature in the form that ``Signer.sign`` returns."""
         layout = _LAYOUTS[self.scheme]
         stored = self.raw[layout.signature_offset : layout.signature_offset + layout.signature_size]
         if self.scheme is SignatureScheme.RSA3072:
@@ -114,7 +114,7 @@ def make_block(key: VerificationKey, image_digest: bytes, signature: bytes) -> b
     Args:
         key: the public half of the key that signed.
         image_digest: hash of the padded image, made with ``key.scheme.hash_name``.
-        signature: signature of that hash, in the form that ``SigningKey.sign`` returns.
+        signature: signature of that hash, in the form that ``Signer.sign`` returns.
     """
     layout = _LAYOUTS[key.scheme]
     body = layout.header + image_digest + _encode_public_key(key) + _encode_signature(key.scheme, signature)

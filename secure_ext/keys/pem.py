@@ -14,10 +14,11 @@ _OPENSSH_LABEL = "OPENSSH PRIVATE KEY"
 
 @dataclass(frozen=True)
 class PemKey:
-    """One unencrypted PEM key: its file, whether it is a private key, and the PEM text (kept out of ``repr``)."""
+    """One PEM key: its file, whether it is a private key and needs a passphrase, and its text (not in ``repr``)."""
 
     place: str
     is_private: bool
+    is_locked: bool
     text: bytes = field(repr=False)
 
 
@@ -25,7 +26,7 @@ def read_pem_key(path: Path) -> PemKey:
     """Read the only key of a PEM file; blocks that are no key (EC parameters, certificates beside a key) are skipped.
 
     Raises:
-        InputError: SE601 unreadable, SE602 not PEM, SE603 encrypted, SE605 no private or public key in it,
+        InputError: SE601 unreadable, SE602 not PEM, SE605 no private or public key in it,
             SE606 cut off, SE611 more than one key.
     """
     place = str(path)
@@ -60,14 +61,8 @@ def read_pem_key(path: Path) -> PemKey:
             place=place,
         )
     label, text = keys[0]
-    if "ENCRYPTED" in label or b"Proc-Type: 4,ENCRYPTED" in text:
-        raise InputError(
-            "SE603",
-            "the private key is encrypted with a password, which is not supported",
-            cure="decrypt it to a file that only you can read: (umask 077; openssl pkey -in KEYFILE -out DECRYPTED)",
-            place=place,
-        )
-    return PemKey(place=place, is_private=label.endswith("PRIVATE KEY"), text=text + b"\n")
+    is_locked = "ENCRYPTED" in label or b"Proc-Type: 4,ENCRYPTED" in text
+    return PemKey(place=place, is_private=label.endswith("PRIVATE KEY"), is_locked=is_locked, text=text + b"\n")
 
 
 def damaged_key(place: str) -> InputError:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from secure_ext.errors import InputError
 from secure_ext.keys.pem import PemKey, damaged_key, read_pem_key, unreadable_key
+from secure_ext.keys.secret_source import NO_SECRETS, SecretKind, SecretSource, SecretWanted
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -62,7 +63,7 @@ class VerificationKey:
             return cls(_rsa_scheme(public_key, place), public_key)
         if isinstance(public_key, ec.EllipticCurvePublicKey):
             return cls(_curve_scheme(public_key.curve.name, place), public_key)
-        raise _unsupported_type(type(public_key).__name__.replace("PublicKey", "").lstrip("_"), place)
+        raise unsupported_type(type(public_key).__name__.replace("PublicKey", "").lstrip("_"), place)
 
     @property
     def der(self) -> bytes:
@@ -70,7 +71,7 @@ class VerificationKey:
         return self.public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
     def is_valid_signature(self, signature: bytes, digest: bytes) -> bool:
-        """Whether ``signature`` (in the form ``SigningKey.sign`` returns) is this key's signature of ``digest``."""
+        """Whether ``signature`` (in the form ``Signer.sign`` returns) is this key's signature of ``digest``."""
         try:
             if isinstance(self.public_key, rsa.RSAPublicKey):
                 self.public_key.verify(signature, digest, _pss(), utils.Prehashed(hashes.SHA256()))
@@ -111,11 +112,17 @@ class SigningKey:
         return self._private_key.sign(digest, _ecdsa(self.scheme))
 
 
-def load_signing_key(path: Path) -> SigningKey:
-    """Read a private key from an unencrypted PEM file.
+def load_signing_key(path: Path, secrets: SecretSource = NO_SECRETS, key_number: int = 1) -> SigningKey:
+    """Read a private key from a PEM file.
+
+    Args:
+        path: the file.
+        secrets: is asked for the passphrase when the key is encrypted.
+        key_number: which of the signing keys this is, from 1; for the question.
 
     Raises:
-        InputError: SE601 to SE611; SE604 when the file holds a public key.
+        InputError: SE601 to SE611; SE603 when no passphrase is there, SE604 when the file holds a public key,
+            SE640 when the passphrase does not open the key, SE641 when nothing here could.
     """
     pem = read_pem_key(path)
     if not pem.is_private:
@@ -125,22 +132,22 @@ def load_signing_key(path: Path) -> SigningKey:
             cure="give the private key; a public key can only check signatures that were made elsewhere",
             place=pem.place,
         )
-    return _parse_private(pem)
+    return _parse_private(pem, secrets, key_number)
 
 
-def load_verification_key(path: Path) -> VerificationKey:
-    """Read a public key from a PEM file; of a private key only the public half is kept.
+def load_verification_key(path: Path, secrets: SecretSource = NO_SECRETS, key_number: int = 1) -> VerificationKey:
+    """Read a public key from a PEM file; of a private one, opened as in `load_signing_key`, only that half is kept.
 
     Raises:
-        InputError: SE601 to SE611.
+        InputError: SE601 to SE611, SE640, SE641.
     """
     pem = read_pem_key(path)
     if pem.is_private:
-        return _parse_private(pem).verification_key
+        return _parse_private(pem, secrets, key_number).verification_key
     try:
         public_key = serialization.load_pem_public_key(pem.text)
     except UnsupportedAlgorithm:
-        raise _unsupported_type("the library cannot read it", pem.place) from None
+        raise _unreadable_kind(pem.place) from None
     except ValueError:
         raise damaged_key(pem.place) from None
     return VerificationKey.from_public_key(public_key, place=pem.place)
@@ -176,21 +183,52 @@ def key_file_is_exposed(path: Path) -> bool:
     return os.name == "posix" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def _parse_private(pem: PemKey) -> SigningKey:
+def _parse_private(pem: PemKey, secrets: SecretSource, key_number: int) -> SigningKey:
+    passphrase = _passphrase(pem, secrets, key_number) if pem.is_locked else None
     try:
-        private_key = serialization.load_pem_private_key(pem.text, password=None)
+        private_key = serialization.load_pem_private_key(pem.text, password=passphrase)
     except UnsupportedAlgorithm:
-        raise _unsupported_type("the library cannot read it", pem.place) from None
+        raise _cannot_be_opened(pem.place) if pem.is_locked else _unreadable_kind(pem.place) from None
     except (ValueError, TypeError):
-        raise damaged_key(pem.place) from None
+        raise _wrong_passphrase(pem.place) if pem.is_locked else damaged_key(pem.place) from None
     if not isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        raise _unsupported_type(type(private_key).__name__.replace("PrivateKey", "").lstrip("_"), pem.place)
+        raise unsupported_type(type(private_key).__name__.replace("PrivateKey", "").lstrip("_"), pem.place)
     key = SigningKey(VerificationKey.from_public_key(private_key.public_key(), place=pem.place), private_key)
     # Older releases of cryptography read an EC key whose stored public half belongs to another private key.
     probe = hashlib.new(key.scheme.hash_name).digest()
     if not key.verification_key.is_valid_signature(key.sign(probe), probe):
         raise damaged_key(pem.place)
     return key
+
+
+def _passphrase(pem: PemKey, secrets: SecretSource, key_number: int) -> bytes:
+    passphrase = secrets.secret(SecretWanted(SecretKind.PASSPHRASE, key_number, pem.place))
+    if not passphrase:
+        raise InputError(
+            "SE603",
+            "the private key is encrypted, and there is no passphrase and no terminal to ask at",
+            cure="put it into SECURE_PROVISION_PASSPHRASE, give --passphrase-fd, or run the command at a terminal",
+            place=pem.place,
+        )
+    return passphrase.encode("utf-8", "surrogateescape")
+
+
+def _wrong_passphrase(place: str) -> InputError:
+    return InputError(
+        "SE640",
+        "the passphrase does not open the private key",
+        cure="give the right one; if 'openssl pkey -in KEYFILE -noout' refuses it too, the file is damaged",
+        place=place,
+    )
+
+
+def _cannot_be_opened(place: str) -> InputError:
+    return InputError(
+        "SE641",
+        "the private key is encrypted in a way that is not supported",
+        cure="encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEYFILE -out NEW_KEYFILE",
+        place=place,
+    )
 
 
 def _rsa_scheme(key: rsa.RSAPublicKey, place: str) -> SignatureScheme:
@@ -227,13 +265,18 @@ def _curve_scheme(name: str, place: str) -> SignatureScheme:
     return _CURVES[name]
 
 
-def _unsupported_type(kind: str, place: str) -> InputError:
+def unsupported_type(kind: str, place: str) -> InputError:
+    """The error for a key that is neither RSA nor on a NIST curve."""
     return InputError(
         "SE610",
         f"the key is of an unsupported kind ({kind})",
         cure="Secure Boot V2 takes RSA-3072, ECDSA P-256 or ECDSA P-384, depending on the chip: make such a key",
         place=place,
     )
+
+
+def _unreadable_kind(place: str) -> InputError:
+    return unsupported_type("the library cannot read it", place)
 
 
 def _pss() -> padding.PSS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, UsageError
 from secure_ext.images.secure_boot import add_signatures, public_key_digest, read_signature_blocks, sign, verify
-from secure_ext.keys.signing import SigningKey
+from secure_ext.keys.signer import Signer
 from secure_ext.ota.fleet import Fleet
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.build import Build, BuildFile
@@ -28,7 +28,7 @@ class Wanted:
         least_secure_version: the least that boards in the field accept; None takes that of the fleet's own app.
     """
 
-    signing_keys: Sequence[SigningKey] = ()
+    signing_keys: Sequence[Signer] = ()
     revoked: frozenset[int] = frozenset()
     least_secure_version: int | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.chips.facts import KeySize
+from secure_ext.policy.pkcs11_uri import Pkcs11Uri
 
 
 class FlashEncryptionMode(str, enum.Enum):
@@ -49,7 +50,7 @@ class KeySource:
     """
 
     path: Path | None = None
-    pkcs11_uri: str | None = None
+    pkcs11_uri: Pkcs11Uri | None = None
     per_device: bool = False
     by_device: bool = False
 
@@ -58,7 +59,7 @@ class KeySource:
         if self.path is not None:
             return self.path.name
         if self.pkcs11_uri is not None:
-            return self.pkcs11_uri.partition("?")[0]
+            return str(self.pkcs11_uri)
         if self.by_device:
             return "made by the device"
         return "per-device" if self.per_device else "generated"

@@ -114,7 +114,8 @@ def _checked(path: Path, key: str, value: object, *, known: bool = True) -> Valu
         )
     checked = _value(setting, value)
     if checked is None:
-        raise _wrong_value(path, key, f"{value!r} is no value for {key}: {_expectation(setting)}")
+        shown = repr(value) if "pin-value" not in repr(value) else "this"
+        raise _wrong_value(path, key, f"{shown} is no value for {key}: {_expectation(setting)}")
     return checked
 
 

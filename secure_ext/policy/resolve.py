@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import InputError, UsageError
+from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
+from secure_ext.policy.pkcs11_uri import parse_pkcs11_uri
 from secure_ext.policy.policy import (
     BlankContent,
     DownloadMode,
@@ -49,7 +51,7 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
     Raises UsageError SE310 to SE317, SE319 to SE322 and SE337 for what is recognised but cannot be done, each by name;
-    InputError SE318 when a signing key is missing.
+    InputError SE318 when a signing key is missing; UsageError SE642, SE643 for a PKCS#11 URI that is none or has a PIN.
     """
     _refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir)
@@ -92,11 +94,11 @@ def _refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
                 cure="make one bundle a device with `key: generate`",
                 place=key,
             )
-        if value is not None and value.startswith("pkcs11:"):
+        if value is not None and value.startswith(PKCS11) and key != "secure_boot.keys":
             raise UsageError(
                 "SE313",
-                "keys in a PKCS#11 token are not supported",
-                cure="sign the images with the token first (espsecure sign-data --hsm), then give the public PEM here",
+                "only a signing key can be in a PKCS#11 token: this one is burned into the chip, and a token keeps it",
+                cure="give a key file, or `generate`",
                 place=key,
             )
 
@@ -132,8 +134,8 @@ class _Resolver:
             return KeySource()
         if text == "per-device":
             return KeySource(per_device=True)
-        if text.startswith("pkcs11:"):
-            return KeySource(pkcs11_uri=text)
+        if text.startswith(PKCS11):
+            return KeySource(pkcs11_uri=parse_pkcs11_uri(text, place="secure_boot.keys"))
         return KeySource(self.profile.folder / text)
 
     def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:

@@ -78,7 +78,7 @@ SETTINGS = (
     Setting(
         "secure_boot.keys",
         Kind.TEXT_LIST,
-        "One to three: private PEM, public PEM of a key that has signed already, or generate. esp32, esp32c2: one.",
+        "One to three: private PEM, public PEM (signed elsewhere), pkcs11: URI, or generate. esp32, esp32c2: one.",
         "[signing_key.pem]",
     ),
     Setting(

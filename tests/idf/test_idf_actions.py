@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 
 from secure_ext import cli, front, idf
 from secure_ext.errors import DeviceError
@@ -144,6 +146,37 @@ def test_provision_builds_first_and_writes_the_bundle(
     assert built == ["all"]
     assert (build / "secure" / "manifest.json").is_file()
     assert "provision.py" in done.output
+
+
+@pytest.mark.parametrize("hook", [False, True])
+def test_secrets_are_taken_out_of_the_environment(
+    *,
+    hook: bool,
+    run_action: Callable[..., Any],
+    new_build: Callable[..., Path],
+    signing_keys: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the build, unless the build's own hook needs them; the bundle gets them in any case."""
+    build = new_build()
+    change_config(build, SECURE_PROVISION_BUNDLE_ON_BUILD=hook)
+    key = serialization.load_pem_private_key(signing_keys["rsa_0"].read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"some words")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    (build / "locked.pem").write_bytes(pem)
+    monkeypatch.setenv("SECURE_PROVISION_PASSPHRASE", "some words")
+    seen: list[str | None] = []
+    during = lambda *_: seen.append(os.environ.get("SECURE_PROVISION_PASSPHRASE"))  # noqa: E731
+    monkeypatch.setitem(vars(sys.modules["idf_py_actions.tools"]), "run_target", during)
+    done = run_action("secure-provision", build, "--signing-key", build / "locked.pem")
+    assert done.exit_code == 0, done.output
+    assert seen == ["some words" if hook else None]
+    assert "SECURE_PROVISION_PASSPHRASE" not in os.environ
+
+
+def test_a_key_in_a_token_is_named_by_its_uri(run_action: Callable[..., Any], new_build: Callable[..., Path]) -> None:
+    done = run_action("secure-plan", new_build(), "--signing-key", "pkcs11:token=factory;object=boot-1")
+    assert done.exit_code == 0, done.output
 
 
 def test_what_the_check_found_is_the_exit_code(run_action: Callable[..., Any], new_build: Callable[..., Path]) -> None:

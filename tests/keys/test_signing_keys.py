@@ -87,8 +87,8 @@ BAD_FILES: list[tuple[str, BadFile, str, str]] = [
         "SE602",
         "not in PEM",
     ),
-    ("encrypted pkcs8", lambda key: _private_pem(key, b"hunter2"), "SE603", "password"),
-    ("encrypted sec1", lambda key: _private_pem(key, b"hunter2", old=True), "SE603", "password"),
+    ("encrypted pkcs8", lambda key: _private_pem(key, b"hunter2"), "SE603", "passphrase"),
+    ("encrypted sec1", lambda key: _private_pem(key, b"hunter2", old=True), "SE603", "passphrase"),
     (
         "certificate",
         lambda _: b"-----BEGIN CERTIFICATE-----\nMAAw\n-----END CERTIFICATE-----\n",

@@ -1,0 +1,57 @@
+"""How a passphrase or a PIN is asked for: what is wanted, and the interface of whoever has the answer."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class SecretKind(enum.Enum):
+    """What opens a key; the value is its name for people."""
+
+    PASSPHRASE = "passphrase"  # noqa: S105 (a name, no secret)
+    PIN = "PIN"
+
+
+MANIFEST_KEY = 0
+"""Number of the key that signs the manifest."""
+
+
+@dataclass(frozen=True)
+class SecretWanted:
+    """One secret that is needed to go on.
+
+    Attributes:
+        kind: what it is.
+        key_number: which of the signing keys it opens, from 1; `MANIFEST_KEY` for the one that signs the manifest.
+        place: the key's file, or the URI of the token, for people.
+    """
+
+    kind: SecretKind
+    key_number: int
+    place: str
+
+    @property
+    def key_name(self) -> str:
+        """The key it opens, for people."""
+        return f"signing key {self.key_number}" if self.key_number != MANIFEST_KEY else "the manifest's key"
+
+
+class SecretSource(Protocol):
+    """Whoever knows secrets: the fronts have one that looks into the environment and asks at a terminal."""
+
+    def secret(self, wanted: SecretWanted) -> str | None:
+        """The secret; None when there is none and nobody can be asked."""
+
+
+@dataclass(frozen=True)
+class NoSecrets:
+    """Knows nothing: locked keys stay locked."""
+
+    def secret(self, wanted: SecretWanted) -> str | None:  # noqa: ARG002 (the interface's)
+        """Always None."""
+        return None
+
+
+NO_SECRETS = NoSecrets()
