@@ -205,11 +205,8 @@ def test_an_espefuse_that_sees_the_chip_otherwise_is_not_believed(
     assert (done.exit_code, "SE879" in done.stderr) == (4, True), done.stderr
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 600) | st.text("0x19afUSER", max_size=6),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["word", "pos", "field"]), inner),
-    max_leaves=4,
-)
+LEAF = st.none() | st.booleans() | st.integers(-3, 600) | st.text("0x19afUSER", max_size=6)
+JSON = LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(st.sampled_from(["word", "pos", "field"]), LEAF)
 
 
 def damaged(document: Any, data: st.DataObject, depth: int) -> Any:
