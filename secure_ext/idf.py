@@ -42,7 +42,7 @@ ACTIONS = (
     Action("rehearse", "secure-rehearse", "secure-rehearse"),
     Action("flash", "secure-flash", "-p PORT secure-flash"),
     Action("audit", "secure-audit", "-p PORT secure-audit"),
-    Action("ota", "secure-ota", "secure-ota"),
+    Action("ota", "secure-ota", "secure-ota --signing-key signing_key.pem"),
 )
 """All there will be; an action exists as soon as its command does."""
 

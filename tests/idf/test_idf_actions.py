@@ -107,6 +107,17 @@ def test_audit_takes_the_plan_of_the_build_directory(
     assert (audited.exit_code, str(build / "secure") in audited.output) == (3, True)
 
 
+def test_verify_and_ota_take_the_bundle_of_the_build_directory(
+    run_action: Callable[..., Any], new_build: Callable[..., Path], signing_keys: dict[str, Path]
+) -> None:
+    build, key = new_build(), ("--signing-key", signing_keys["rsa_0"])
+    assert run_action("secure-provision", build, *key).exit_code == 0
+    verified = run_action("secure-verify", build, "--all")
+    assert (verified.exit_code, "plan-from-build" in verified.output) == (0, True)
+    assert run_action("secure-ota", build, *key).exit_code == 0
+    assert (build / "ota" / "app.bin").is_file()
+
+
 def test_names_that_esp_idf_has_are_left_alone() -> None:
     taken = {"secure-decrypt-flash-data", "secure-sign-data", "secure-verify-signature", "secure-generate-key-digest"}
     assert not taken & {action.name for action in ACTIONS}

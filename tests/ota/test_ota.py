@@ -134,7 +134,7 @@ def test_the_plain_app_is_signed_and_nothing_else(world: World) -> None:
     assert espsecure(*line).returncode == 0
 
 
-@pytest.mark.parametrize("chip", ["esp32", "esp32c3"])
+@pytest.mark.parametrize("chip", [pytest.param("esp32", marks=pytest.mark.long), "esp32c3"])
 def test_pre_encrypted_images_decrypt_to_the_app_in_their_slot_alone(
     chip: str, world: World, fleets: Callable[[str], Path], sample_project: Callable[[str], Path]
 ) -> None:

@@ -57,7 +57,7 @@ def spoilt(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_document_is_valid_if_jsonschema_says_so(data: st.DataObject, name: str, encrypted: Made) -> None:
     document = data.draw(spoilt(encrypted.load(name)))

@@ -175,7 +175,7 @@ def test_an_archive_that_cannot_be_written_leaves_nothing(
     assert (done.exit_code, "SE702" in done.stderr) == (3, True)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), compression=st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)))
 def test_any_archive_is_answered(data: st.DataObject, compression: int, archive: Path) -> None:
     """Whatever byte is changed: it cannot be read, or is not the archive that this tool makes."""
