@@ -11,6 +11,7 @@ from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
@@ -23,7 +24,7 @@ _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
 @dataclass(frozen=True)
 class KeyMaterial:
-    """Every key of the bundle."""
+    """Every key of the bundle; None for one that is not wanted, or that each device gets for itself."""
 
     flash_encryption: SecretKey | None
     flash_encryption_scheme: FlashEncryptionScheme
@@ -67,14 +68,14 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
     """
     flash_encryption = None
     scheme = FlashEncryptionScheme.XTS
-    if policy.flash_encryption.enabled:
+    if policy.flash_encryption.enabled and not policy.flash_encryption.key.per_device:
         size = policy.flash_encryption.key_size
         scheme = _cipher(size)
         role = KeyRole.FLASH_ENCRYPTION.value
         flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, earlier_keys)
         flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
     hmac = None
-    if policy.nvs.scheme is NvsScheme.HMAC:
+    if policy.nvs.scheme is NvsScheme.HMAC and not policy.nvs.key.per_device:
         hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, earlier_keys)
     if hmac is not None and flash_encryption is not None and hmac.data in flash_encryption.data:
         raise UsageError(
@@ -117,6 +118,8 @@ def check_key_files(policy: Policy) -> None:
         _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, None)
     if policy.secure_boot.enabled:
         check_signing_keys(policy)
+    if policy.per_device.seal_to is not None:
+        load_sealing_key(policy.per_device.seal_to)
 
 
 def _cipher(size: KeySize) -> FlashEncryptionScheme:

@@ -24,11 +24,16 @@ def image_file(produced: ProducedImage) -> str:
     return f"images/{produced.planned.name}.bin"
 
 
+SEAL_TO = "seal_to.pem"
+"""The file, in a bundle with keys per device, of the public key that sealed copies are encrypted to."""
+
+
 def manifest(
     decision: Decision, images: list[ProducedImage], burned: dict[KeyRole, bytes], checks: list[Check], folder: Path
 ) -> dict[str, Any]:
     """The manifest of the bundle in `folder`, whose other files are all written."""
     build = decision.build
+    later = decision.policy.flash_encryption.key.per_device
     return {
         "schema": SCHEMA,
         "tool": f"idf-secure-provision {__version__}",
@@ -36,28 +41,41 @@ def manifest(
         "idf_version": build.idf_version,
         "project": build.project_name,
         "created": _created(),
-        "images": [_image(produced) for produced in images],
+        "images": [_image(produced, encrypt_later=later) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
             {
                 "role": key.role.value,
-                "fingerprint": fingerprint(burned[key.role][: key_length(key)]),
+                "fingerprint": fingerprint(burned[key.role][: key_length(key)]) if key.role in burned else None,
                 "block": key.block.name,
                 "purpose": key.purpose or None,
             }
             for key in decision.plan.keys
         ],
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
+        "per_device": _per_device(decision, burned),
+    }
+
+
+def _per_device(decision: Decision, burned: dict[KeyRole, bytes]) -> dict[str, Any] | None:
+    policy = decision.policy
+    if not policy.has_per_device_keys:
+        return None
+    return {
+        "keys": [key.role.value for key in decision.plan.keys if key.role not in burned],
+        "keep": policy.per_device.keep.value,
+        "seal_to": SEAL_TO if policy.per_device.seal_to else None,
     }
 
 
 def public_files(folder: Path) -> list[str]:
     """Every file of a bundle but the manifest and what is secret or belongs to one board, with forward slashes."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not name.startswith(("keys/", "journal/")) and name != "manifest.json")
+    private = ("keys/", "journal/", "sealed/")
+    return sorted(name for name in names if not name.startswith(private) and name != "manifest.json")
 
 
-def _image(produced: ProducedImage) -> dict[str, Any]:
+def _image(produced: ProducedImage, *, encrypt_later: bool) -> dict[str, Any]:
     planned = produced.planned
     return {
         "name": planned.name,
@@ -67,7 +85,8 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
         "offset": planned.offset,
         "size": len(produced.content),
         "sha256": produced.sha256,
-        "encrypted": planned.encrypt,
+        "encrypted": planned.encrypt and not encrypt_later,
+        "encrypt_per_device": planned.encrypt and encrypt_later,
         "signed": planned.sign,
         "source": planned.source,
         "source_sha256": hashlib.sha256(planned.content).hexdigest(),

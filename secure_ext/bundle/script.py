@@ -29,6 +29,19 @@ RUNNER_MODULES = (
 
 _WIDTH = 116
 
+PER_DEVICE_SCRIPT = '''#!/usr/bin/env python3
+"""Stands in for the script of a bundle whose boards get keys of their own: there is one script for each board."""
+
+import sys
+
+sys.stderr.write(
+    "STOP: this bundle holds no keys. Each board gets its own, which `secure-provision flash` makes for it:\\n"
+    "  secure-provision flash BUNDLE --port PORT\\n"
+)
+sys.exit(2)
+'''
+"""``provision.py`` of a bundle with keys per device; it touches nothing."""
+
 
 def render_script(document: dict[str, Any], project: str) -> str:
     """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`)."""

@@ -69,6 +69,7 @@ class Runner:
             self._port_lock = lock_port(self.options.port)
             self.identify(tools)
         state = read_chip(tools, self.connection)
+        self.require_mac(state)
         journal = self.open_journal(state)
         check_layout(self.plan, state)
         statuses = compare(self.plan["steps"], state)
@@ -87,6 +88,7 @@ class Runner:
             flash = " and the flash erased and written" if images_due else ""
             self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
             return
+        self.check_missing_keys(todo)
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
@@ -119,16 +121,41 @@ class Runner:
         return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
 
     def check_files(self) -> None:
-        """Every file of the bundle is there and unchanged. Raises Stop SE820."""
+        """Every file is there and unchanged, but for keys with ``--without-keys``. Raises Stop SE820."""
         for image in self.plan["images"]:
             self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
         for step in self.plan["steps"]:
-            if step["kind"] == "burn_key":
-                self._check(step["file"], step["fingerprint"], lambda data, n=step["length"]: fingerprint(data[:n]))
+            if step["kind"] == "burn_key" and not (self.options.without_keys and step["rd_dis_bits"]):
+                self._check_key(step)
+
+    def check_missing_keys(self, statuses: list[StepStatus]) -> None:
+        """Every key that is still to be burned is there. Raises Stop SE820."""
+        for item in statuses:
+            if item.step["kind"] == "burn_key" and item.status is Status.MISSING:
+                self._check_key(item.step)
+
+    def _check_key(self, step: Step) -> None:
+        self._check(step["file"], step["fingerprint"], lambda data: fingerprint(data[: step["length"]]))
+
+    def path_of(self, name: str) -> Path:
+        """Where a file of the bundle is: beside the script, or a secret in the folder that `--keys` names."""
+        if self.options.keys and name.startswith("keys/"):
+            return Path(self.options.keys, name[len("keys/") :])
+        return self.bundle / name
+
+    def require_mac(self, state: ChipState) -> None:
+        """Raises Stop SE850 if the board is not the one that `--mac` names."""
+        if self.options.mac and self.options.mac.lower().replace(":", "") != state.mac:
+            raise Stop(
+                5,
+                "SE850",
+                f"the board has the MAC address {state.mac}, this run is for {self.options.mac}",
+                "connect that board, or run the script for this one",
+            )
 
     def _check(self, name: str, expected: str, digest: Any) -> None:
         try:
-            actual = digest((self.bundle / name).read_bytes())
+            actual = digest(self.path_of(name).read_bytes())
         except OSError as error:
             raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", "copy the whole bundle again") from None
         if actual != expected:
@@ -175,8 +202,9 @@ class Runner:
             raise verdict.stop
 
     def key_as_burned(self, step: Step) -> bytes:
-        """The bytes of a key as they lie in its block."""
-        key: bytes = (self.bundle / step["file"]).read_bytes()[: step["length"]]
+        """The bytes of a key as they lie in its block; zeros if there is no file of it."""
+        is_gone = self.options.without_keys and step["rd_dis_bits"]
+        key = bytes(step["length"]) if is_gone else self.path_of(step["file"]).read_bytes()[: step["length"]]
         return key[::-1] if step["reversed"] else key
 
     def open_journal(self, state: ChipState) -> Journal:
@@ -185,12 +213,7 @@ class Runner:
             path = Path(self.options.virt + ".journal.json")
         else:
             path = Path(self.options.journal or self.bundle / "journal") / f"{state.mac}.json"
-        keys = [
-            [step[name] for name in ("block", "part", "purpose", "fingerprint")]
-            for step in self.plan["steps"]
-            if step["kind"] == "burn_key"
-        ]
-        journal = Journal(path, _digest([self.plan["chip"], keys]), _digest(self.plan["images"]))
+        journal = journal_of(self.plan, path)
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -318,7 +341,7 @@ class Runner:
         steps = [step for step in self.plan["steps"] if step["stage"] == stage]
         statuses = compare(steps, state)
         check_conflicts(statuses, journal)
-        calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
+        calls = burn_calls(statuses, state, lambda name: str(self.path_of(name)))
         if not calls:
             return state
         journal.note_burning()
@@ -385,6 +408,16 @@ class Runner:
             self.say("The board could not be reset from here: switch its power off and on.")
 
 
+def journal_of(plan: dict[str, Any], path: Path) -> Journal:
+    """The journal in the file `path`, as far as it is about the keys and images of `plan`."""
+    keys = [
+        [step[name] for name in ("block", "part", "purpose", "fingerprint")]
+        for step in plan["steps"]
+        if step["kind"] == "burn_key"
+    ]
+    return Journal(path, _digest([plan["chip"], keys]), _digest(plan["images"]))
+
+
 def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -410,6 +443,12 @@ def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argpar
     parser.add_argument("--until", choices=STAGES, default="seal", help="stop after this stage (default: seal)")
     parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
     parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
+    parser.add_argument("--mac", help="stop if the board has another MAC address than this one")
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
+    keys.add_argument(
+        "--without-keys", action="store_true", help="finish a board that has its keys; their files are gone"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
     return parser.parse_args(arguments)
 

@@ -71,7 +71,7 @@ def _inputs(build_dir: Path, menu: Menu, decision: Decision) -> Iterator[Path]:
     yield from (file.path for file in decision.build.files)
     yield from decision.policy.images.values()
     sources = [decision.policy.flash_encryption.key, decision.policy.nvs.key, *decision.policy.secure_boot.keys]
-    for path in (menu.profile, *(source.path for source in sources)):
+    for path in (menu.profile, decision.policy.per_device.seal_to, *(source.path for source in sources)):
         if path is not None:
             yield path
 

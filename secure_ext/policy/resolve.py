@@ -14,10 +14,12 @@ from secure_ext.policy.policy import (
     DownloadMode,
     FlashEncryptionMode,
     FlashEncryptionPolicy,
+    KeyKeeping,
     KeySource,
     LockdownPolicy,
     NvsPolicy,
     NvsScheme,
+    PerDevicePolicy,
     Policy,
     SecureBootPolicy,
 )
@@ -48,7 +50,7 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
-    Raises UsageError SE310 to SE317 and SE319 to SE322 for what is recognised but cannot be done, each by name;
+    Raises UsageError SE310 to SE317 and SE319 to SE322, SE680 for what is recognised but cannot be done, each by name;
     InputError SE318 when a signing key is missing.
     """
     _refuse_what_is_not_supported(config, profile)
@@ -64,6 +66,7 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
         accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
         origins=resolver.origins,
+        per_device=_per_device(profile),
     )
 
 
@@ -85,11 +88,11 @@ def _refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
     keys = [("flash_encryption.key", profile.text("flash_encryption.key")), ("nvs.key", profile.text("nvs.key"))]
     keys += [("secure_boot.keys", key) for key in profile.texts("secure_boot.keys") or ()]
     for key, value in keys:
-        if value == "per-device":
+        if value == "per-device" and key == "secure_boot.keys":
             raise UsageError(
                 "SE312",
-                "a key per device cannot be in a bundle that is the same for many devices",
-                cure="make one bundle a device with `key: generate`",
+                "a signing key per device is not supported: an update would have to be signed for each of them",
+                cure="use one signing key for the product; flash_encryption.key and nvs.key can be per-device",
                 place=key,
             )
         if value is not None and value.startswith("pkcs11:"):
@@ -99,6 +102,19 @@ def _refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
                 cure="sign the images with the token first (espsecure sign-data --hsm), then give the public PEM here",
                 place=key,
             )
+
+
+def _per_device(profile: Profile) -> PerDevicePolicy:
+    keep = KeyKeeping(profile.text("per_device.keep") or KeyKeeping.DESTROY.value)
+    seal_to = profile.text("per_device.seal_to")
+    if (keep is KeyKeeping.SEALED) != (seal_to is not None):
+        raise UsageError(
+            "SE680",
+            f"per_device.keep is {keep.value}, and per_device.seal_to is {'given' if seal_to else 'not given'}",
+            cure="for sealed copies give both: keep: sealed, and as seal_to the public key of whoever may open them",
+            place="per_device.seal_to",
+        )
+    return PerDevicePolicy(keep, profile.folder / seal_to if seal_to else None)
 
 
 @dataclass

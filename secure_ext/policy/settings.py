@@ -57,7 +57,7 @@ SETTINGS = (
     Setting(
         "flash_encryption.key",
         Kind.TEXT,
-        "generate: a new random key for this bundle; or a key file. One key in many devices is one secret to lose.",
+        "per-device: each device gets its own; generate: a new random key for this bundle; or a key file.",
         "generate",
     ),
     Setting(
@@ -106,13 +106,26 @@ SETTINGS = (
         "hmac",
         choices=("off", "hmac", "flash-encryption"),
     ),
-    Setting("nvs.key", Kind.TEXT, "The HMAC key: generate, or a key file of 32 bytes.", "generate"),
+    Setting("nvs.key", Kind.TEXT, "The HMAC key: per-device, generate, or a key file of 32 bytes.", "generate"),
     Setting(
         "nvs.key_id",
         Kind.INTEGER,
         "Key block for the HMAC key; must equal CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID.",
         "5",
         limits=(0, 5),
+    ),
+    Setting(
+        "per_device.keep",
+        Kind.CHOICE,
+        "What becomes of a per-device key once it is burned: destroy, or sealed (a copy for the owner of seal_to).",
+        "destroy",
+        choices=("destroy", "sealed"),
+    ),
+    Setting(
+        "per_device.seal_to",
+        Kind.TEXT,
+        "Public key (PEM, X25519 or RSA) of sealed copies; its private half stays off the station.",
+        "sealing_public.pem",
     ),
     Setting(
         "lockdown.download_mode",
