@@ -259,9 +259,19 @@ def flash(
         line += ["--until", until, *options]
         line += ["--dry-run"] if dry_run else []
         line += ["--journal", str(journal)] if journal else []
+        line += [] if _holds_keys(opened) else ["--without-keys"]
         exit_code = subprocess.call(line)
+        if not exit_code and sys.stdout.isatty() and any((opened.folder / "keys").glob("*.bin")):
+            click.echo(f"The keys of this bundle still exist, in {opened.folder / 'keys'}.")
+            click.echo(f"When the last board is done:  secure-provision keys destroy {opened.folder}")
     if exit_code:
         sys.exit(exit_code)
+
+
+def _holds_keys(bundle: FinishedBundle) -> bool:
+    """False once the bundle's keys were destroyed; boards that have them can still be finished."""
+    names = [step["file"] for step in bundle.plan["steps"] if step["kind"] == "burn_key" and step["rd_dis_bits"]]
+    return not names or any((bundle.folder / name).exists() for name in names)
 
 
 def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from secure_ext.commands.key_care import destroy_keys, plan_key_rotation, sealing_pair, unseal_keys
 from secure_ext.errors import InputError
 from secure_ext.front import shown_errors
 
@@ -76,3 +77,7 @@ def key_digest(file: Path, output: Path | None) -> None:
                     place=str(output),
                 ) from None
         click.echo(f"{key.scheme.value} {digest.hex()}")
+
+
+for command in (sealing_pair, unseal_keys, plan_key_rotation, destroy_keys):
+    keys.add_command(command)

@@ -80,6 +80,11 @@ class _Look:
     own: list[StepStatus]
     verdict: Verdict
 
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether one of its own keys is on the chip."""
+        return any(item.status is not Status.MISSING for item in self.own)
+
     def show(self) -> None:
         """Shows the board and its steps, as its script does."""
         self.runner.show(self.statuses, self.state, self.runner.images_are_due(self.state, self.statuses))
@@ -110,8 +115,9 @@ def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
             say("An earlier run has burned this board's keys. It is finished from its record, without them.")
             code = _call(run.script_line(look.begun, look.state, "--without-keys"))
             return _close(run, look, code)
-        say("An earlier run on this board ended before its keys were burned, and they are gone.")
-        say("The board gets new ones, and its flash is written again.")
+        some = "some of " if look.has_own_keys else ""
+        say(f"An earlier run on this board ended before {some}its keys were burned, and those are gone.")
+        say("The board gets new ones in their place, and its flash is written again.")
     else:
         keys = new_keys([item.step for item in look.own])
     if run.dry_run:
@@ -160,12 +166,14 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     sealed = run.sealed / f"{look.state.mac}.sealed"
     is_sealed = template.manifest["per_device"]["keep"] == "sealed"
     with private_folder() as (folder, lock):
-        board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys")
+        board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys", look.begun)
         if is_sealed:
             _seal(template, look.state, keys, sealed)
+        if look.has_own_keys:  # the journal knows keys by all fingerprints together
+            journal_of(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
         code = _call(run.script_line(board, look.state, "--keys", str(folder / "keys")), lock)
     journal = journal_of(board.plan, run.journal / f"{look.state.mac}.json")
-    if not journal.burning_begun and all(item.status is Status.MISSING for item in look.own):
+    if not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
         sealed.unlink(missing_ok=True)
         say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")

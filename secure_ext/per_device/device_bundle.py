@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,30 @@ from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
 
 
-def write_device_bundle(template: FinishedBundle, keys: DeviceKeys, folder: Path, keys_folder: Path) -> FinishedBundle:
+def write_device_bundle(
+    template: FinishedBundle, keys: DeviceKeys, folder: Path, keys_folder: Path, begun: FinishedBundle | None = None
+) -> FinishedBundle:
     """Writes the bundle of one board: the images encrypted with its key, its plan, script and manifest.
 
     Args:
         template: the bundle that all boards share.
         keys: the board's own.
         folder: the new bundle, whole or not at all; an earlier one of the board is replaced. On the disk on return.
+        begun: what an earlier run made for this board. It tells the fingerprints of keys that are on the chip and not
+            among `keys`; if the flash encryption key is one of them, its images are taken over.
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
     missing); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
-    plan, manifest = copy.deepcopy(template.plan), copy.deepcopy(template.manifest)
+    is_encrypted = begun is not None and keys.cipher_key(template.plan["chip"]) is None
+    source = begun if begun is not None and is_encrypted else template
+    plan, manifest = copy.deepcopy(source.plan), copy.deepcopy(source.manifest)
     cipher_key = keys.cipher_key(plan["chip"])
     with replaced_directory(folder) as staging:
         (staging / "images").mkdir()
         for image in manifest["images"]:
-            content = (template.folder / image["file"]).read_bytes()
+            content = (source.folder / image["file"]).read_bytes()
             if image["encrypt_per_device"] and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image["offset"], image["name"])
                 evidence = f"at flash offset 0x{image['offset']:x}"
@@ -49,9 +54,10 @@ def write_device_bundle(template: FinishedBundle, keys: DeviceKeys, folder: Path
         plan["images"] = [
             {name: image[name] for name in ("file", "offset", "size", "sha256")} for image in manifest["images"]
         ]
-        _fill_in([step for step in plan["steps"] if step["kind"] == "burn_key"], keys.fingerprints)
-        _fill_in(manifest["keys"], keys.fingerprints)
-        for path in sorted((template.folder / "digests").glob("*.bin")):
+        known = {key["role"]: key["fingerprint"] for key in begun.manifest["keys"]} if begun is not None else {}
+        for key in (*(step for step in plan["steps"] if step["kind"] == "burn_key"), *manifest["keys"]):
+            key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
+        for path in sorted((source.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, path.read_bytes())
         write_durably(staging / "plan.json", _json(plan))
         write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
@@ -79,11 +85,6 @@ def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) 
             place=name,
         )
     return ciphertext
-
-
-def _fill_in(keys: list[dict[str, Any]], fingerprints: Mapping[str, str]) -> None:
-    for key in keys:
-        key["fingerprint"] = fingerprints.get(key["role"], key["fingerprint"])
 
 
 def _shared_keys(template: FinishedBundle, plan: dict[str, Any]) -> dict[str, bytes]:

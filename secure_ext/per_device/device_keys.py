@@ -8,6 +8,7 @@ from typing import Any
 
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.step_status import Status, Step, StepStatus, key_content
+from secure_ext.errors import DeviceError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.symmetric import generate_secret
@@ -48,24 +49,35 @@ def new_keys(steps: Sequence[Step]) -> DeviceKeys:
 
 
 def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKeys | None:
-    """The keys for a board on which an earlier run has burned some; None if they are not needed, or not to be had.
+    """The keys for a board on which an earlier run was cut; None if all of its keys are burned.
 
-    They are needed as long as one is missing on the chip. A block that is burned gives its key back while it can be
-    read: key blocks are burned before any of them is hidden (see `secure_ext.device.burn_calls`).
+    What is missing on the chip is made anew. A block that is burned and can still be read gives its key back. A hidden
+    one cannot, and is not needed: neither to burn it, nor for the images, which are encrypted already.
 
     Args:
-        statuses: those of the board's own key steps, compared with the plan that began it.
+        statuses: those of the board's own key steps, compared with the plan that began it; none is a conflict.
         state: what the chip shows.
+
+    Raises DeviceError SE852 when half of a flash encryption key is hidden and the other half is missing.
     """
-    if all(item.status is not Status.MISSING for item in statuses):
+    missing = [item.step for item in statuses if item.status is Status.MISSING]
+    if not missing:
         return None
-    keys = new_keys([item.step for item in statuses if item.status is Status.MISSING]).burned
+    hidden = [item.step for item in statuses if item.hidden]
+    if {step["role"] for step in missing} & set(_HALVES) and {step["role"] for step in hidden} & set(_HALVES):
+        raise DeviceError(
+            "SE852",
+            "one half of this board's flash encryption key is burned and hidden, the other half was never burned, and "
+            "this station keeps no copy",
+            cure="set the board aside; if a sealed copy was kept, unseal it and run the script in the board's record "
+            "with --keys",
+            place=hidden[0]["block"],
+        )
+    keys = new_keys(missing).burned
     for item in statuses:
         if item.status is Status.BEGUN and not item.hidden:
             content = key_content(item.step, state)
             keys[item.step["role"]] = content[::-1] if item.step["reversed"] else content
-        elif item.status is not Status.MISSING:
-            return None
     return DeviceKeys(keys)
 
 
