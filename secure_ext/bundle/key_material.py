@@ -98,7 +98,7 @@ def load_key_material(policy: Policy, keys_folder: Path, earlier_keys: Path | No
 
 def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
     """Saves what the new bundle does not use any more: it may be the only copy of a key that boards carry."""
-    present = {path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
+    present = {path.read_bytes() for path in keys_folder.glob("*") if path.is_file()}
     for path in sorted(earlier_keys.rglob("*")):
         if path.is_file() and (data := path.read_bytes()) not in present:
             present.add(data)

@@ -37,11 +37,23 @@ class SlotState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Slot:
-    """A digest slot of a fleet: its number (from 0, as ESP-IDF counts), its state, and the digest's fingerprint."""
+    """A digest slot of a fleet.
+
+    Attributes:
+        number: from 0, as ESP-IDF counts.
+        state: what it is good for.
+        fingerprint: names the digest; None for an empty slot.
+        length: how many bytes of a digest it holds: 32, on esp32c2 16.
+    """
 
     number: int
     state: SlotState
     fingerprint: str | None
+    length: int = 32
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether this digest of a public key is burned in it."""
+        return self.fingerprint == fingerprint(digest[: self.length])
 
 
 @dataclass(frozen=True)
@@ -59,10 +71,14 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Update:
-    """An update: its name for messages, and the fingerprint of the digest of each key that has validly signed it."""
+    """An update: its name for messages, and the public key digest of each key that has validly signed it."""
 
     name: str
-    signers: tuple[str, ...]
+    signers: tuple[bytes, ...]
+
+    def is_signed_by(self, slot: Slot) -> bool:
+        """Whether it carries a signature by the key of a slot."""
+        return any(slot.holds(digest) for digest in self.signers)
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,7 @@ class Rotation:
                     "slot": slot.number,
                     "state": slot.state.value,
                     "fingerprint": slot.fingerprint,
-                    "signed_the_update": slot.fingerprint in self.update.signers,
+                    "signed_the_update": self.update.is_signed_by(slot),
                 }
                 for slot in self.fleet.slots
             ],
@@ -113,7 +129,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
         plan = json.loads(file.read_text(encoding="utf-8"))
         chip, steps = str(plan["chip"]), list(plan["steps"])
         digests = {
-            int(step["role"].removeprefix(_DIGEST)): str(step["fingerprint"])
+            int(step["role"].removeprefix(_DIGEST)): (str(step["fingerprint"]), int(step["length"]))
             for step in steps
             if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
         }
@@ -142,7 +158,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     slots = []
     for number in range(count):
         state = SlotState.TRUSTED if number in digests else SlotState.OPEN
-        slots.append(Slot(number, SlotState.REVOKED if number in gone else state, digests.get(number)))
+        slots.append(Slot(number, SlotState.REVOKED if number in gone else state, *digests.get(number, (None,))))
     return Fleet(chip, tuple(slots), bool(fields.get("SECURE_BOOT_AGGRESSIVE_REVOKE")))
 
 
@@ -167,7 +183,7 @@ def read_update(image: Path, chip: str) -> Update:
     signers = []
     for number, block in enumerate(read_signature_blocks(content, place), 1):
         if verify_block(content, block, block.verification_key(place=f"{place}, signature block {number}")):
-            signers.append(fingerprint(block.key_digest))
+            signers.append(block.key_digest)
     if not signers:
         raise InputError(
             "SE691",
@@ -181,22 +197,21 @@ def read_update(image: Path, chip: str) -> Update:
 def update_signed_with(keys: Sequence[Path]) -> Update:
     """An update that is to be signed with these keys (private or public PEM). Raises the InputErrors of key files."""
     digests = [public_key_digest(load_verification_key(path)) for path in keys]
-    return Update("an update signed with " + ", ".join(p.name for p in keys), tuple(map(fingerprint, digests)))
+    return Update("an update signed with " + ", ".join(p.name for p in keys), tuple(digests))
 
 
 def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
     """Whether the boards take the update, and what follows for their keys."""
-    trusted = {slot.fingerprint: slot.number for slot in fleet.slots if slot.state is SlotState.TRUSTED}
-    known = {slot.fingerprint for slot in fleet.slots}
-    accepted_by = tuple(sorted(trusted[name] for name in update.signers if name in trusted))
-    unknown = tuple(name for name in update.signers if name not in known)
+    trusted = [slot for slot in fleet.slots if slot.state is SlotState.TRUSTED]
+    accepted_by = tuple(slot.number for slot in trusted if update.is_signed_by(slot))
+    unknown = tuple(digest.hex() for digest in update.signers if not any(slot.holds(digest) for slot in fleet.slots))
     if not accepted_by:
         return Rotation(fleet, update, (), unknown, (), _refusal(fleet, update))
     return Rotation(fleet, update, accepted_by, unknown, tuple(_steps(fleet, accepted_by)))
 
 
 def _refusal(fleet: Fleet, update: Update) -> CheckError:
-    revoked = [slot.number for slot in fleet.slots if slot.fingerprint in update.signers]
+    revoked = [slot.number for slot in fleet.slots if update.is_signed_by(slot)]
     trusted = fleet.in_state(SlotState.TRUSTED)
     why = f"its key is in slot {_list(revoked)}, which is revoked" if revoked else "its key is in none of their slots"
     cure = f"sign it with the key of slot {_list(trusted)}, which the boards trust"

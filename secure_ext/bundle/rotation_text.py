@@ -28,11 +28,11 @@ def _lines(rotation: Rotation) -> Iterator[str]:
     fleet = rotation.fleet
     yield f"what boards of this fleet ({fleet.chip}) trust"
     for slot in fleet.slots:
-        signed = "   has signed the update" if slot.fingerprint in rotation.update.signers else ""
+        signed = "   has signed the update" if rotation.update.is_signed_by(slot) else ""
         digest = f"digest fingerprint {slot.fingerprint}" if slot.fingerprint else "no digest"
         yield f"  slot {slot.number}  {slot.state.value:8} {digest}{signed}"
     for name in rotation.unknown:
-        yield f"  not on the boards: the update is also signed with a key of digest fingerprint {name}"
+        yield f"  not on the boards: the update is also signed with the key of digest {name}"
     if fleet.in_state(SlotState.OPEN):
         yield from _wrapped("  ", _OPEN)
     if len(fleet.slots) > 1:

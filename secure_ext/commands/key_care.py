@@ -163,7 +163,11 @@ def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
 
 
 def _confirm(number: int) -> None:
-    if not sys.stdin.isatty():
+    if not _has_operator():
         raise UsageError("SE695", "there is no one to ask for confirmation", cure="give --yes")
     if click.prompt(f"Type {DESTROY} to delete {number} file(s) for ever", default="", show_default=False) != DESTROY:
         raise UsageError("SE695", "not confirmed; nothing was deleted", cure=f"type {DESTROY}, or give --yes")
+
+
+def _has_operator() -> bool:
+    return sys.stdin.isatty()

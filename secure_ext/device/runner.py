@@ -121,11 +121,11 @@ class Runner:
         return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
 
     def check_files(self) -> None:
-        """Every file is there and unchanged, but for keys with ``--without-keys``. Raises Stop SE820."""
+        """Every file is there and unchanged, but for what `may_be_gone`. Raises Stop SE820."""
         for image in self.plan["images"]:
             self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
         for step in self.plan["steps"]:
-            if step["kind"] == "burn_key" and not (self.options.without_keys and step["rd_dis_bits"]):
+            if step["kind"] == "burn_key" and not self.may_be_gone(step):
                 self._check_key(step)
 
     def check_missing_keys(self, statuses: list[StepStatus]) -> None:
@@ -136,6 +136,10 @@ class Runner:
 
     def _check_key(self, step: Step) -> None:
         self._check(step["file"], step["fingerprint"], lambda data: fingerprint(data[: step["length"]]))
+
+    def may_be_gone(self, step: Step) -> bool:
+        """Whether a key has no file, and needs none if the board has it."""
+        return self.options.without_keys and step["rd_dis_bits"] and not self.path_of(step["file"]).exists()
 
     def path_of(self, name: str) -> Path:
         """Where a file of the bundle is: beside the script, or a secret in the folder that `--keys` names."""
@@ -203,7 +207,7 @@ class Runner:
 
     def key_as_burned(self, step: Step) -> bytes:
         """The bytes of a key as they lie in its block; zeros if there is no file of it."""
-        is_gone = self.options.without_keys and step["rd_dis_bits"]
+        is_gone = self.may_be_gone(step)
         key = bytes(step["length"]) if is_gone else self.path_of(step["file"]).read_bytes()[: step["length"]]
         return key[::-1] if step["reversed"] else key
 
@@ -444,10 +448,9 @@ def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argpar
     parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
     parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
     parser.add_argument("--mac", help="stop if the board has another MAC address than this one")
-    keys = parser.add_mutually_exclusive_group()
-    keys.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
-    keys.add_argument(
-        "--without-keys", action="store_true", help="finish a board that has its keys; their files are gone"
+    parser.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
+    parser.add_argument(
+        "--without-keys", action="store_true", help="secret keys whose files are gone are on this board already"
     )
     parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
     return parser.parse_args(arguments)

@@ -171,7 +171,8 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
             _seal(template, look.state, keys, sealed)
         if look.has_own_keys:  # the journal knows keys by all fingerprints together
             journal_of(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
-        code = _call(run.script_line(board, look.state, "--keys", str(folder / "keys")), lock)
+        words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
+        code = _call(run.script_line(board, look.state, *words), lock)
     journal = journal_of(board.plan, run.journal / f"{look.state.mac}.json")
     if not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
