@@ -198,6 +198,12 @@ def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
     metavar="DIR",
     help="Folder of the sealed copies of per-device keys. [default: in the bundle]",
 )
+@click.option(
+    "--private",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
+)
 @click.option("--without-rehearsal", is_flag=True, help="Also take a bundle that was not rehearsed.")
 def flash(
     *,
@@ -213,6 +219,7 @@ def flash(
     journal: Path | None,
     log: Path | None,
     sealed: Path | None,
+    private: Path | None,
     without_rehearsal: bool,
 ) -> None:
     """Provision the board on PORT with the script of BUNDLE. Asks before anything that cannot be undone.
@@ -252,6 +259,7 @@ def flash(
             tuple(options),
             until,
             dry_run,
+            private,
         )
         exit_code = _flash_with_own_keys(opened, run)
     else:

@@ -47,6 +47,7 @@ class BoardRun:
         options: what the script is told besides, such as ``--yes``.
         until: the last stage.
         dry_run: read and show; change nothing.
+        private: where the private folder for the keys is made; None for the best that this machine has.
     """
 
     port: str
@@ -57,6 +58,7 @@ class BoardRun:
     options: tuple[str, ...] = ()
     until: str = "seal"
     dry_run: bool = False
+    private: Path | None = None
 
     def record_of(self, state: ChipState) -> Path:
         """The folder of what is needed to finish a board without its keys."""
@@ -99,7 +101,7 @@ def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
     Raises Stop of the script for a board that is left alone; InputError SE686 (no private folder), SE687 (a sealed copy
     cannot be written), SE688 (the record of the board is damaged), and those of `write_device_bundle`.
     """
-    for folder in remove_left_over():
+    for folder in remove_left_over(run.private):
         say(f"An earlier run was killed and left keys behind in {folder}: destroyed.")
     look = _look(template, run)
     if look.verdict.stop:
@@ -165,7 +167,7 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     """A run with keys: they are on this machine from here to the end of the block."""
     sealed = run.sealed / f"{look.state.mac}.sealed"
     is_sealed = template.manifest["per_device"]["keep"] == "sealed"
-    with private_folder() as (folder, lock):
+    with private_folder(run.private) as (folder, lock):
         board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys", look.begun)
         if is_sealed:
             _seal(template, look.state, keys, sealed)

@@ -23,16 +23,16 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
 
 
 @contextlib.contextmanager
-def private_folder() -> Iterator[tuple[Path, TextIO]]:
-    """A new folder (mode 0700) that is gone when the block ends, and its lock.
+def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
+    """A new folder (mode 0700) in `root` that is gone when the block ends, and its lock.
 
-    The lock says that the folder is in use: a process that inherits it keeps the folder from being removed as left over
-    when this one dies.
+    `root` is by default the first of `roots`. The lock says that the folder is in use: a process that inherits it keeps
+    the folder from being removed as left over when this one dies.
 
     Raises InputError SE686 if it cannot be made.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=roots()[0]))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root or roots()[0]))
     except OSError as error:
         raise _cannot_make(error) from None
     try:
@@ -56,11 +56,11 @@ def _new_lock(folder: Path) -> TextIO:
     return lock
 
 
-def remove_left_over() -> list[Path]:
-    """Removes the folders of runs that were killed, and returns which they were."""
+def remove_left_over(root: Path | None = None) -> list[Path]:
+    """Removes the folders of runs that were killed, from `root` or else from `roots`; returns which they were."""
     removed = []
-    for root in roots():
-        for folder in sorted(root.glob(f"{_PREFIX}*")):
+    for place in [root] if root else roots():
+        for folder in sorted(place.glob(f"{_PREFIX}*")):
             try:
                 with (folder / _LOCK).open("r+", encoding="ascii") as lock:
                     _hold(lock)
@@ -95,5 +95,5 @@ def _cannot_make(error: OSError) -> InputError:
     return InputError(
         "SE686",
         f"no private folder for keys can be made: {error.strerror}",
-        cure="check the permissions and the free space of the folder for temporary files (TMPDIR)",
+        cure="check the permissions and the free space of the folder for temporary files, or give one with --private",
     )

@@ -17,7 +17,6 @@ from secure_ext.bundle.write import write_bundle
 from secure_ext.device.chip_process import ChipProcess
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.sealing import generate_sealing_pair
-from secure_ext.per_device.private_folder import roots
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.rehearsal.script_run import chip_for
@@ -42,7 +41,7 @@ def template(folder: Path, chip: str, signing_key: Path, **values: Value) -> Fin
     settings: dict[str, Value] = {
         "secure_boot.keys": (str(signing_key),),
         "flash_encryption.key": "per-device",
-        "lockdown.download_mode": "disabled" if chip == "esp32" else "open",
+        "lockdown.download_mode": "open",
     }
     if chip not in ("esp32", "esp32c2"):
         settings["nvs.key"] = "per-device"
@@ -69,13 +68,18 @@ class Station:
     def environment(self) -> dict[str, str]:
         return os.environ | {"TMPDIR": str(self.temporary)}
 
+    @property
+    def private(self) -> list[str]:
+        """A place of its own for private folders, where no other run looks."""
+        return ["--private", str(self.temporary)] if self.bundle.has_per_device_keys else []
+
     def board(self, mac: str, cut: str | None = None) -> ChipProcess:
         """A virtual board, new or as it was left."""
         return ChipProcess(dataclasses.replace(chip_for(self.bundle, cut=cut), mac=mac), self.folder / mac)
 
     def line(self, chip: ChipProcess, *options: str) -> list[str]:
         words = [sys.executable, "-m", "secure_ext", "flash", str(self.bundle.folder), "--port", chip.url]
-        return [*words, "--before", "no-reset", "--yes", "--without-rehearsal", *options]
+        return [*words, "--before", "no-reset", "--yes", "--without-rehearsal", *self.private, *options]
 
     def flash(self, chip: ChipProcess, *options: str) -> subprocess.CompletedProcess[str]:
         """Runs the command to its end; its output is on stdout."""
@@ -138,5 +142,4 @@ def files_below(*folders: Path) -> Iterator[tuple[Path, bytes]]:
 
 def private_folders(station: Station) -> list[Path]:
     """The private folders for keys that are there now."""
-    places = {station.temporary, *roots()}
-    return sorted(path for place in places for path in place.glob("secure-provision-keys-*"))
+    return sorted(station.temporary.glob("secure-provision-keys-*"))
