@@ -17,6 +17,7 @@ RUNNER_MODULES = (
     "secure_ext.device.esp_tools",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",
+    "secure_ext.device.bundle_files",
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
     "secure_ext.device.refusals",

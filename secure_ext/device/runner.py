@@ -17,16 +17,16 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
-from secure_ext.device.step_status import Status, Step, StepStatus, compare
+from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
-from secure_ext.keys.fingerprint import fingerprint
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
@@ -42,6 +42,7 @@ class Runner:
     def __init__(self, plan: dict[str, Any], bundle: Path, options: argparse.Namespace) -> None:
         self.plan = plan
         self.bundle = bundle
+        self.files = BundleFiles(plan, bundle, options.keys, options.without_keys)
         self.options = options
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
@@ -59,7 +60,7 @@ class Runner:
 
     def run(self) -> None:
         """The whole run; raises Stop when it cannot go on."""
-        self.check_files()
+        self.files.check()
         tools = find_tools()
         if tools.version < tuple(self.plan["least_esptool"]):
             raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
@@ -73,7 +74,7 @@ class Runner:
         journal = self.open_journal(state)
         check_layout(self.plan, state)
         statuses = compare(self.plan["steps"], state)
-        verdict = classify(self.plan, state, statuses, journal, self.key_as_burned)
+        verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
         images_due = self.images_are_due(state, statuses)
         self.show(statuses, state, images_due)
         self.say(str(verdict))
@@ -88,7 +89,7 @@ class Runner:
             flash = " and the flash erased and written" if images_due else ""
             self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
             return
-        self.check_missing_keys(todo)
+        self.files.check_needed_keys(todo)
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
@@ -120,33 +121,6 @@ class Runner:
         """What `--until` left out, for the closing line."""
         return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
 
-    def check_files(self) -> None:
-        """Every file is there and unchanged, but for what `may_be_gone`. Raises Stop SE820."""
-        for image in self.plan["images"]:
-            self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
-        for step in self.plan["steps"]:
-            if step["kind"] == "burn_key" and not self.may_be_gone(step):
-                self._check_key(step)
-
-    def check_missing_keys(self, statuses: list[StepStatus]) -> None:
-        """Every key that is still to be burned is there. Raises Stop SE820."""
-        for item in statuses:
-            if item.step["kind"] == "burn_key" and item.status is Status.MISSING:
-                self._check_key(item.step)
-
-    def _check_key(self, step: Step) -> None:
-        self._check(step["file"], step["fingerprint"], lambda data: fingerprint(data[: step["length"]]))
-
-    def may_be_gone(self, step: Step) -> bool:
-        """Whether a key has no file, and needs none if the board has it."""
-        return self.options.without_keys and step["rd_dis_bits"] and not self.path_of(step["file"]).exists()
-
-    def path_of(self, name: str) -> Path:
-        """Where a file of the bundle is: beside the script, or a secret in the folder that `--keys` names."""
-        if self.options.keys and name.startswith("keys/"):
-            return Path(self.options.keys, name[len("keys/") :])
-        return self.bundle / name
-
     def require_mac(self, state: ChipState) -> None:
         """Raises Stop SE850 if the board is not the one that `--mac` names."""
         if self.options.mac and self.options.mac.lower().replace(":", "") != state.mac:
@@ -156,14 +130,6 @@ class Runner:
                 f"the board has the MAC address {state.mac}, this run is for {self.options.mac}",
                 "connect that board, or run the script for this one",
             )
-
-    def _check(self, name: str, expected: str, digest: Any) -> None:
-        try:
-            actual = digest(self.path_of(name).read_bytes())
-        except OSError as error:
-            raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", "copy the whole bundle again") from None
-        if actual != expected:
-            raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
 
     def identify(self, tools: EspTools) -> None:
         """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
@@ -204,12 +170,6 @@ class Runner:
         self.say(str(verdict))
         if verdict.stop:
             raise verdict.stop
-
-    def key_as_burned(self, step: Step) -> bytes:
-        """The bytes of a key as they lie in its block; zeros if there is no file of it."""
-        is_gone = self.may_be_gone(step)
-        key = bytes(step["length"]) if is_gone else self.path_of(step["file"]).read_bytes()[: step["length"]]
-        return key[::-1] if step["reversed"] else key
 
     def open_journal(self, state: ChipState) -> Journal:
         """The journal of this board, and the log beside it."""
@@ -345,7 +305,7 @@ class Runner:
         steps = [step for step in self.plan["steps"] if step["stage"] == stage]
         statuses = compare(steps, state)
         check_conflicts(statuses, journal)
-        calls = burn_calls(statuses, state, lambda name: str(self.path_of(name)))
+        calls = burn_calls(statuses, state, lambda name: str(self.files.path_of(name)))
         if not calls:
             return state
         journal.note_burning()

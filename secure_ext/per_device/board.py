@@ -144,7 +144,7 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     check_layout(known.plan, state)
     statuses = compare(known.plan["steps"], state)
     journal = journal_of(known.plan, run.journal / f"{state.mac}.json")
-    verdict = classify(known.plan, state, statuses, journal, runner.key_as_burned)
+    verdict = classify(known.plan, state, statuses, journal, runner.files.key_as_burned)
     own = {step["id"] for step in own_steps(known.plan, template.manifest["per_device"]["keys"])}
     return _Look(runner, state, begun, statuses, [item for item in statuses if item.step["id"] in own], verdict)
 
