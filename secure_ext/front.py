@@ -75,7 +75,7 @@ def project_options(command: Function) -> Function:
                 "--flash-encryption-key",
                 type=click.Path(path_type=Path),
                 metavar="FILE",
-                help="Flash encryption key file. Overrides the profile.",
+                help="Flash encryption key file, or per-device. Overrides the profile.",
             ),
             click.option(
                 "--flash-encryption",
@@ -118,7 +118,8 @@ def profile_from_options(
     if signing_key:
         values["secure_boot.keys"] = tuple(_key_as_profile_text(key) for key in signing_key)
     if flash_encryption_key:
-        values["flash_encryption.key"] = str(flash_encryption_key.absolute())
+        is_file = str(flash_encryption_key) != "per-device"
+        values["flash_encryption.key"] = str(flash_encryption_key.absolute()) if is_file else "per-device"
     if flash_encryption:
         values["flash_encryption.mode"] = flash_encryption
     if secure_boot is not None:

@@ -134,10 +134,12 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
     """What was made, for a terminal, with the next commands."""
     lines = [summary_text(decision), "", *_image_lines(decision), "", "keys"]
     for key in bundle.manifest["keys"]:
-        lines.append(f"  {key['block']:12} {key['purpose'] or 'fixed purpose':44} fingerprint {key['fingerprint']}")
+        lines.append(f"  {key['block']:12} {key['purpose'] or 'fixed purpose':44} {_key_name(key)}")
     counted = [f for f in decision.findings if f.severity is not Severity.INFO]
     if counted:
         lines += ["", findings_text(counted)]
+    if bundle.manifest["per_device"]:
+        return "\n".join([*lines, "", *_per_device_lines(bundle)])
     script = shlex.quote(str(bundle.folder / "provision.py"))
     return "\n".join(
         [
@@ -149,6 +151,20 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
             f"Provision a board:         python {script} --port PORT",
         ]
     )
+
+
+def _key_name(key: dict[str, Any]) -> str:
+    return f"fingerprint {key['fingerprint']}" if key["fingerprint"] else "each board gets its own"
+
+
+def _per_device_lines(bundle: Bundle) -> Iterator[str]:
+    folder = shlex.quote(str(bundle.folder))
+    kept = {"destroy": "it is destroyed then", "sealed": "a sealed copy is kept"}[bundle.manifest["per_device"]["keep"]]
+    yield f"{len(bundle.manifest['checks'])} checks passed: every image verifies as on the chip."
+    yield f"Bundle: {bundle.folder}   (its images are encrypted for each board when it is flashed)"
+    yield f"Each board gets a key of its own; {kept}. See docs/per-device-keys.md."
+    yield f"Rehearse without a board:  secure-provision rehearse {folder}"
+    yield f"Provision a board:         secure-provision flash {folder} --port PORT"
 
 
 def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:

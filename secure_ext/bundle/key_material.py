@@ -13,6 +13,7 @@ from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncrypti
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.nvs import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
+from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
@@ -27,7 +28,10 @@ _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
 @dataclass(frozen=True)
 class KeyMaterial:
-    """Every key of the bundle; `detached` has the signatures made elsewhere, by image name and public key digest."""
+    """Every key of the bundle; None for one that is not wanted, or that each device gets for itself.
+
+    `detached` has the signatures made elsewhere, by image name and public key digest.
+    """
 
     flash_encryption: SecretKey | None
     flash_encryption_scheme: FlashEncryptionScheme
@@ -82,14 +86,14 @@ def load_key_material(
     """
     flash_encryption = None
     scheme = FlashEncryptionScheme.XTS
-    if policy.flash_encryption.enabled:
+    if policy.flash_encryption.enabled and not policy.flash_encryption.key.per_device:
         size = policy.flash_encryption.key_size
         scheme = _cipher(size)
         role = KeyRole.FLASH_ENCRYPTION.value
         flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, earlier_keys)
         flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
     hmac = None
-    if policy.nvs.scheme is NvsScheme.HMAC:
+    if policy.nvs.scheme is NvsScheme.HMAC and not policy.nvs.key.per_device:
         hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, earlier_keys)
     if hmac is not None and flash_encryption is not None and hmac.data in flash_encryption.data:
         raise UsageError(
@@ -115,7 +119,7 @@ def load_key_material(
 
 def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
     """Saves what the new bundle does not use any more: it may be the only copy of a key that boards carry."""
-    present = {path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
+    present = {path.read_bytes() for path in keys_folder.glob("*") if path.is_file()}
     for path in sorted(earlier_keys.rglob("*")):
         if path.is_file() and (data := path.read_bytes()) not in present:
             present.add(data)
@@ -139,6 +143,8 @@ def check_key_files(policy: Policy) -> None:
         load_nvs_keys(policy.nvs.key.path)
     if policy.secure_boot.enabled:
         signers_without_secrets(policy)
+    if policy.per_device.seal_to is not None:
+        load_sealing_key(policy.per_device.seal_to)
 
 
 def _cipher(size: KeySize) -> FlashEncryptionScheme:

@@ -31,11 +31,16 @@ def image_file(produced: ProducedImage) -> str:
     return f"images/{produced.planned.name}.bin"
 
 
+SEAL_TO = "seal_to.pem"
+"""The file, in a bundle with keys per device, of the public key that sealed copies are encrypted to."""
+
+
 def manifest(
     decision: Decision, images: list[ProducedImage], burned: dict[KeyRole, bytes], checks: list[Check], folder: Path
 ) -> dict[str, Any]:
     """The manifest of the bundle in `folder`, whose other files are all written."""
     build = decision.build
+    later = decision.policy.flash_encryption.key.per_device
     return {
         "schema": SCHEMA,
         "tool": f"idf-secure-provision {__version__}",
@@ -46,12 +51,12 @@ def manifest(
         "flash_size": build.flash_size,
         "partitions": partition_rows(decision),
         "key_blocks": [block.name for block in decision.chip.key_blocks],
-        "images": [_image(produced) for produced in images],
+        "images": [_image(produced, encrypt_later=later) for produced in images],
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
         "keys": [
             {
                 "role": key.role.value,
-                "fingerprint": fingerprint(burned[key.role][: key_length(key)]),
+                "fingerprint": fingerprint(burned[key.role][: key_length(key)]) if key.role in burned else None,
                 "block": key.block.name,
                 "purpose": key.purpose or None,
             }
@@ -60,6 +65,18 @@ def manifest(
         "inputs": recorded_inputs(decision),
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
         "findings": [finding.as_dict() for finding in decision.findings],
+        "per_device": _per_device(decision, burned),
+    }
+
+
+def _per_device(decision: Decision, burned: dict[KeyRole, bytes]) -> dict[str, Any] | None:
+    policy = decision.policy
+    if not policy.has_per_device_keys:
+        return None
+    return {
+        "keys": [key.role.value for key in decision.plan.keys if key.role not in burned],
+        "keep": policy.per_device.keep.value,
+        "seal_to": SEAL_TO if policy.per_device.seal_to else None,
     }
 
 
@@ -97,7 +114,7 @@ def public_files(folder: Path) -> list[str]:
     return sorted(n for n in names if not n.startswith(OUTSIDE_THE_MANIFEST) and n not in (MANIFEST, ENVELOPE))
 
 
-def _image(produced: ProducedImage) -> dict[str, Any]:
+def _image(produced: ProducedImage, *, encrypt_later: bool) -> dict[str, Any]:
     planned = produced.planned
     return {
         "name": planned.name,
@@ -107,7 +124,8 @@ def _image(produced: ProducedImage) -> dict[str, Any]:
         "offset": planned.offset,
         "size": len(produced.content),
         "sha256": produced.sha256,
-        "encrypted": planned.encrypt,
+        "encrypted": planned.encrypt and not encrypt_later,
+        "encrypt_per_device": planned.encrypt and encrypt_later,
         "signed": planned.sign,
         "source": planned.source,
         "source_sha256": produced.source_sha256,

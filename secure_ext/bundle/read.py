@@ -32,6 +32,11 @@ class FinishedBundle:
         return self.folder / "provision.py"
 
     @property
+    def has_per_device_keys(self) -> bool:
+        """Whether each board gets keys of its own: then it is made into the bundle of a board before it is used."""
+        return bool(self.manifest.get("per_device"))
+
+    @property
     def identity(self) -> str:
         """SHA-256 over what the bundle is, whether it was rehearsed or not: rehearsal and report are left out."""
         files = {name: digest for name, digest in self.manifest["files"].items() if name not in CHANGED_BY_A_REHEARSAL}

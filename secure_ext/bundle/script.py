@@ -17,6 +17,7 @@ RUNNER_MODULES = (
     "secure_ext.device.esp_tools",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",
+    "secure_ext.device.bundle_files",
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
     "secure_ext.device.refusals",
@@ -28,6 +29,19 @@ RUNNER_MODULES = (
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
 
 _WIDTH = 116
+
+PER_DEVICE_SCRIPT = '''#!/usr/bin/env python3
+"""Stands in for the script of a bundle whose boards get keys of their own: there is one script for each board."""
+
+import sys
+
+sys.stderr.write(
+    "STOP: this bundle holds no keys. Each board gets its own, which `secure-provision flash` makes for it:\\n"
+    "  secure-provision flash BUNDLE --port PORT\\n"
+)
+sys.exit(2)
+'''
+"""``provision.py`` of a bundle with keys per device; it touches nothing."""
 
 
 def render_script(document: dict[str, Any], project: str) -> str:

@@ -13,13 +13,14 @@ from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, image_file, manifest, with_file
+from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, SEAL_TO, image_file, manifest, with_file
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.report_page.page import REPORT, render_report
-from secure_ext.bundle.script import render_script
+from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.signers import NO_HELP, SigningHelp
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
@@ -50,13 +51,14 @@ def write_bundle(
 
     With a `manifest_key` it holds a statement signed by it.
 
-    Generated keys of an earlier bundle in `output` are kept, and so is its journal.
+    Generated keys of an earlier bundle in `output` are kept, and so are its journal and its sealed copies of keys. With
+    keys per device it holds signed plaintext, and is made into the bundle of each board by `secure_ext.per_device`.
 
     Raises CheckError SE404 if the doctor found errors; the errors of the keys (SE6xx, SE71x), of the images (SE5xx) and
     of writing (SE701, SE702). Nothing is written then.
     """
     decision.require_healthy()
-    with replaced_directory(output, keep=("journal",)) as folder:
+    with replaced_directory(output, keep=("journal", "sealed")) as folder:
         progress("keys")
         earlier = output / "keys" if (output / "keys").is_dir() else None
         material = load_key_material(decision.policy, folder / "keys", earlier, signing.secrets)
@@ -68,11 +70,16 @@ def write_bundle(
         document = _document(decision, images, material)
         project = decision.build.project_name
         _write_json(folder / "plan.json", document)
-        _write_text(folder / "provision.py", render_script(document, project))
-        _write_text(folder / "commands.sh", render_shell(document, project))
-        _write_text(folder / "commands.ps1", render_powershell(document, project))
-        for name in ("provision.py", "commands.sh"):
-            (folder / name).chmod(0o755)
+        if decision.policy.has_per_device_keys:
+            _write_text(folder / "provision.py", PER_DEVICE_SCRIPT)
+            if decision.policy.per_device.seal_to:
+                (folder / SEAL_TO).write_bytes(load_sealing_key(decision.policy.per_device.seal_to).pem)
+        else:
+            _write_text(folder / "provision.py", render_script(document, project))
+            _write_text(folder / "commands.sh", render_shell(document, project))
+            _write_text(folder / "commands.ps1", render_powershell(document, project))
+            (folder / "commands.sh").chmod(0o755)
+        (folder / "provision.py").chmod(0o755)
         content = manifest(decision, images, material.burned(), checks, folder)
         report = render_report(content, document, None)
         _write_text(folder / REPORT, report)
@@ -113,7 +120,9 @@ def _document(decision: Decision, images: list[ProducedImage], material: KeyMate
     entries = tuple(
         ImageEntry(image_file(image), image.planned.offset, len(image.content), image.sha256) for image in images
     )
-    prints = {key.role: fingerprint(burned[key.role][: key_length(key)]) for key in decision.plan.keys}
+    prints = {
+        key.role: fingerprint(burned[key.role][: key_length(key)]) for key in decision.plan.keys if key.role in burned
+    }
     return plan_document(decision.plan, decision.chip, images=entries, fingerprints=prints)
 
 

@@ -16,6 +16,7 @@ from secure_ext.front import Function, print_json, shown_errors, shown_progress
 
 if TYPE_CHECKING:
     from secure_ext.bundle.read import FinishedBundle
+    from secure_ext.per_device.board import BoardRun
     from secure_ext.rehearsal.script_run import NewChip
 
 
@@ -95,6 +96,7 @@ def rehearse(
     """
     with shown_errors(output_format):
         from secure_ext.bundle.read import store_rehearsal  # noqa: PLC0415 (loaded when used)
+        from secure_ext.per_device.throw_away import bundle_of_a_board  # noqa: PLC0415
         from secure_ext.rehearsal.power_cuts import power_cuts  # noqa: PLC0415
         from secure_ext.rehearsal.qemu import find_emulator, rehearse_in_qemu  # noqa: PLC0415
         from secure_ext.rehearsal.rehearse import Means, rehearse_bundle  # noqa: PLC0415
@@ -108,13 +110,13 @@ def rehearse(
             _serve(opened, new, tcp_port)
             return
         emulator = find_emulator(opened.plan["chip"], qemu_dir) if qemu else None
-        with shown_progress() as progress:
-            outcome = rehearse_bundle(opened, progress, new)
+        with shown_progress() as progress, bundle_of_a_board(opened) as ready:
+            outcome = dataclasses.replace(rehearse_bundle(ready, progress, new), bundle=opened.identity)
             if emulator and outcome.passed:
-                emulated = rehearse_in_qemu(opened, progress, emulator)
+                emulated = rehearse_in_qemu(ready, progress, emulator)
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, emulated))
             if cuts and outcome.passed:
-                report = power_cuts(opened, progress, every=every)
+                report = power_cuts(ready, progress, every=every)
                 counts = ", ".join(f"{number} {end.value}" for end, number in report.counts.items())
                 means = Means("power cuts, and the script again after each", report.passed, (counts,))
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, means), power_cuts=report.as_dict())
@@ -157,7 +159,10 @@ def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
         click.echo(f"A new virtual {options.chip} is on {chip.url} until you press Ctrl-C. Each connection resets it.")
         click.echo(f"  python -m espefuse --chip {options.chip} --port {chip.url} summary")
         click.echo(f"  python -m esptool --chip {options.chip} --port {chip.url} --no-stub --after no-reset flash-id")
-        click.echo(f"  python {bundle.script} --port {chip.url} --before no-reset")
+        if bundle.has_per_device_keys:
+            click.echo(f"  secure-provision flash {bundle.folder} --port {chip.url} --before no-reset")
+        else:
+            click.echo(f"  python {bundle.script} --port {chip.url} --before no-reset")
         try:
             chip.wait()
         except KeyboardInterrupt:
@@ -188,6 +193,18 @@ def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
 @click.option(
     "--log", type=click.Path(path_type=Path), metavar="FILE", help="Log file. [default: in the journal folder]"
 )
+@click.option(
+    "--sealed",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the sealed copies of per-device keys. [default: in the bundle]",
+)
+@click.option(
+    "--private",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
+)
 @click.option("--without-rehearsal", is_flag=True, help="Also take a bundle that was not rehearsed.")
 def flash(
     *,
@@ -202,6 +219,8 @@ def flash(
     yes: bool,
     journal: Path | None,
     log: Path | None,
+    sealed: Path | None,
+    private: Path | None,
     without_rehearsal: bool,
 ) -> None:
     """Provision the board on PORT with the script of BUNDLE. Asks before anything that cannot be undone.
@@ -211,6 +230,7 @@ def flash(
         secure-provision flash build/secure --port COM5
 
     Takes only a bundle that passed its rehearsal. Run again, it goes on where it stopped.
+    With per-device keys it makes the board's own, encrypts the images with them, and destroys its copy.
     """
     with shown_errors():
         from secure_ext.bundle.read import has_passed_rehearsal  # noqa: PLC0415 (loaded when used)
@@ -225,12 +245,57 @@ def flash(
                 cure="run `secure-provision rehearse` on it first, or give --without-rehearsal",
                 place=str(opened.folder),
             )
-    line = [sys.executable, str(opened.script), "--port", port, "--baud", str(baud)]
-    line += ["--before", before, "--after", after, "--until", until]
-    line += ["--dry-run"] if dry_run else []
-    line += ["--yes"] if yes else []
-    line += ["--journal", str(journal)] if journal else []
-    line += ["--log", str(log)] if log else []
-    exit_code = subprocess.call(line)
+    options = ["--after", after]
+    options += ["--yes"] if yes else []
+    options += ["--log", str(log)] if log else []
+    if opened.has_per_device_keys:
+        from secure_ext.per_device.board import BoardRun  # noqa: PLC0415 (loaded when used)
+
+        run = BoardRun(
+            port,
+            before,
+            baud,
+            journal or opened.folder / "journal",
+            sealed or opened.folder / "sealed",
+            tuple(options),
+            until,
+            dry_run,
+            private,
+        )
+        exit_code = _flash_with_own_keys(opened, run)
+    else:
+        line = [sys.executable, str(opened.script), "--port", port, "--baud", str(baud), "--before", before]
+        line += ["--until", until, *options]
+        line += ["--dry-run"] if dry_run else []
+        line += ["--journal", str(journal)] if journal else []
+        line += [] if _holds_keys(opened) else ["--without-keys"]
+        exit_code = subprocess.call(line)
+        if not exit_code and sys.stdout.isatty() and any((opened.folder / "keys").glob("*.bin")):
+            click.echo(f"The keys of this bundle still exist, in {opened.folder / 'keys'}.")
+            click.echo(f"When the last board is done:  secure-provision keys destroy {opened.folder}")
     if exit_code:
         sys.exit(exit_code)
+
+
+def _holds_keys(bundle: FinishedBundle) -> bool:
+    """False once the bundle's keys were destroyed; boards that have them can still be finished."""
+    names = [step["file"] for step in bundle.plan["steps"] if step["kind"] == "burn_key" and step["rd_dis_bits"]]
+    return not names or any((bundle.folder / name).exists() for name in names)
+
+
+def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:
+    from secure_ext.device.esp_tools import Stop, redact  # noqa: PLC0415 (loaded when used)
+    from secure_ext.per_device.board import flash_board  # noqa: PLC0415
+
+    with shown_errors():
+        if run.until == "flash" and not run.dry_run:
+            raise UsageError(
+                "SE851",
+                "the keys of this board are destroyed at the end of the run, so its flash cannot be written alone",
+                cure="run up to 'burn' at least: no one could decrypt what --until flash writes",
+            )
+        try:
+            return flash_board(bundle, run, click.echo)
+        except Stop as stop:
+            click.echo(f"STOP {stop.code}: {redact(stop.cause)}\n  What to do: {stop.cure}")
+            return stop.exit_code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from secure_ext.commands.key_care import destroy_keys, plan_key_rotation, sealing_pair, unseal_keys
 from secure_ext.errors import InputError
 from secure_ext.front import shown_errors
 from secure_ext.secret_prompt import secrets_of_the_command
@@ -91,3 +92,7 @@ def _public_half(key: str) -> VerificationKey:
     if key.startswith(SCHEME):
         return open_token_signer(parse_pkcs11_uri(key, place="URI"), secrets).verification_key
     return load_verification_key(Path(key), secrets)
+
+
+for command in (sealing_pair, unseal_keys, plan_key_rotation, destroy_keys):
+    keys.add_command(command)

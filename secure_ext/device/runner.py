@@ -7,7 +7,6 @@ Standard library only, Python 3.9 and later. The plan and the list of images are
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import re
 import subprocess
@@ -16,16 +15,16 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
 from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
-from secure_ext.device.step_status import Status, Step, StepStatus, compare
+from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
-from secure_ext.keys.fingerprint import fingerprint
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
@@ -41,6 +40,7 @@ class Runner:
     def __init__(self, plan: dict[str, Any], bundle: Path, options: argparse.Namespace) -> None:
         self.plan = plan
         self.bundle = bundle
+        self.files = BundleFiles(plan, bundle, options.keys, options.without_keys)
         self.options = options
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
@@ -58,7 +58,7 @@ class Runner:
 
     def run(self) -> None:
         """The whole run; raises Stop when it cannot go on."""
-        self.check_files()
+        self.files.check()
         tools = find_tools()
         if tools.version < tuple(self.plan["least_esptool"]):
             raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
@@ -68,10 +68,11 @@ class Runner:
             self._port_lock = lock_port(self.options.port)
             self.identify(tools)
         state = read_chip(tools, self.connection)
+        self.require_mac(state)
         journal = self.open_journal(state)
         check_layout(self.plan, state)
         statuses = compare(self.plan["steps"], state)
-        verdict = classify(self.plan, state, statuses, journal, self.key_as_burned)
+        verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
         images_due = self.images_are_due(state, statuses)
         self.show(statuses, state, images_due)
         self.say(str(verdict))
@@ -86,6 +87,7 @@ class Runner:
             flash = " and the flash erased and written" if images_due else ""
             self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
             return
+        self.files.check_needed_keys(todo)
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
@@ -117,24 +119,15 @@ class Runner:
         """What `--until` left out, for the closing line."""
         return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
 
-    def check_files(self) -> None:
-        """Every file of the bundle is there and unchanged. Raises Stop SE820."""
-        for image in self.plan["images"]:
-            self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
-        for step in self.plan["steps"]:
-            if step["kind"] == "burn_key":
-                self._check(step["file"], step["fingerprint"], lambda data, n=step["length"]: fingerprint(data[:n]))
-
-    def _check(self, name: str, expected: str, digest: Any) -> None:
-        try:
-            actual = digest((self.bundle / name).read_bytes())
-        except OSError as error:
-            cure = "copy the whole bundle again"
-            if name.startswith("keys/"):
-                cure = "put the bundle's folder keys beside this script: archives of a bundle hold no keys"
-            raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", cure) from None
-        if actual != expected:
-            raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
+    def require_mac(self, state: ChipState) -> None:
+        """Raises Stop SE850 if the board is not the one that `--mac` names."""
+        if self.options.mac and self.options.mac.lower().replace(":", "") != state.mac:
+            raise Stop(
+                5,
+                "SE850",
+                f"the board has the MAC address {state.mac}, this run is for {self.options.mac}",
+                "connect that board, or run the script for this one",
+            )
 
     def identify(self, tools: EspTools) -> None:
         """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
@@ -175,11 +168,6 @@ class Runner:
         self.say(str(verdict))
         if verdict.stop:
             raise verdict.stop
-
-    def key_as_burned(self, step: Step) -> bytes:
-        """The bytes of a key as they lie in its block."""
-        key: bytes = (self.bundle / step["file"]).read_bytes()[: step["length"]]
-        return key[::-1] if step["reversed"] else key
 
     def open_journal(self, state: ChipState) -> Journal:
         """The journal of this board, and the log beside it."""
@@ -315,7 +303,7 @@ class Runner:
         steps = [step for step in self.plan["steps"] if step["stage"] == stage]
         statuses = compare(steps, state)
         check_conflicts(statuses, journal)
-        calls = burn_calls(statuses, state, lambda name: str(self.bundle / name))
+        calls = burn_calls(statuses, state, lambda name: str(self.files.path_of(name)))
         if not calls:
             return state
         journal.note_burning()
@@ -403,6 +391,11 @@ def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argpar
     parser.add_argument("--until", choices=STAGES, default="seal", help="stop after this stage (default: seal)")
     parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
     parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
+    parser.add_argument("--mac", help="stop if the board has another MAC address than this one")
+    parser.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
+    parser.add_argument(
+        "--without-keys", action="store_true", help="secret keys whose files are gone are on this board already"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
     return parser.parse_args(arguments)
 

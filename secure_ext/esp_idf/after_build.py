@@ -78,7 +78,7 @@ def _inputs(build_dir: Path, menu: Menu, decision: Decision) -> Iterator[Path]:
         if image.recipe is not None:
             yield from image.recipe.inputs
     sources = [decision.policy.flash_encryption.key, decision.policy.nvs.key, *decision.policy.secure_boot.keys]
-    for path in (menu.profile, *(source.path for source in sources)):
+    for path in (menu.profile, decision.policy.per_device.seal_to, *(source.path for source in sources)):
         if path is not None:
             yield path
 

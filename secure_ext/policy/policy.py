@@ -135,6 +135,21 @@ class LockdownPolicy:
     rom_basic_disabled: bool
 
 
+class KeyKeeping(str, enum.Enum):
+    """What becomes of a key that was made for one device, once it is in the device."""
+
+    DESTROY = "destroy"
+    SEALED = "sealed"
+
+
+@dataclass(frozen=True)
+class PerDevicePolicy:
+    """Keys that each device has for itself; `seal_to` is the public key (PEM) that sealed copies are encrypted to."""
+
+    keep: KeyKeeping = KeyKeeping.DESTROY
+    seal_to: Path | None = None
+
+
 @dataclass(frozen=True)
 class Policy:
     """Everything the user wants; `origins` tells for a profile key where its value comes from."""
@@ -147,6 +162,13 @@ class Policy:
     blank_partitions: Mapping[str, BlankContent] = field(default_factory=dict)
     accepted_findings: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict)
+    per_device: PerDevicePolicy = PerDevicePolicy()
+
+    @property
+    def has_per_device_keys(self) -> bool:
+        """True when a key that is burned is made for each device on its own."""
+        flash_encryption = self.flash_encryption.enabled and self.flash_encryption.key.per_device
+        return flash_encryption or (self.nvs.scheme is NvsScheme.HMAC and self.nvs.key.per_device)
 
     @property
     def locks_down(self) -> bool:

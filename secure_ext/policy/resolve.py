@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
@@ -16,29 +16,19 @@ from secure_ext.policy.policy import (
     DownloadMode,
     FlashEncryptionMode,
     FlashEncryptionPolicy,
+    KeyKeeping,
     KeySource,
     LockdownPolicy,
     NvsPolicy,
     NvsScheme,
+    PerDevicePolicy,
     Policy,
     SecureBootPolicy,
 )
 from secure_ext.policy.profile import Profile
+from secure_ext.policy.refusals import Config, refuse_nvs_keys_that_come_too_late, refuse_what_is_not_supported
 
 T = TypeVar("T")
-
-
-class Config(Protocol):
-    """What is read of the build's sdkconfig (`secure_ext.project.sdkconfig.SdkConfig`)."""
-
-    def enabled(self, name: str) -> bool:
-        """True if the symbol is ``y``."""
-
-    def integer(self, name: str) -> int | None:
-        """The symbol's number."""
-
-    def text(self, name: str) -> str | None:
-        """The symbol's text."""
 
 
 def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Path | None) -> Policy:
@@ -50,57 +40,39 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
-    Raises UsageError SE310 to SE317, SE319 to SE322 and SE337 for what is recognised but cannot be done, each by name;
-    InputError SE318 when a signing key is missing; UsageError SE642, SE643 for a PKCS#11 URI that is none or has a PIN.
+    Raises UsageError SE310 to SE317, SE319 to SE322, SE337, SE339, SE680 for what is recognised but cannot be done, by
+    name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for a bad PKCS#11 URI.
     """
-    _refuse_what_is_not_supported(config, profile)
+    refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir)
     secure_boot = resolver.secure_boot()
     flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
+    nvs = resolver.nvs()
+    refuse_nvs_keys_that_come_too_late(flash_encryption, nvs)
     return Policy(
         flash_encryption=flash_encryption,
         secure_boot=secure_boot,
-        nvs=resolver.nvs(),
+        nvs=nvs,
         lockdown=resolver.lockdown(flash_encryption, secure_boot),
         images={label: profile.folder / name for label, name in profile.mapping("images").items()},
         blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
         accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
         origins=resolver.origins,
+        per_device=_per_device(profile),
     )
 
 
-def _refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
-    if config.enabled("SECURE_BOOT_V1_ENABLED"):
+def _per_device(profile: Profile) -> PerDevicePolicy:
+    keep = KeyKeeping(profile.text("per_device.keep") or KeyKeeping.DESTROY.value)
+    seal_to = profile.text("per_device.seal_to")
+    if (keep is KeyKeeping.SEALED) != (seal_to is not None):
         raise UsageError(
-            "SE310",
-            "the build uses Secure Boot V1, which signs with a key the device keeps and cannot be prepared on the host",
-            cure="use Secure Boot V2: set the minimum chip revision to v3.0, choose V2 in menuconfig and build again",
-            place="CONFIG_SECURE_BOOT_V1_ENABLED",
+            "SE680",
+            f"per_device.keep is {keep.value}, and per_device.seal_to is {'given' if seal_to else 'not given'}",
+            cure="for sealed copies give both: keep: sealed, and as seal_to the public key of whoever may open them",
+            place="per_device.seal_to",
         )
-    if config.enabled("SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR"):
-        raise UsageError(
-            "SE311",
-            "the build takes the flash encryption key from the Key Manager, whose recovery data only the chip can make",
-            cure="choose eFuse Key Block under Flash Encryption Key Source in menuconfig and build again",
-            place="CONFIG_SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR",
-        )
-    keys = [("flash_encryption.key", profile.text("flash_encryption.key")), ("nvs.key", profile.text("nvs.key"))]
-    keys += [("secure_boot.keys", key) for key in profile.texts("secure_boot.keys") or ()]
-    for key, value in keys:
-        if value == "per-device":
-            raise UsageError(
-                "SE312",
-                "a key per device cannot be in a bundle that is the same for many devices",
-                cure="make one bundle a device with `key: generate`",
-                place=key,
-            )
-        if value is not None and value.startswith(PKCS11) and key != "secure_boot.keys":
-            raise UsageError(
-                "SE313",
-                "only a signing key can be in a PKCS#11 token: this one is burned into the chip, and a token keeps it",
-                cure="give a key file, or `generate`",
-                place=key,
-            )
+    return PerDevicePolicy(keep, profile.folder / seal_to if seal_to else None)
 
 
 @dataclass

@@ -57,7 +57,7 @@ SETTINGS = (
     Setting(
         "flash_encryption.key",
         Kind.TEXT,
-        "generate: a new random key for this bundle; or a key file. One key in many devices is one secret to lose.",
+        "per-device: each device gets its own; generate: a new random key for this bundle; or a key file.",
         "generate",
     ),
     Setting(
@@ -109,7 +109,7 @@ SETTINGS = (
     Setting(
         "nvs.key",
         Kind.TEXT,
-        "hmac: generate, or a file of 32 bytes. flash-encryption: generate, device, or a file of nvs_partition_gen.",
+        "hmac: generate, per-device, or a file of 32 bytes. flash-encryption: generate, device, or a file.",
         "generate",
     ),
     Setting(
@@ -124,6 +124,19 @@ SETTINGS = (
         Kind.TEXT_MAP,
         "Partition label: CSV of its values, for NVS partitions; the images are made, and encrypted, with the bundle.",
         "{nvs: nvs.csv}",
+    ),
+    Setting(
+        "per_device.keep",
+        Kind.CHOICE,
+        "What becomes of a per-device key once it is burned: destroy, or sealed (a copy for the owner of seal_to).",
+        "destroy",
+        choices=("destroy", "sealed"),
+    ),
+    Setting(
+        "per_device.seal_to",
+        Kind.TEXT,
+        "Public key (PEM, X25519 or RSA) of sealed copies; its private half stays off the station.",
+        "sealing_public.pem",
     ),
     Setting(
         "lockdown.download_mode",

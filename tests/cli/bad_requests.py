@@ -176,8 +176,8 @@ def profile_with_a_wrong_value(world: World) -> None:
 
 
 @case("SE312", 2)
-def key_per_device(world: World) -> None:
-    world.profile("flash_encryption: {key: per-device}\n")
+def signing_key_per_device(world: World) -> None:
+    world.profile("secure_boot: {keys: [per-device]}\n")
 
 
 @case("SE313", 2)

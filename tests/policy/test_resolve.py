@@ -241,8 +241,11 @@ RSA_ON: dict[str, Any] = {"enabled": True, **KEYS}
     [
         ("SE310", UsageError, "esp32", {"SECURE_BOOT_V1_ENABLED": True}, {}),
         ("SE311", UsageError, "esp32c5", {"SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR": True}, {}),
-        ("SE312", UsageError, "esp32c3", {}, {"flash_encryption": {"key": "per-device"}}),
-        ("SE312", UsageError, "esp32c3", {}, {"nvs": {"key": "per-device"}}),
+        ("SE312", UsageError, "esp32c3", {}, {"secure_boot": {"enabled": True, "keys": ["per-device"]}}),
+        ("SE339", UsageError, "esp32c3", {}, {"nvs": {"scheme": "flash-encryption", "key": "per-device"}}),
+        ("SE339", UsageError, "esp32c3", {}, {"nvs": {"scheme": "hmac", "key": "per-device", "images": {"nvs": "a"}}}),
+        ("SE680", UsageError, "esp32c3", {}, {"per_device": {"keep": "sealed"}}),
+        ("SE680", UsageError, "esp32c3", {}, {"per_device": {"seal_to": "public.pem"}}),
         ("SE642", UsageError, "esp32c3", {}, {"secure_boot": {"enabled": True, "keys": ["pkcs11:token=a"]}}),
         ("SE643", UsageError, "esp32c3", {}, {"secure_boot": {"enabled": True, "keys": ["pkcs11:id=b?pin-value=1"]}}),
         ("SE313", UsageError, "esp32c3", {}, {"flash_encryption": {"key": "pkcs11:object=b"}}),

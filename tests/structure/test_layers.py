@@ -13,7 +13,7 @@ import secure_ext
 PACKAGE = Path(secure_ext.__file__).parent
 LAYERS = (
     *("errors", "checks", "project", "chips", "policy", "plan"),
-    *("keys", "images", "device", "bundle", "rehearsal", "ota", "sample"),
+    *("keys", "images", "device", "bundle", "per_device", "rehearsal", "ota", "sample"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -40,11 +40,11 @@ def _exposed(subject: Subject) -> Iterator[Hit]:
 
 def _shared_key(subject: Subject) -> Iterator[Hit]:
     policy = subject.policy.flash_encryption
-    if policy.release:
+    if policy.release and not policy.key.per_device:
         yield Hit(
             "flash_encryption.key",
             "every board made from this bundle gets the same flash encryption key",
-            "make one bundle a board (-o boards/0001), so that one lost key does not open them all",
+            "set flash_encryption.key: per-device in the profile, so that one lost key does not open them all",
         )
 
 

@@ -1,0 +1,261 @@
+"""What a fleet's boards trust, whether they would take an update, and in which order a signing key is replaced.
+
+What the chips do, from ESP-IDF (components/bootloader_support/src/secure_boot_v2, app_update/esp_ota_ops.c): an image
+is accepted when one of its signature blocks verifies with a key whose digest is burned and not revoked. The ROM asks
+this of the bootloader, the bootloader of the app, the running app of an update.
+`esp_ota_revoke_secure_boot_public_key` revokes a slot only if the running app and the bootloader verify with another.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secure_ext.chips.facts import chip_facts
+from secure_ext.errors import CheckError, InputError, UsageError
+from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, verify_block
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.signing import load_verification_key
+from secure_ext.project.image import parse_image
+
+_DIGEST = "secure_boot_digest_"
+_REVOKE = "SECURE_BOOT_KEY_REVOKE"
+_ENABLING = ("SECURE_BOOT_EN", "ABS_DONE_1")
+
+
+class SlotState(str, enum.Enum):
+    """What a digest slot is good for. OPEN holds no digest, and whoever runs code on the board may add one."""
+
+    TRUSTED = "trusted"
+    REVOKED = "revoked"
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A digest slot of a fleet.
+
+    Attributes:
+        number: from 0, as ESP-IDF counts.
+        state: what it is good for.
+        fingerprint: names the digest; None for an empty slot.
+        length: how many bytes of a digest it holds: 32, on esp32c2 16.
+    """
+
+    number: int
+    state: SlotState
+    fingerprint: str | None
+    length: int = 32
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether this digest of a public key is burned in it."""
+        return self.fingerprint == fingerprint(digest[: self.length])
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Boards that were provisioned alike. `aggressive`: the ROM revokes a slot when its bootloader fails to verify."""
+
+    chip: str
+    slots: tuple[Slot, ...]
+    aggressive: bool
+
+    def in_state(self, state: SlotState) -> list[int]:
+        """The numbers of the slots in a state."""
+        return [slot.number for slot in self.slots if slot.state is state]
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update: its name for messages, and the public key digest of each key that has validly signed it."""
+
+    name: str
+    signers: tuple[bytes, ...]
+
+    def is_signed_by(self, slot: Slot) -> bool:
+        """Whether it carries a signature by the key of a slot."""
+        return any(slot.holds(digest) for digest in self.signers)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What came of it. `steps` is the order of a safe rotation; `refusal` says why no board takes the update."""
+
+    fleet: Fleet
+    update: Update
+    accepted_by: tuple[int, ...]
+    unknown: tuple[str, ...]
+    steps: tuple[str, ...]
+    refusal: CheckError | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--format json``."""
+        return {
+            "chip": self.fleet.chip,
+            "aggressive_revoke": self.fleet.aggressive,
+            "slots": [
+                {
+                    "slot": slot.number,
+                    "state": slot.state.value,
+                    "fingerprint": slot.fingerprint,
+                    "signed_the_update": self.update.is_signed_by(slot),
+                }
+                for slot in self.fleet.slots
+            ],
+            "update": self.update.name,
+            "unknown_signers": list(self.unknown),
+            "accepted": self.refusal is None,
+            "accepted_by": list(self.accepted_by),
+            "steps": list(self.steps),
+            "error": self.refusal.as_dict() if self.refusal else None,
+        }
+
+
+def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
+    """The fleet that a bundle, or its ``plan.json``, has provisioned.
+
+    Args:
+        path: the bundle's folder, or its plan.
+        revoked: numbers of the slots that were revoked on the boards since.
+
+    Raises InputError SE692 (no plan of a bundle), SE694 (it has no secure boot), UsageError SE693 (no such slot).
+    """
+    file = path / "plan.json" if path.is_dir() else path
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+        chip, steps = str(plan["chip"]), list(plan["steps"])
+        digests = {
+            int(step["role"].removeprefix(_DIGEST)): (str(step["fingerprint"]), int(step["length"]))
+            for step in steps
+            if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
+        }
+        fields = {step["field"]: step["value"] for step in steps if step["kind"] == "burn_field"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            "SE692",
+            "this is no bundle, and no plan.json of one",
+            cure="give the bundle that provisioned the boards, or its plan.json",
+            place=str(path),
+        ) from None
+    if not digests or not any(fields.get(name) for name in _ENABLING):
+        raise InputError(
+            "SE694",
+            "these boards have no secure boot that this bundle enabled, so no key is rotated on them",
+            cure="give the bundle that burned their secure boot digests",
+            place=str(path),
+        )
+    count = chip_facts(chip).digest_slots
+    for number in revoked:
+        if not 0 <= number < count:
+            raise UsageError(
+                "SE693", f"{chip} has no digest slot {number}", cure=f"its slots are numbered 0 to {count - 1}"
+            )
+    gone = {number for number in range(count) if number in revoked or fields.get(f"{_REVOKE}{number}")}
+    slots = []
+    for number in range(count):
+        state = SlotState.TRUSTED if number in digests else SlotState.OPEN
+        slots.append(Slot(number, SlotState.REVOKED if number in gone else state, *digests.get(number, (None,))))
+    return Fleet(chip, tuple(slots), bool(fields.get("SECURE_BOOT_AGGRESSIVE_REVOKE")))
+
+
+def read_update(image: Path, chip: str) -> Update:
+    """A signed image, and who has signed it.
+
+    Raises InputError SE691 when it cannot be read, is for another chip, or carries no signature that verifies; the
+    InputErrors of `parse_image`; CheckError SE525 and InputError SE526 for a bad signature sector.
+    """
+    place = image.name
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "SE691", f"the update cannot be read: {error.strerror}", cure="check the path", place=str(image)
+        ) from None
+    header = parse_image(content, place=place)
+    if header.chip != chip:
+        raise InputError(
+            "SE691", f"the update is for {header.chip}, the fleet is of {chip}", cure="give the right one", place=place
+        )
+    signers = []
+    for number, block in enumerate(read_signature_blocks(content, place), 1):
+        if verify_block(content, block, block.verification_key(place=f"{place}, signature block {number}")):
+            signers.append(block.key_digest)
+    if not signers:
+        raise InputError(
+            "SE691",
+            "the update carries no signature that verifies",
+            cure="give the signed image, before it is encrypted; for one that is to be signed yet give --signing-key",
+            place=place,
+        )
+    return Update(place, tuple(signers))
+
+
+def update_signed_with(keys: Sequence[Path]) -> Update:
+    """An update that is to be signed with these keys (private or public PEM). Raises the InputErrors of key files."""
+    digests = [public_key_digest(load_verification_key(path)) for path in keys]
+    return Update("an update signed with " + ", ".join(p.name for p in keys), tuple(digests))
+
+
+def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
+    """Whether the boards take the update, and what follows for their keys."""
+    trusted = [slot for slot in fleet.slots if slot.state is SlotState.TRUSTED]
+    accepted_by = tuple(slot.number for slot in trusted if update.is_signed_by(slot))
+    unknown = tuple(digest.hex() for digest in update.signers if not any(slot.holds(digest) for slot in fleet.slots))
+    if not accepted_by:
+        return Rotation(fleet, update, (), unknown, (), _refusal(fleet, update))
+    return Rotation(fleet, update, accepted_by, unknown, tuple(_steps(fleet, accepted_by)))
+
+
+def _refusal(fleet: Fleet, update: Update) -> CheckError:
+    revoked = [slot.number for slot in fleet.slots if update.is_signed_by(slot)]
+    trusted = fleet.in_state(SlotState.TRUSTED)
+    why = f"its key is in slot {_list(revoked)}, which is revoked" if revoked else "its key is in none of their slots"
+    cure = f"sign it with the key of slot {_list(trusted)}, which the boards trust"
+    if not trusted:
+        cure = "no slot is trusted any more: these boards boot nothing, whatever signs it"
+    return CheckError("SE690", f"no board of this fleet takes the update: {why}", cure=cure, place=update.name)
+
+
+def _steps(fleet: Fleet, accepted_by: tuple[int, ...]) -> list[str]:
+    if len(fleet.slots) == 1:
+        return [
+            f"{fleet.chip} has one slot, burned once: its key can never be replaced or revoked. Guard it, and keep a "
+            "backup that cannot be copied."
+        ]
+    trusted = fleet.in_state(SlotState.TRUSTED)
+    old = [number for number in trusted if number not in accepted_by]
+    if not old:
+        if len(trusted) == 1:
+            return ["It is signed with the last key that the boards trust, which can be neither replaced nor revoked."]
+        return [
+            "It is signed with every key that the boards trust, so none can be revoked because of it. To replace a "
+            "key, sign with the one that stays alone: each signature brings its private key out of the safe."
+        ]
+    stays, goes = _list(accepted_by), _list(old)
+    steps = [
+        "Bootloader first: it is not replaced over the air, so the one on the boards must carry a signature by slot "
+        f"{stays}. The bootloader of a bundle is signed with every key the bundle burns; one that was replaced since "
+        "has to be checked.",
+        f"Send the update, signed with slot {stays}, to every board. The boards verify it with that digest, boot it "
+        "under the bootloader they have, and still trust all keys: up to here everything can be taken back.",
+        "Wait until it has run everywhere, and mark it valid (esp_ota_mark_app_valid_cancel_rollback). With rollback "
+        "enabled ESP-IDF refuses to revoke before.",
+        f"Have that app call esp_ota_revoke_secure_boot_public_key for slot {goes}. It refuses unless app and "
+        "bootloader verify with another key. It CANNOT BE UNDONE, and whatever only the old key has signed boots no "
+        "more: the other OTA slot, a factory app, a recovery bootloader, a TEE.",
+        f"From then on sign with slot {stays} alone, and make bundles for new boards without the old key.",
+    ]
+    left = len(accepted_by)
+    steps.append(
+        f"What remains: {left} trusted key{'s' if left > 1 else ''}"
+        + (". It is the last: it can never be replaced." if left == 1 else f", so {left - 1} more rotation(s).")
+    )
+    return steps
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return " or ".join(str(number) for number in numbers)

@@ -1,0 +1,111 @@
+"""The secrets that a bundle still holds: which boards carry each, and what is lost with it; and their end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.bundle.read import FinishedBundle
+from secure_ext.device.journal import board_journal
+from secure_ext.errors import InputError
+from secure_ext.keys.fingerprint import fingerprint
+
+_LOST = {
+    "flash_encryption_key": "their flash can never be written from outside again, only updated over the air; a board "
+    "that is not finished and has no key yet cannot be provisioned from this bundle",
+    "nvs_hmac_key": "NVS images for these boards can no longer be made on the host",
+    "secure_boot_signing_key": "NO UPDATE CAN EVER BE SIGNED with it again; without another copy these boards keep "
+    "their firmware for ever",
+}
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A file with a secret.
+
+    Attributes:
+        path: where it is.
+        fingerprint: names its content.
+        boards: MAC addresses of the boards that carry it, as the journal knows; None if it cannot tell.
+        lost: what cannot be done any more without it.
+    """
+
+    path: Path
+    fingerprint: str
+    boards: tuple[str, ...] | None
+    lost: str
+
+    @property
+    def is_signing_key(self) -> bool:
+        """Whether updates are signed with it."""
+        return self.path.name.startswith("secure_boot_signing_key")
+
+
+def secrets_left(bundle: FinishedBundle) -> tuple[SecretFile, ...]:
+    """Every file below the bundle's ``keys``, those of earlier bundles in its place included.
+
+    Raises InputError SE696 if one cannot be read.
+    """
+    folder = bundle.folder / "keys"
+    boards = _boards(bundle)
+    try:
+        return tuple(
+            SecretFile(
+                path,
+                fingerprint(path.read_bytes()),
+                boards if path.parent == folder else None,
+                next(
+                    (lost for name, lost in _LOST.items() if path.name.startswith(name)), "what it is for is not known"
+                ),
+            )
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        )
+    except OSError as error:
+        raise _cannot(folder, "read", error) from None
+
+
+def destroy(secrets: Sequence[SecretFile], folder: Path) -> None:
+    """Deletes the files, and the folders below and including `folder` that are empty then.
+
+    They are unlinked and not overwritten: on flash storage that would reach other cells.
+
+    Raises InputError SE696 if one cannot be deleted; those before it are gone.
+    """
+    for secret in secrets:
+        try:
+            secret.path.unlink()
+        except OSError as error:
+            raise _cannot(secret.path, "deleted", error) from None
+    for path in sorted([folder, *folder.rglob("*")], reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _boards(bundle: FinishedBundle) -> tuple[str, ...]:
+    journals = sorted((bundle.folder / "journal").glob("*.json"))
+    return tuple(path.stem for path in journals if board_journal(bundle.plan, path).burning_begun)
+
+
+def boards_of_other_keys(bundle: FinishedBundle) -> int:
+    """How many boards of the journal carry keys of an earlier bundle in this place."""
+    known = set(_boards(bundle))
+    others = 0
+    for path in (bundle.folder / "journal").glob("*.json"):
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        others += path.stem not in known and isinstance(entry, dict) and "burning_begun" in entry
+    return others
+
+
+def _cannot(path: Path, what: str, error: OSError) -> InputError:
+    return InputError(
+        "SE696",
+        f"a secret of the bundle cannot be {what}: {error.strerror}",
+        cure="check the permissions of the bundle's folder keys, and run the command again",
+        place=str(path),
+    )

@@ -1,0 +1,173 @@
+"""``keys``: what is done with keys after they were made: opening sealed copies, planning a rotation, destroying."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from secure_ext.errors import UsageError
+from secure_ext.front import print_json, shown_errors
+
+_FORMAT = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="JSON goes to stdout alone; messages go to stderr.",
+)
+
+
+@click.command("sealing-pair")
+@click.argument("private", type=click.Path(path_type=Path))
+@click.argument("public", type=click.Path(path_type=Path))
+def sealing_pair(private: Path, public: Path) -> None:
+    """Make a key pair to seal copies of per-device keys with: PRIVATE opens them, PUBLIC goes into the profile.
+
+    \b
+    Example:
+        secure-provision keys sealing-pair sealing_private.pem sealing_public.pem
+
+    Do this on a machine that is no station. Stations need PUBLIC alone.
+    """
+    with shown_errors():
+        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.sealing import generate_sealing_pair  # noqa: PLC0415
+
+        private_text, public_text = generate_sealing_pair()
+        write_secret_file(private, private_text)
+        write_secret_file(public, public_text)
+        click.echo(f"{private}: opens sealed copies. Keep it off every station, and back it up.")
+        click.echo(f"{public}: name it in the profile, as per_device.seal_to.")
+
+
+@click.command("unseal")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), required=True, metavar="PEM", help="The private key.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the keys are written."
+)
+def unseal_keys(file: Path, key: Path, output: Path) -> None:
+    """Open the sealed copy FILE of a board's keys, and write them into a folder, readable by you alone.
+
+    \b
+    Example:
+        secure-provision keys unseal 0200000000ab.sealed --key sealing_private.pem -o board-0200000000ab
+    """
+    with shown_errors():
+        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.sealing import unseal  # noqa: PLC0415
+
+        opened = unseal(file, key)
+        for name, data in opened.keys.items():
+            write_secret_file(output / f"{name}.bin", data)
+        click.echo(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}: {', '.join(opened.keys)} in {output}")
+
+
+@click.command("plan-rotation")
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="BUNDLE",
+    help="The bundle that provisioned the boards, or its plan.json.",
+)
+@click.option("--update", type=click.Path(path_type=Path), metavar="IMAGE", help="A signed image, not encrypted.")
+@click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PEM",
+    help="In place of an image: a key (private or public) that an update is to be signed with. Repeatable.",
+)
+@click.option(
+    "--revoked", type=int, multiple=True, metavar="SLOT", help="A slot (0 to 2) revoked in the field. Repeatable."
+)
+@_FORMAT
+def plan_key_rotation(
+    *, fleet: Path, update: Path | None, signing_key: tuple[Path, ...], revoked: tuple[int, ...], output_format: str
+) -> None:
+    """Tell whether boards in the field take an update, and in which order their signing key is replaced.
+
+    \b
+    Example:
+        secure-provision keys plan-rotation --fleet release-1 --update app-signed.bin --revoked 0
+
+    Exit code 1 if no board would take the update. Touches no board and no private key.
+    """
+    with shown_errors(output_format):
+        from secure_ext.bundle.rotation import (  # noqa: PLC0415 (loaded when used)
+            plan_rotation,
+            read_fleet,
+            read_update,
+            update_signed_with,
+        )
+        from secure_ext.bundle.rotation_text import rotation_text  # noqa: PLC0415
+
+        if (update is None) == (not signing_key):
+            raise click.UsageError("give either --update or --signing-key")
+        boards = read_fleet(fleet, revoked)
+        wanted = read_update(update, boards.chip) if update else update_signed_with(signing_key)
+        rotation = plan_rotation(boards, wanted)
+        if output_format == "json":
+            print_json(rotation.as_dict())
+        else:
+            click.echo(rotation_text(rotation))
+            if rotation.refusal:
+                raise rotation.refusal
+    if rotation.refusal:
+        sys.exit(1)
+
+
+DESTROY = "DESTROY"
+
+
+@click.command("destroy")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask for the word DESTROY.")
+@click.option("--with-signing-keys", is_flag=True, help="Signing keys too, which are otherwise left alone.")
+def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
+    """Show every secret that BUNDLE still holds, which boards carry it and what is lost with it; then delete them.
+
+    \b
+    Example:
+        secure-provision keys destroy release-1
+
+    Do it when the last board is done. Boards whose keys are burned can still be finished.
+    """
+    with shown_errors():
+        from secure_ext.bundle.read import read_bundle  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.secrets_left import boards_of_other_keys, destroy, secrets_left  # noqa: PLC0415
+
+        opened = read_bundle(bundle)
+        found = secrets_left(opened)
+        chosen = [secret for secret in found if with_signing_keys or not secret.is_signing_key]
+        for secret in found:
+            left_alone = "" if secret in chosen else "   (left alone without --with-signing-keys)"
+            click.echo(f"{secret.path.relative_to(opened.folder)}  fingerprint {secret.fingerprint}{left_alone}")
+            if secret.boards is None:
+                number = boards_of_other_keys(opened)
+                click.echo(f"  boards: not known; {number} in the journal were begun with other keys than the present")
+            else:
+                click.echo(f"  boards: {', '.join(secret.boards) or 'none in the journal'}")
+            click.echo(f"  lost with it: {secret.lost}")
+        if not chosen:
+            click.echo("Nothing to destroy: the bundle holds no key that goes into boards.")
+            return
+        if not yes:
+            _confirm(len(chosen))
+        destroy(chosen, opened.folder / "keys")
+        click.echo(f"{len(chosen)} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
+
+
+def _confirm(number: int) -> None:
+    if not _has_operator():
+        raise UsageError("SE695", "there is no one to ask for confirmation", cure="give --yes")
+    if click.prompt(f"Type {DESTROY} to delete {number} file(s) for ever", default="", show_default=False) != DESTROY:
+        raise UsageError("SE695", "not confirmed; nothing was deleted", cure=f"type {DESTROY}, or give --yes")
+
+
+def _has_operator() -> bool:
+    return sys.stdin.isatty()

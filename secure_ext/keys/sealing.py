@@ -1,0 +1,244 @@
+"""Seals keys to the public key of someone who is not here, and opens them again with the private one.
+
+X25519: an ephemeral key pair, HKDF-SHA256 over the shared secret and both public keys, AES-256-GCM. RSA: a random key
+encrypted with OAEP (SHA-256), AES-256-GCM. What a sealed file says in the open is authenticated with its content.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from secure_ext.errors import CheckError, InputError
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.pem import damaged_key, read_pem_key
+
+SCHEMA = 1
+X25519, RSA = "X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"
+LEAST_RSA_BITS = 2048
+_INFO = b"idf-secure-provision sealed keys v1\0"
+
+PublicKey = x25519.X25519PublicKey | rsa.RSAPublicKey
+PrivateKey = x25519.X25519PrivateKey | rsa.RSAPrivateKey
+
+
+@dataclass(frozen=True)
+class SealingKey:
+    """The public key that keys are sealed to, and its PEM text."""
+
+    public_key: PublicKey
+    pem: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the key in sealed files."""
+        return fingerprint(_der(self.public_key))
+
+
+@dataclass(frozen=True)
+class Unsealed:
+    """What a sealed file holds: what it says in the open, and the keys by name (never shown)."""
+
+    label: dict[str, Any]
+    keys: dict[str, bytes] = field(repr=False)
+
+
+def generate_sealing_pair() -> tuple[bytes, bytes]:
+    """A new X25519 pair: the private key as unencrypted PKCS #8 PEM, and the public key as PEM."""
+    private = x25519.X25519PrivateKey.generate()
+    text = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return text, _pem(private.public_key())
+
+
+def load_sealing_key(path: Path) -> SealingKey:
+    """Reads the public key of a PEM file.
+
+    Raises:
+        InputError: SE601 to SE606, SE611 for a bad file; SE681 when it is the private key; SE682 when it is neither
+            X25519 nor RSA of at least 2048 bits.
+    """
+    pem = read_pem_key(path)
+    if pem.is_private:
+        raise InputError(
+            "SE681",
+            "the key to seal to is a private key, which could open what is sealed",
+            cure="give its public half here, and keep the private key away from this machine: "
+            "openssl pkey -in KEYFILE -pubout -out PUBLIC",
+            place=pem.place,
+        )
+    try:
+        public_key = serialization.load_pem_public_key(pem.text)
+    except UnsupportedAlgorithm:
+        raise _unsuitable(pem.place) from None
+    except ValueError:
+        raise damaged_key(pem.place) from None
+    usable = _usable(public_key, pem.place)
+    return SealingKey(usable, _pem(usable))
+
+
+def seal(keys: Mapping[str, bytes], label: Mapping[str, Any], recipient: SealingKey) -> str:
+    """The text of a sealed file.
+
+    Args:
+        keys: the secrets, by name.
+        label: what the file says in the open, JSON-ready: chip, MAC address, fingerprints.
+        recipient: who can open it.
+    """
+    public_key = recipient.public_key
+    if isinstance(public_key, rsa.RSAPublicKey):
+        key = secrets.token_bytes(32)
+        algorithm, encapsulated = RSA, public_key.encrypt(key, _oaep())
+    else:
+        ephemeral = x25519.X25519PrivateKey.generate()
+        encapsulated = _raw(ephemeral.public_key())
+        algorithm, key = X25519, _derive(ephemeral.exchange(public_key), encapsulated, _raw(public_key))
+    nonce = secrets.token_bytes(12)
+    document = {
+        "schema": SCHEMA,
+        **label,
+        "algorithm": algorithm,
+        "recipient": recipient.fingerprint,
+        "encapsulated": _text(encapsulated),
+        "nonce": _text(nonce),
+    }
+    content = json.dumps({name: data.hex() for name, data in keys.items()}).encode()
+    ciphertext = AESGCM(key).encrypt(nonce, content, _associated(document))
+    return json.dumps({**document, "ciphertext": _text(ciphertext)}, indent=2) + "\n"
+
+
+def unseal(path: Path, private_key_file: Path) -> Unsealed:
+    """Opens a sealed file.
+
+    Raises:
+        InputError: SE601 to SE606, SE611 for a bad key file (SE603: encrypted), SE604 a public key in it, SE682 a key
+            of another kind; SE683 the file is no sealed file; SE684 it is sealed to another key.
+        CheckError: SE685 the file was changed or is damaged.
+    """
+    private_key = _load_private(private_key_file)
+    document, encapsulated, nonce, ciphertext = _read(path)
+    own = fingerprint(_der(private_key.public_key()))
+    if document["recipient"] != own:
+        raise InputError(
+            "SE684",
+            f"the file is sealed to the key {document['recipient']}, and the one given is {own}",
+            cure="give the private half of the public key that per_device.seal_to named when the board was made",
+            place=str(path),
+        )
+    try:
+        if isinstance(private_key, rsa.RSAPrivateKey):
+            key = private_key.decrypt(encapsulated, _oaep())
+        else:
+            shared = private_key.exchange(x25519.X25519PublicKey.from_public_bytes(encapsulated))
+            key = _derive(shared, encapsulated, _raw(private_key.public_key()))
+        content = json.loads(AESGCM(key).decrypt(nonce, ciphertext, _associated(document)))
+        keys = {str(name): bytes.fromhex(data) for name, data in content.items()}
+    except (InvalidTag, ValueError, AttributeError, TypeError):
+        raise CheckError(
+            "SE685",
+            "the sealed file does not open: it was changed after it was written, or is damaged",
+            cure="take it from its backup; what it says of board and keys cannot be trusted",
+            place=str(path),
+        ) from None
+    return Unsealed({name: value for name, value in document.items() if name not in _ENVELOPE}, keys)
+
+
+_ENVELOPE = ("schema", "algorithm", "recipient", "encapsulated", "nonce", "ciphertext")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA or document["algorithm"] not in (X25519, RSA):
+            raise ValueError("another kind")
+        parts = [base64.b64decode(document[name], validate=True) for name in ("encapsulated", "nonce", "ciphertext")]
+        str(document["recipient"])
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error):
+        raise InputError(
+            "SE683",
+            "this is no sealed key file",
+            cure="give a file that `secure-provision flash` wrote, such as sealed/MAC.sealed of the bundle",
+            place=str(path),
+        ) from None
+    return document, parts[0], parts[1], parts[2]
+
+
+def _load_private(path: Path) -> PrivateKey:
+    pem = read_pem_key(path)
+    if not pem.is_private:
+        raise InputError(
+            "SE604",
+            "the file holds a public key, and opening a sealed file needs the private key",
+            cure="give the private key",
+            place=pem.place,
+        )
+    try:
+        private_key = serialization.load_pem_private_key(pem.text, password=None)
+    except UnsupportedAlgorithm:
+        raise _unsuitable(pem.place) from None
+    except (ValueError, TypeError):
+        raise damaged_key(pem.place) from None
+    if not isinstance(private_key, (x25519.X25519PrivateKey, rsa.RSAPrivateKey)):
+        raise _unsuitable(pem.place)
+    return private_key
+
+
+def _usable(public_key: object, place: str) -> PublicKey:
+    if isinstance(public_key, x25519.X25519PublicKey):
+        return public_key
+    if isinstance(public_key, rsa.RSAPublicKey) and public_key.key_size >= LEAST_RSA_BITS:
+        return public_key
+    raise _unsuitable(place)
+
+
+def _unsuitable(place: str) -> InputError:
+    return InputError(
+        "SE682",
+        f"keys can be sealed to X25519 keys and to RSA keys of at least {LEAST_RSA_BITS} bits; this is another",
+        cure="make a pair: `secure-provision keys sealing-pair PRIVATE PUBLIC`",
+        place=place,
+    )
+
+
+def _associated(document: Mapping[str, Any]) -> bytes:
+    """All of a sealed file but the ciphertext, in one form."""
+    label = {name: value for name, value in document.items() if name != "ciphertext"}
+    return json.dumps(label, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _derive(shared: bytes, ephemeral: bytes, recipient: bytes) -> bytes:
+    kdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=_INFO + ephemeral + recipient)
+    return kdf.derive(shared)
+
+
+def _oaep() -> padding.OAEP:
+    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+
+
+def _raw(key: x25519.X25519PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def _der(key: PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _pem(key: PublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

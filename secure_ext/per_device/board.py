@@ -1,0 +1,238 @@
+"""One board with keys of its own: makes them, runs the board's script, and destroys this station's copy.
+
+What a board needs to be finished without its keys (images, plan, script: no secret) lies in the folder ``boards`` of
+the journal from before the first burn until the board is done. See docs/decisions/0012-keys-per-device.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from secure_ext.bundle.read import FinishedBundle, read_bundle
+from secure_ext.device.chip_state import ChipState, read_chip
+from secure_ext.device.esp_tools import find_tools
+from secure_ext.device.journal import board_journal
+from secure_ext.device.port_lock import lock_port
+from secure_ext.device.refusals import check_layout
+from secure_ext.device.runner import Runner, parse_arguments
+from secure_ext.device.step_status import Status, StepStatus, compare
+from secure_ext.device.verdict import Condition, Verdict, classify
+from secure_ext.errors import InputError
+from secure_ext.keys.sealing import load_sealing_key, seal
+from secure_ext.per_device.device_bundle import write_device_bundle, write_durably
+from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
+from secure_ext.per_device.private_folder import private_folder, remove_left_over
+
+Say = Callable[[str], None]
+"""Shows a line to the operator."""
+
+
+@dataclass(frozen=True)
+class BoardRun:
+    """How a board is to be provisioned.
+
+    Attributes:
+        port: serial port of the board.
+        before: reset before connecting.
+        baud: baud rate.
+        journal: folder of the records that let a board be continued.
+        sealed: folder of the sealed copies.
+        options: what the script is told besides, such as ``--yes``.
+        until: the last stage.
+        dry_run: read and show; change nothing.
+        private: where the private folder for the keys is made; None for the best that this machine has.
+    """
+
+    port: str
+    before: str
+    baud: int
+    journal: Path
+    sealed: Path
+    options: tuple[str, ...] = ()
+    until: str = "seal"
+    dry_run: bool = False
+    private: Path | None = None
+
+    def record_of(self, state: ChipState) -> Path:
+        """The folder of what is needed to finish a board without its keys."""
+        return self.journal / "boards" / state.mac
+
+    def script_line(self, bundle: FinishedBundle, state: ChipState, *keys: str) -> list[str]:
+        """The command line of the board's script."""
+        line = [sys.executable, str(bundle.script), "--port", self.port, "--baud", str(self.baud)]
+        line += ["--before", self.before, "--until", self.until, "--mac", state.mac, "--journal", str(self.journal)]
+        return [*line, *(["--dry-run"] if self.dry_run else []), *self.options, *keys]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of a board. `begun` is the record of an earlier run on it, `own` the status of its own keys."""
+
+    runner: Runner
+    state: ChipState
+    begun: FinishedBundle | None
+    statuses: list[StepStatus]
+    own: list[StepStatus]
+    verdict: Verdict
+
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether one of its own keys is on the chip."""
+        return any(item.status is not Status.MISSING for item in self.own)
+
+    def show(self) -> None:
+        """Shows the board and its steps, as its script does."""
+        self.runner.show(self.statuses, self.state, self.runner.images_are_due(self.state, self.statuses))
+        self.runner.say(str(self.verdict))
+
+
+def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
+    """Provisions the board on ``run.port`` with keys of its own, or goes on where an earlier run stopped.
+
+    Returns the exit code of the board's script.
+
+    Raises Stop of the script for a board that is left alone; InputError SE686 (no private folder), SE687 (a sealed copy
+    cannot be written), SE688 (the record of the board is damaged), and those of `write_device_bundle`.
+    """
+    for folder in remove_left_over(run.private):
+        say(f"An earlier run was killed and left keys behind in {folder}: destroyed.")
+    look = _look(template, run)
+    if look.verdict.stop:
+        look.show()
+        raise look.verdict.stop
+    if look.begun is None and look.verdict.condition is Condition.DONE:
+        look.show()
+        say("Nothing to do: this board is finished. Its keys are hidden, so nobody can tell whose they are.")
+        return 0
+    if look.begun is not None:
+        keys = completed_keys(look.own, look.state)
+        if keys is None:
+            say("An earlier run has burned this board's keys. It is finished from its record, without them.")
+            code = _call(run.script_line(look.begun, look.state, "--without-keys"))
+            return _close(run, look, code)
+        some = "some of " if look.has_own_keys else ""
+        say(f"An earlier run on this board ended before {some}its keys were burned, and those are gone.")
+        say("The board gets new ones in their place, and its flash is written again.")
+    else:
+        keys = new_keys([item.step for item in look.own])
+    if run.dry_run:
+        look.show()
+        say("Dry run: this board would get keys of its own. Nothing was changed.")
+        return 0
+    return _provision(template, run, look, keys, say)
+
+
+def _look(template: FinishedBundle, run: BoardRun) -> _Look:
+    """Reads the board and judges it, by the record of an earlier run if there is one."""
+    words = ["--port", run.port, "--baud", str(run.baud), "--before", run.before, "--without-keys"]
+    options = parse_arguments(template.plan, words)
+    runner = Runner(template.plan, template.folder, options)
+    with lock_port(run.port):
+        tools = find_tools()
+        runner.identify(tools)
+        state = read_chip(tools, runner.connection)
+    begun = _record(run.record_of(state))
+    known = begun or template
+    runner = Runner(known.plan, known.folder, options)
+    check_layout(known.plan, state)
+    statuses = compare(known.plan["steps"], state)
+    journal = board_journal(known.plan, run.journal / f"{state.mac}.json")
+    verdict = classify(known.plan, state, statuses, journal, runner.files.key_as_burned)
+    own = {step["id"] for step in own_steps(known.plan, template.manifest["per_device"]["keys"])}
+    return _Look(runner, state, begun, statuses, [item for item in statuses if item.step["id"] in own], verdict)
+
+
+def _record(folder: Path) -> FinishedBundle | None:
+    if not folder.exists():
+        return None
+    try:
+        return read_bundle(folder)
+    except InputError as error:
+        raise InputError(
+            "SE688",
+            f"the record of this board, which an earlier run began, is damaged: {error.cause}",
+            cure="restore it from a backup of the journal; for a board whose keys were not burned, delete it",
+            place=str(folder),
+        ) from None
+
+
+def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: DeviceKeys, say: Say) -> int:
+    """A run with keys: they are on this machine from here to the end of the block."""
+    sealed = run.sealed / f"{look.state.mac}.sealed"
+    is_sealed = template.manifest["per_device"]["keep"] == "sealed"
+    with private_folder(run.private) as (folder, lock):
+        board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys", look.begun)
+        if is_sealed:
+            _seal(template, look.state, keys, sealed)
+        if look.has_own_keys:  # the journal knows keys by all fingerprints together
+            board_journal(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
+        words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
+        code = _call(run.script_line(board, look.state, *words), lock)
+    journal = board_journal(board.plan, run.journal / f"{look.state.mac}.json")
+    if not journal.burning_begun and not look.has_own_keys:
+        shutil.rmtree(board.folder, ignore_errors=True)
+        sealed.unlink(missing_ok=True)
+        say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")
+        return code
+    if code:
+        say("This station's copy of the board's keys is destroyed. Run again: the board is finished without them,")
+        say("gets new ones if none was burned, or is found to be damaged.")
+    else:
+        kept = f"; a sealed copy is in {sealed}" if is_sealed else ""
+        say(f"The keys of this board are in its eFuses{kept}. This station's own copy is destroyed.")
+    return _close(run, look, code)
+
+
+def _close(run: BoardRun, look: _Look, code: int) -> int:
+    """A finished board needs no record any more."""
+    if code == 0 and run.until == "seal" and not run.dry_run:
+        shutil.rmtree(run.record_of(look.state), ignore_errors=True)
+    return code
+
+
+def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Path) -> None:
+    label = {
+        "chip": template.plan["chip"],
+        "mac": state.mac,
+        "project": template.manifest["project"],
+        "created": dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "keys": [{"role": role, "fingerprint": name} for role, name in keys.fingerprints.items()],
+    }
+    recipient = load_sealing_key(template.folder / template.manifest["per_device"]["seal_to"])
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(beside, seal(keys.whole, label, recipient).encode())
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(
+            "SE687",
+            f"the sealed copy of the board's keys cannot be written: {error.strerror}",
+            cure="check the permissions and the free space, or give another folder with --sealed; no eFuse was burned",
+            place=str(path),
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _call(line: Sequence[str], lock: TextIO | None = None) -> int:
+    """Runs the script to its end; Ctrl-C is its own business. It holds the lock, should this process be killed."""
+    inherited = (lock.fileno(),) if lock is not None and os.name != "nt" else ()
+    with subprocess.Popen(list(line), pass_fds=inherited) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise

@@ -1,0 +1,129 @@
+"""Makes the bundle of one board from a bundle whose boards get keys of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.script import render_script
+from secure_ext.errors import CheckError, InputError
+from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.keys.files import write_secret_file
+from secure_ext.per_device.device_keys import DeviceKeys
+
+
+def write_device_bundle(
+    template: FinishedBundle, keys: DeviceKeys, folder: Path, keys_folder: Path, begun: FinishedBundle | None = None
+) -> FinishedBundle:
+    """Writes the bundle of one board: the images encrypted with its key, its plan, script and manifest.
+
+    Args:
+        template: the bundle that all boards share.
+        keys: the board's own.
+        folder: the new bundle, whole or not at all; an earlier one of the board is replaced. On the disk on return.
+        begun: what an earlier run made for this board. It tells the fingerprints of keys that are on the chip and not
+            among `keys`; if the flash encryption key is one of them, its images are taken over.
+        keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
+
+    Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
+    missing); CheckError SE713 (an image does not decrypt to what was encrypted).
+    """
+    is_encrypted = begun is not None and keys.cipher_key(template.plan["chip"]) is None
+    source = begun if begun is not None and is_encrypted else template
+    plan, manifest = copy.deepcopy(source.plan), copy.deepcopy(source.manifest)
+    cipher_key = keys.cipher_key(plan["chip"])
+    with replaced_directory(folder) as staging:
+        (staging / "images").mkdir()
+        for image in manifest["images"]:
+            content = (source.folder / image["file"]).read_bytes()
+            if image["encrypt_per_device"] and cipher_key is not None:
+                content = _encrypted(content, cipher_key, image["offset"], image["name"])
+                evidence = f"at flash offset 0x{image['offset']:x}"
+                proof = {"name": "decrypts to the source", "image": image["name"], "evidence": evidence}
+                manifest["checks"].append(proof)
+                image |= {"encrypted": True, "encrypt_per_device": False}
+            image |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            write_durably(staging / image["file"], content)
+        plan["images"] = [
+            {name: image[name] for name in ("file", "offset", "size", "sha256")} for image in manifest["images"]
+        ]
+        known = {key["role"]: key["fingerprint"] for key in begun.manifest["keys"]} if begun is not None else {}
+        for key in (*(step for step in plan["steps"] if step["kind"] == "burn_key"), *manifest["keys"]):
+            key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
+        for path in sorted((source.folder / "digests").glob("*.bin")):
+            write_durably(staging / "digests" / path.name, path.read_bytes())
+        write_durably(staging / "plan.json", _json(plan))
+        write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
+        files = sorted(path for path in staging.rglob("*") if path.is_file())
+        manifest["files"] = {
+            path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        }
+        manifest["per_device"] = None
+        write_durably(staging / "manifest.json", _json(manifest))
+        for name, data in {**_shared_keys(template, plan), **keys.burned}.items():
+            inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
+            write_secret_file(inside / f"{name}.bin", data)
+    _sync(folder.parent)
+    return FinishedBundle(folder, manifest, plan)
+
+
+def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:
+    plaintext = pad_to_unit(content, key.scheme)
+    ciphertext = encrypt(plaintext, key=key, flash_offset=offset)
+    if decrypt(ciphertext, key=key, flash_offset=offset) != plaintext or ciphertext == plaintext:
+        raise CheckError(
+            "SE713",
+            "the ciphertext does not decrypt to what was encrypted",
+            cure="this is a defect of secure-provision or of this machine; the board was not touched; report it",
+            place=name,
+        )
+    return ciphertext
+
+
+def _shared_keys(template: FinishedBundle, plan: dict[str, Any]) -> dict[str, bytes]:
+    """The secrets that the boards have in common, such as an NVS HMAC key from a file."""
+    own = template.manifest["per_device"]["keys"]
+    shared = {}
+    for step in plan["steps"]:
+        if step["kind"] != "burn_key" or not step["file"].startswith("keys/") or step["role"] in own:
+            continue
+        try:
+            shared[str(step["role"])] = (template.folder / step["file"]).read_bytes()
+        except OSError as error:
+            raise InputError(
+                "SE731",
+                f"{step['file']} is missing, or is not the file that the bundle was made with ({error.strerror})",
+                cure="make the bundle again, or copy the whole of it again",
+                place=str(template.folder),
+            ) from None
+    return shared
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file that is on the disk when this returns: what is needed to finish a board must outlive a crash."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Puts the renaming of a file in `folder` on the disk, where the system can do that for a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

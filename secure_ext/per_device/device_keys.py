@@ -1,0 +1,86 @@
+"""The keys of one board: made anew, or where an interrupted run has burned them readably, taken from the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from secure_ext.device.chip_state import ChipState
+from secure_ext.device.step_status import Status, Step, StepStatus, key_content
+from secure_ext.errors import DeviceError
+from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.symmetric import generate_secret
+from secure_ext.plan.steps import KeyRole
+
+_HALVES = (KeyRole.FLASH_ENCRYPTION_1.value, KeyRole.FLASH_ENCRYPTION_2.value)
+
+
+@dataclass(frozen=True)
+class DeviceKeys:
+    """The keys that one board has for itself, by role, as espefuse gets them; the bytes never show in ``repr``."""
+
+    burned: dict[str, bytes] = field(repr=False)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The public name of each, by role."""
+        return {role: fingerprint(data) for role, data in self.burned.items()}
+
+    @property
+    def whole(self) -> dict[str, bytes]:
+        """The keys as key files hold them: the two halves of a flash encryption key are one."""
+        keys = {role: data for role, data in self.burned.items() if role not in _HALVES}
+        if all(role in self.burned for role in _HALVES):
+            keys[KeyRole.FLASH_ENCRYPTION.value] = b"".join(self.burned[role] for role in _HALVES)
+        return keys
+
+    def cipher_key(self, chip: str) -> FlashEncryptionKey | None:
+        """The flash encryption key as the cipher takes it; None if it is not among these keys."""
+        raw = self.whole.get(KeyRole.FLASH_ENCRYPTION.value)
+        scheme = FlashEncryptionScheme.ESP32 if chip == "esp32" else FlashEncryptionScheme.XTS
+        return None if raw is None else flash_encryption_key(scheme, raw)
+
+
+def new_keys(steps: Sequence[Step]) -> DeviceKeys:
+    """New random keys for the key steps of a plan that each board gets for itself."""
+    return DeviceKeys({step["role"]: generate_secret(step["role"], step["length"]).data for step in steps})
+
+
+def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKeys | None:
+    """The keys for a board on which an earlier run was cut; None if all of its keys are burned.
+
+    What is missing on the chip is made anew. A block that is burned and can still be read gives its key back. A hidden
+    one cannot, and is not needed: neither to burn it, nor for the images, which are encrypted already.
+
+    Args:
+        statuses: those of the board's own key steps, compared with the plan that began it; none is a conflict.
+        state: what the chip shows.
+
+    Raises DeviceError SE852 when half of a flash encryption key is hidden and the other half is missing.
+    """
+    missing = [item.step for item in statuses if item.status is Status.MISSING]
+    if not missing:
+        return None
+    hidden = [item.step for item in statuses if item.hidden]
+    if {step["role"] for step in missing} & set(_HALVES) and {step["role"] for step in hidden} & set(_HALVES):
+        raise DeviceError(
+            "SE852",
+            "one half of this board's flash encryption key is burned and hidden, the other half was never burned, and "
+            "this station keeps no copy",
+            cure="set the board aside; if a sealed copy was kept, unseal it and run the script in the board's record "
+            "with --keys",
+            place=hidden[0]["block"],
+        )
+    keys = new_keys(missing).burned
+    for item in statuses:
+        if item.status is Status.BEGUN and not item.hidden:
+            content = key_content(item.step, state)
+            keys[item.step["role"]] = content[::-1] if item.step["reversed"] else content
+    return DeviceKeys(keys)
+
+
+def own_steps(plan: dict[str, Any], roles: Sequence[str]) -> list[Step]:
+    """The key steps of a plan with one of these roles."""
+    return [step for step in plan["steps"] if step["kind"] == "burn_key" and step["role"] in roles]

@@ -1,0 +1,27 @@
+"""A bundle of a board with throw-away keys, to rehearse what each board will get."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from secure_ext.bundle.read import FinishedBundle
+from secure_ext.per_device.device_bundle import write_device_bundle
+from secure_ext.per_device.device_keys import new_keys, own_steps
+
+
+@contextlib.contextmanager
+def bundle_of_a_board(bundle: FinishedBundle) -> Iterator[FinishedBundle]:
+    """`bundle` itself, or if its boards get keys of their own, one that was made for a board; gone with the block.
+
+    Raises the errors of `write_device_bundle`.
+    """
+    if not bundle.has_per_device_keys:
+        yield bundle
+        return
+    keys = new_keys(own_steps(bundle.plan, bundle.manifest["per_device"]["keys"]))
+    with tempfile.TemporaryDirectory(prefix="board-") as name:
+        folder = Path(name, "bundle")
+        yield write_device_bundle(bundle, keys, folder, folder / "keys")

@@ -1,0 +1,78 @@
+"""What is recognised in sdkconfig and profile, and cannot be done: each refused by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from secure_ext.errors import UsageError
+from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
+from secure_ext.policy.policy import FlashEncryptionPolicy, NvsPolicy, NvsScheme
+from secure_ext.policy.profile import Profile
+
+
+class Config(Protocol):
+    """What is read of the build's sdkconfig (`secure_ext.project.sdkconfig.SdkConfig`)."""
+
+    def enabled(self, name: str) -> bool:
+        """True if the symbol is ``y``."""
+
+    def integer(self, name: str) -> int | None:
+        """The symbol's number."""
+
+    def text(self, name: str) -> str | None:
+        """The symbol's text."""
+
+
+def refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
+    """Raises UsageError SE310 to SE313 for features and sources of keys that are known, and not covered."""
+    if config.enabled("SECURE_BOOT_V1_ENABLED"):
+        raise UsageError(
+            "SE310",
+            "the build uses Secure Boot V1, which signs with a key the device keeps and cannot be prepared on the host",
+            cure="use Secure Boot V2: set the minimum chip revision to v3.0, choose V2 in menuconfig and build again",
+            place="CONFIG_SECURE_BOOT_V1_ENABLED",
+        )
+    if config.enabled("SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR"):
+        raise UsageError(
+            "SE311",
+            "the build takes the flash encryption key from the Key Manager, whose recovery data only the chip can make",
+            cure="choose eFuse Key Block under Flash Encryption Key Source in menuconfig and build again",
+            place="CONFIG_SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR",
+        )
+    keys = [("flash_encryption.key", profile.text("flash_encryption.key")), ("nvs.key", profile.text("nvs.key"))]
+    keys += [("secure_boot.keys", key) for key in profile.texts("secure_boot.keys") or ()]
+    for key, value in keys:
+        if value == "per-device" and key == "secure_boot.keys":
+            raise UsageError(
+                "SE312",
+                "a signing key per device is not supported: an update would have to be signed for each of them",
+                cure="use one signing key for the product; flash_encryption.key and nvs.key can be per-device",
+                place=key,
+            )
+        if value is not None and value.startswith(PKCS11) and key != "secure_boot.keys":
+            raise UsageError(
+                "SE313",
+                "only a signing key can be in a PKCS#11 token: this one is burned into the chip, and a token keeps it",
+                cure="give a key file, or `generate`",
+                place=key,
+            )
+
+
+def refuse_nvs_keys_that_come_too_late(flash_encryption: FlashEncryptionPolicy, nvs: NvsPolicy) -> None:
+    """Raises UsageError SE339 when the bundle would need a key that is only made when a device is flashed."""
+    if nvs.key.per_device and nvs.scheme is NvsScheme.FLASH_ENCRYPTION:
+        raise _too_late("only the HMAC key of NVS can be made for each device by the station", "use nvs.key: device")
+    if nvs.key.per_device and nvs.images:
+        raise _too_late(
+            "values for NVS cannot be encrypted in the bundle with a key that is made for each device",
+            "leave nvs.images out, or use nvs.key: generate",
+        )
+    if flash_encryption.key.per_device and nvs.has_keys_partition:
+        raise _too_late(
+            "the NVS keys would lie in plaintext in the bundle: each device has its own flash encryption key",
+            "use nvs.scheme: hmac; or leave nvs.images out, with nvs.key: device",
+        )
+
+
+def _too_late(cause: str, cure: str) -> UsageError:
+    return UsageError("SE339", cause, cure=cure, place="nvs.key")
