@@ -53,7 +53,7 @@ def _tracked(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 place,
                 "the key file is tracked by git: everyone who has the repository, or ever had it, has the key",
-                f"make a new key, take this one out (git rm --cached {path.name}), and keep keys outside of repositories",
+                f"make a new key, take this one out (git rm --cached {path.name}), and keep keys elsewhere",
             )
 
 
@@ -62,7 +62,7 @@ def _could_be_committed(subject: Subject) -> Iterator[Hit]:
         if kept_by_git(path) is Kept.NOT_IGNORED:
             yield Hit(
                 place,
-                "the key file lies in a git repository that does not ignore it: the next `git add .` takes it in",
+                "the key file lies in a git repository that does not ignore it: `git add .` would take it in",
                 f"add /{path.name} to the .gitignore beside it, or move the key out of the repository",
             )
 

@@ -71,7 +71,7 @@ def _fits_every_slot(subject: Subject) -> Iterator[Hit]:
             if slot.label != image.partition and image.final_size > slot.size:
                 yield Hit(
                     f"partition {slot.label}",
-                    f"the app of {image.partition} has {image.final_size} bytes as it is written, this slot {slot.size}: "
+                    f"the app of {image.partition} has {image.final_size} bytes in flash, this slot {slot.size}: "
                     "an update of its size cannot be installed here",
                 )
 
