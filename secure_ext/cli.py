@@ -10,9 +10,10 @@ import click
 from secure_ext import __version__
 from secure_ext.commands.demo import demo
 from secure_ext.commands.device import flash, rehearse
+from secure_ext.commands.doctor import doctor
 from secure_ext.commands.keys import keys
 from secure_ext.commands.profile import profile
-from secure_ext.commands.project import bundle, doctor, plan
+from secure_ext.commands.project import bundle, plan
 from secure_ext.esp_idf.setup import component_dir, idf
 
 

@@ -1,8 +1,7 @@
-"""The commands on a project: ``doctor``, ``plan`` and ``bundle``."""
+"""The commands that plan and make: ``plan`` and ``bundle``."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,6 @@ from secure_ext.front import (
     shown_errors,
     shown_progress,
 )
-
-
-@click.command()
-@project_options
-def doctor(output_format: str, **options: Any) -> None:
-    """Find what would brick, weaken or surprise, before anything is made.
-
-    \b
-    Example:
-        secure-provision doctor -B build --profile production.yaml
-    """
-    with shown_errors(output_format):
-        from secure_ext.bundle.key_material import check_key_files  # noqa: PLC0415 (loaded when used)
-        from secure_ext.report import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
-
-        decision = decision_from_options(**options)
-        check_key_files(decision.policy)
-        stops = any(finding.stops for finding in decision.findings)
-        if output_format == "json":
-            print_json({"findings": findings_data(decision.findings), "exit_code": int(stops)})
-        else:
-            click.echo(findings_text(decision.findings))
-            if not stops:
-                show_next("plan")
-    if stops:
-        sys.exit(1)
 
 
 @click.command()

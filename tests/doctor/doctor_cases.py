@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import subprocess
@@ -140,12 +141,17 @@ def large_bootloader(build_dir: Path) -> None:
     (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
 
 
+@functools.cache
+def rsa_key() -> bytes:
+    return generate_signing_key(SignatureScheme.RSA3072)
+
+
 def signing_key(folder: Callable[[Path], Path], *git: str) -> Callable[[Path], None]:
     """Puts a signing key into a folder, which depends on the build directory, and runs git commands there."""
 
     def change(build_dir: Path) -> None:
         place = folder(build_dir)
-        write_secret_file(place / "key.pem", generate_signing_key(SignatureScheme.RSA3072))
+        write_secret_file(place / "key.pem", rsa_key())
         for command in git:
             subprocess.run(["git", *command.split()], cwd=place, check=True, capture_output=True)  # noqa: S607 (as the user calls it)
 

@@ -52,15 +52,17 @@ def test_there_is_a_case_for_every_rule() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
-def test_rule_finds_its_case(code: str, tmp_path: Path) -> None:
-    findings = found(examine_case(CASES[code], tmp_path), code)
+def test_rule_finds_its_case(
+    code: str, case_decision: Callable[[str], Decision], case_folder: Callable[[str], Path]
+) -> None:
+    findings = found(case_decision(code), code)
     assert findings, f"{code} found nothing"
     for finding in findings:
         assert finding.severity is RULES[code].severity
         assert finding.place and finding.cause and finding.cure
         assert finding.stops == (RULES[code].severity is Severity.ERROR)
         assert not finding.accepted
-        assert str(tmp_path) not in f"{finding.place}{finding.cause}{finding.cure}"
+        assert str(case_folder(code).parent) not in f"{finding.place}{finding.cause}{finding.cure}"
 
 
 @pytest.mark.parametrize(("code", "case"), MORE_CASES)
@@ -77,7 +79,11 @@ def test_no_rule_finds_anything_where_nothing_is_wrong(tmp_path: Path) -> None:
         assert not found(examine_case(case, tmp_path / code), code)
 
 
-@pytest.mark.parametrize("chip", CHIP_NAMES)
+QUICK = ("esp32", "esp32c3")
+CHIPS = [chip if chip in QUICK else pytest.param(chip, marks=pytest.mark.long) for chip in CHIP_NAMES]
+
+
+@pytest.mark.parametrize("chip", CHIPS)
 def test_what_is_found_in_the_clean_sample_of_each_chip(chip: str, tmp_path: Path) -> None:
     if chip_facts(chip).schemes:
         codes = {finding.code for finding in examine_case(Case(BOTH, chip=chip), tmp_path / "both").findings}
@@ -120,15 +126,15 @@ def test_these_would_brick() -> None:
     assert {"SP001", "SP002", "SP003", "SP004", "SP006", "SP010", "SP024", "SP033"} <= set(NEVER)
 
 
-def test_findings_are_sorted_worst_first(tmp_path: Path) -> None:
-    decision = examine_case(CASES["SP005"], tmp_path)
+def test_findings_are_sorted_worst_first(case_decision: Callable[[str], Decision]) -> None:
+    decision = case_decision("SP005")
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
     ranks = [(order[finding.severity], finding.code) for finding in decision.findings]
     assert ranks == sorted(ranks)
     assert {rank for rank, _ in ranks} >= {0, 2}
 
 
-@pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
+@pytest.mark.parametrize("chip", QUICK)
 def test_healthy_build_has_no_error(
     chip: str,
     sample_project: Callable[[str], Path],

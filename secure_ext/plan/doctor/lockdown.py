@@ -310,7 +310,7 @@ RULES = (
         explanation="The plan has a step for which older revisions of the chip have no eFuse. The script does it "
         "where it can and leaves it out elsewhere, so that boards with an older chip come out less closed than "
         "others.",
-        source="ESP-IDF components/hal/<chip>/include/hal/spi_flash_encrypted_ll.h, ecdsa_ll.h; "
+        source="ESP-IDF components/esp_hal_mspi/<chip>/include/hal/spi_flash_encrypted_ll.h; "
         "components/efuse/esp32/esp_efuse_fields.c",
         cure="raise the minimum supported revision in menuconfig, if all boards have newer chips",
     ),
