@@ -81,8 +81,6 @@ def _show_text(shown: Sequence[Finding], known: int, *, stops: bool) -> None:
 
     counted = f"; {known} known finding{'' if known == 1 else 's'} not shown" if known else ""
     click.echo(findings_text(shown) + counted)
-    if shown:
-        click.echo("what a code means: the same command with --explain CODE", err=True)
     if not stops:
         show_next("plan")
 

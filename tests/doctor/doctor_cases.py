@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -313,3 +314,19 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
 
 PASSING: dict[str, Case] = {"SP064": Case(SIGNED), "SP081": Case(SIGNED)}
 """Builds in which a rule finds nothing, where that is not the clean sample."""
+
+
+@functools.cache
+def _cases_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="doctor-cases-")
+
+
+def case_folder(code: str) -> Path:
+    """Where the case of a code is: the profile's folder, with the project in it."""
+    return Path(_cases_folder().name, code)
+
+
+@functools.cache
+def case_decision(code: str) -> Decision:
+    """The decision on the case of a code, made once; its build must not be changed."""
+    return examine_case(CASES[code], case_folder(code))

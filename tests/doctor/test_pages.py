@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from doctor_cases import case_decision
 from doctor_pages import DOCS, index_with_table, page
 
-from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor import ALL_RULES
 from secure_ext.plan.doctor.rule import Rule
 
@@ -15,7 +13,7 @@ WRITE_THEM = "run: python tests/doctor/doctor_pages.py"
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.code)
-def test_the_page_of_a_rule_is_made_of_the_rule(rule: Rule, case_decision: Callable[[str], Decision]) -> None:
+def test_the_page_of_a_rule_is_made_of_the_rule(rule: Rule) -> None:
     committed = (DOCS / "doctor" / f"{rule.code}.md").read_text(encoding="utf-8")
     assert committed == page(rule, case_decision(rule.code)), WRITE_THEM
 

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doctor_cases import BOTH, CASES, ENCRYPTED, MORE_CASES, PASSING, SIGNED, Case, examine_case
+from doctor_cases import (
+    BOTH,
+    CASES,
+    ENCRYPTED,
+    MORE_CASES,
+    PASSING,
+    SIGNED,
+    Case,
+    case_decision,
+    case_folder,
+    examine_case,
+)
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.errors import CheckError, UsageError
@@ -52,9 +63,7 @@ def test_there_is_a_case_for_every_rule() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
-def test_rule_finds_its_case(
-    code: str, case_decision: Callable[[str], Decision], case_folder: Callable[[str], Path]
-) -> None:
+def test_rule_finds_its_case(code: str) -> None:
     findings = found(case_decision(code), code)
     assert findings, f"{code} found nothing"
     for finding in findings:
@@ -126,7 +135,7 @@ def test_these_would_brick() -> None:
     assert {"SP001", "SP002", "SP003", "SP004", "SP006", "SP010", "SP024", "SP033"} <= set(NEVER)
 
 
-def test_findings_are_sorted_worst_first(case_decision: Callable[[str], Decision]) -> None:
+def test_findings_are_sorted_worst_first() -> None:
     decision = case_decision("SP005")
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
     ranks = [(order[finding.severity], finding.code) for finding in decision.findings]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from doctor_cases import CASES
+from doctor_cases import case_decision, case_folder
 
-from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor import ALL_RULES
 from secure_ext.plan.doctor.locate import Location, Locator
 from secure_ext.plan.doctor.rule import Finding
@@ -24,7 +22,7 @@ PROFILE = "schema: 1\nlockdown:\n  jtag: open\n  download_mode: open\nsecure_boo
 
 
 @pytest.fixture(scope="module")
-def everything(case_decision: Callable[[str], Decision], case_folder: Callable[[str], Path]) -> dict[str, Any]:
+def everything() -> dict[str, Any]:
     """One document with a finding of every rule, half of them known, the acceptable ones accepted."""
     findings: list[Finding] = []
     locations: dict[str, Location] = {}
@@ -109,7 +107,7 @@ EXPECTED_FILES = {
 
 
 @pytest.mark.parametrize("code", EXPECTED_FILES)
-def test_where_a_finding_can_be_mended(code: str, case_decision: Callable[[str], Decision]) -> None:
+def test_where_a_finding_can_be_mended(code: str) -> None:
     decision = case_decision(code)
     finding = next(finding for finding in decision.findings if finding.code == code)
     location = Locator(decision.build, decision.images, None).locate(finding)
@@ -119,9 +117,7 @@ def test_where_a_finding_can_be_mended(code: str, case_decision: Callable[[str],
 
 
 @pytest.mark.parametrize(("code", "line"), [("SP042", 3), ("SP043", 4), ("SP080", 1), ("SP082", 6)])
-def test_a_setting_is_found_in_the_profile(
-    code: str, line: int, case_decision: Callable[[str], Decision], tmp_path: Path
-) -> None:
+def test_a_setting_is_found_in_the_profile(code: str, line: int, tmp_path: Path) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text(PROFILE)
     decision = case_decision(code)
@@ -137,7 +133,7 @@ def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
     assert repository_root(tmp_path / "firmware") == tmp_path.resolve()
 
 
-def test_the_command_prints_it(case_decision: Callable[[str], Decision], case_folder: Any, run_cli: Any) -> None:
+def test_the_command_prints_it(run_cli: Any) -> None:
     folder = case_folder("SP082")
     build = case_decision("SP082").build.build_dir
     done = run_cli("doctor", "-B", build, "--signing-key", folder / "key.pem", "--format", "sarif")
@@ -146,4 +142,3 @@ def test_the_command_prints_it(case_decision: Callable[[str], Decision], case_fo
     assert results[0]["ruleId"] == "SP082" and "baselineState" not in results[0]
     uris = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results}
     assert uris <= {"project/sdkconfig", "project/partitions.csv"}
-    assert CASES["SP082"]

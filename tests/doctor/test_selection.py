@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from doctor_cases import BOTH, Case, examine_case, grow_bootloader, rsa_key
+from doctor_cases import BOTH, Case, case_decision, examine_case, grow_bootloader, rsa_key
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
-from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor import ALL_RULES
 from secure_ext.plan.doctor.rule import Severity
 from secure_ext.plan.doctor.select import chosen, is_known, read_baseline, write_baseline
@@ -40,7 +39,7 @@ def codes(shown: Result) -> list[str]:
     return [finding["code"] for finding in json.loads(shown.stdout)["findings"]]
 
 
-def test_codes_are_chosen_by_their_beginning(case_decision: Callable[[str], Decision]) -> None:
+def test_codes_are_chosen_by_their_beginning() -> None:
     findings = case_decision("SP072").findings
     all_codes = {finding.code for finding in findings}
     assert {finding.code for finding in chosen(findings, [], [])} == all_codes >= {"SP064", "SP072", "SP081"}
@@ -49,7 +48,7 @@ def test_codes_are_chosen_by_their_beginning(case_decision: Callable[[str], Deci
     assert {finding.code for finding in chosen(findings, [], ["SP"])} == set()
 
 
-def test_what_would_brick_is_always_shown(case_decision: Callable[[str], Decision]) -> None:
+def test_what_would_brick_is_always_shown() -> None:
     findings = case_decision("SP001").findings
     assert {finding.code for finding in chosen(findings, ["SP08"], ["SP0"])} == {"SP001"}
 
@@ -108,7 +107,7 @@ def test_findings_are_recognised_though_numbers_change(tmp_path: Path) -> None:
     assert first.cause != second.cause and first.fingerprint == second.fingerprint
 
 
-def test_a_baseline_is_written_whole_and_readable(case_decision: Callable[[str], Decision], tmp_path: Path) -> None:
+def test_a_baseline_is_written_whole_and_readable(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
     findings = case_decision("SP056").findings
     assert write_baseline(path, findings) == len(findings)
