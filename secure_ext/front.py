@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,8 +52,8 @@ def shown_errors(output_format: str = "text") -> Iterator[None]:
         raise Failed(error, as_json=output_format == "json") from None
 
 
-def project_options(command: Function) -> Function:
-    """The options that every command on a project takes."""
+def project_options(command: Function, formats: Sequence[str] = ("text", "json")) -> Function:
+    """The options that every command on a project takes; `formats` are those of ``--format``."""
     for option in reversed(
         (
             click.option(
@@ -89,7 +89,7 @@ def project_options(command: Function) -> Function:
             click.option(
                 "--format",
                 "output_format",
-                type=click.Choice(["text", "json"]),
+                type=click.Choice(formats),
                 default="text",
                 show_default=True,
                 help="JSON goes to stdout alone; messages go to stderr.",

@@ -102,6 +102,19 @@ def _step_lines(decision: Decision) -> Iterator[str]:
             only = f" (chips from v{revision // 100}.{revision % 100})" if revision else ""
             yield f"  {step.title}{only}"
             yield f"      why: {step.why} [{step.source}]"
+    yield ""
+    yield from _first_boot_lines(decision)
+
+
+def _first_boot_lines(decision: Decision) -> Iterator[str]:
+    if not decision.first_boot:
+        yield "At its first boot the firmware burns nothing more."
+        return
+    yield "At its first boot the firmware burns more: CANNOT BE UNDONE"
+    for burn in decision.first_boot:
+        yield f"  {burn.efuse} (by the {burn.by})" + (" - and fails" if burn.fails_because else "")
+        fails = f"; {burn.fails_because}" if burn.fails_because else ""
+        yield f"      why: it {burn.reason}{fails} [CONFIG_{burn.setting}]"
 
 
 def plan_data(decision: Decision) -> dict[str, Any]:
@@ -126,6 +139,7 @@ def plan_data(decision: Decision) -> dict[str, Any]:
         "blank_partitions": [
             {"partition": blank.partition.label, "content": blank.content.value} for blank in decision.blanks
         ],
+        "first_boot": [vars(burn) for burn in decision.first_boot],
         "findings": findings_data(decision.findings),
     }
 

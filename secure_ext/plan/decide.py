@@ -9,6 +9,7 @@ from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError
 from secure_ext.plan.doctor import examine
 from secure_ext.plan.doctor.rule import Finding, Subject
+from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, flash_end, plan_images
 from secure_ext.plan.make import make_plan
 from secure_ext.plan.steps import Plan
@@ -20,7 +21,7 @@ from secure_ext.project.build import Build, read_build
 
 @dataclass(frozen=True)
 class Decision:
-    """What was read, what is wanted, what will be done, and what the doctor says of it."""
+    """What was read, what is wanted, what will be done and what the firmware adds, and what the doctor says."""
 
     build: Build
     chip: Chip
@@ -28,6 +29,7 @@ class Decision:
     images: tuple[PlannedImage, ...]
     blanks: tuple[BlankPartition, ...]
     plan: Plan
+    first_boot: tuple[FirstBootBurn, ...]
     findings: tuple[Finding, ...]
     profile: Profile
 
@@ -58,5 +60,6 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
         max_revision=build.max_revision,
         flash_end=flash_end(build),
     )
-    findings = examine(Subject(build, chip, policy, images, blanks))
-    return Decision(build, chip, policy, images, blanks, plan, findings, profile)
+    first_boot = first_boot_burns(build, chip, plan, images)
+    findings = examine(Subject(build, chip, policy, images, blanks, plan, first_boot))
+    return Decision(build, chip, policy, images, blanks, plan, first_boot, findings, profile)

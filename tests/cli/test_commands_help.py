@@ -94,7 +94,8 @@ def test_json_is_one_document_on_stdout(
     expected = {"doctor": "findings", "plan": "plan", "bundle": "manifest"}[command]
     assert expected in document and "findings" in document
     for finding in document["findings"]:
-        assert set(finding) == {"code", "severity", "place", "cause", "cure", "accepted"}
+        more = {"known", "fingerprint"} if command == "doctor" else set()
+        assert set(finding) == {"code", "severity", "place", "cause", "cure", "accepted"} | more
     if command == "bundle":
         assert document["manifest"] == json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
 

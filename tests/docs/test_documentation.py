@@ -85,7 +85,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_rule_setting_and_chip_is_documented() -> None:
     doctor, profile, chips = ((ROOT / "docs" / name).read_text() for name in ("doctor.md", "profile.md", "chips.md"))
     for rule in ALL_RULES:
-        assert f"| {rule.code} | {rule.severity.value} | {rule.title} |" in doctor
+        assert f"| [{rule.code}](doctor/{rule.code}.md) | {rule.severity.value} | {rule.title} |" in doctor
     for setting in SETTINGS:
         assert f"`{setting.key}`" in profile and setting.help in profile
     for name in CHIP_NAMES:

@@ -6,18 +6,14 @@ A rule is a small object in a file about its subject; a new rule joins that file
 from __future__ import annotations
 
 from secure_ext.errors import UsageError
-from secure_ext.plan.doctor import firmware, fit, images, keys, lockdown, nvs, partitions
+from secure_ext.plan.doctor import boot, firmware, fit, images, keys, lockdown, nvs, openings, partitions, tee, updates
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
-ALL_RULES: tuple[Rule, ...] = (
-    *fit.RULES,
-    *images.RULES,
-    *firmware.RULES,
-    *lockdown.RULES,
-    *partitions.RULES,
-    *keys.RULES,
-    *nvs.RULES,
-)
+FILES = (fit, images, firmware, boot, openings, lockdown, updates, partitions, tee, keys, nvs)
+"""The files with rules."""
+
+ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))
+"""Every rule, by code."""
 
 
 def examine(subject: Subject) -> tuple[Finding, ...]:
@@ -36,7 +32,15 @@ def examine(subject: Subject) -> tuple[Finding, ...]:
             place="doctor.accept",
         )
     findings = [
-        Finding(rule.code, rule.severity, hit.place, hit.cause, hit.cure, rule.acceptable and rule.code in accepted)
+        Finding(
+            rule.code,
+            rule.severity,
+            hit.place,
+            hit.cause,
+            hit.cure or rule.cure,
+            accepted=rule.acceptable and rule.code in accepted,
+            can_be_accepted=rule.acceptable,
+        )
         for rule in ALL_RULES
         for hit in rule.check(subject)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
-from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode, NvsScheme
+from secure_ext.policy.policy import FlashEncryptionMode, NvsScheme
 from secure_ext.project.partition_table import DATA_NVS_KEYS, TYPE_DATA
 
 _MENU = "menuconfig, Security features"
@@ -17,7 +17,6 @@ def _flash_encryption_built_in(subject: Subject) -> Iterator[Hit]:
             "CONFIG_SECURE_FLASH_ENC_ENABLED",
             "the firmware is built without flash encryption: it boots, but its writes to encrypted partitions "
             "(OTA updates, OTA data) fail",
-            f"enable flash encryption in {_MENU} and build again",
         )
 
 
@@ -26,7 +25,6 @@ def _secure_boot_built_in(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_SECURE_BOOT",
             "the bootloader is built without secure boot: the ROM checks the bootloader, but nothing checks the app",
-            f"enable Secure Boot V2 in {_MENU} and build again",
         )
 
 
@@ -38,23 +36,8 @@ def _same_mode(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_SECURE_FLASH_ENCRYPTION_MODE",
             f"the firmware is built for {built.value} mode, the chip will be in {mode.value} mode",
-            f"choose the same usage mode in {_MENU}, or leave flash_encryption.mode to sdkconfig",
-        )
-
-
-def _left_off(subject: Subject) -> Iterator[Hit]:
-    config, policy = subject.build.config, subject.policy
-    if config.enabled("SECURE_FLASH_ENC_ENABLED") and not policy.flash_encryption.enabled:
-        yield Hit(
-            "CONFIG_SECURE_FLASH_ENC_ENABLED",
-            "the bootloader turns flash encryption on at its first boot, with a key of its own that nobody knows",
-            "plan flash encryption here too, or turn it off in menuconfig and build again",
-        )
-    if config.enabled("SECURE_BOOT_V2_ENABLED") and not policy.secure_boot.enabled:
-        yield Hit(
-            "CONFIG_SECURE_BOOT",
-            "the bootloader turns secure boot on at its first boot",
-            "plan secure boot here too, or turn it off in menuconfig and build again",
+            f"set CONFIG_SECURE_FLASH_ENCRYPTION_MODE_{mode.name}=y ({_MENU}) and build again, or leave "
+            "flash_encryption.mode to sdkconfig",
         )
 
 
@@ -68,7 +51,6 @@ def _same_scheme(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_SECURE_SIGNED_APPS_SCHEME",
             f"the firmware verifies {built} signatures, the profile wants {policy.scheme}",
-            f"choose one scheme in {_MENU} and in the profile",
         )
 
 
@@ -80,7 +62,9 @@ def _errata(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"secure_boot.scheme: {policy.scheme}",
                 f"by {subject.chip.name}'s errata, verifying {policy.scheme} signatures can fail or be bypassed",
-                f"use {' or '.join(others)}" if others else "read the errata; then accept this code in the profile",
+                f"set secure_boot.scheme to {' or '.join(others)}, and the same in {_MENU}"
+                if others
+                else "read the errata; then set CONFIG_SECURE_BOOT_V2_FORCE_ENABLE_ECDSA=y, or accept this code",
             )
 
 
@@ -90,7 +74,6 @@ def _built_config_differs(subject: Subject) -> Iterator[Hit]:
             f"CONFIG_{difference.name}",
             f"sdkconfig says {_shown(difference.sdkconfig)}, but the build was made with {_shown(difference.built)}; "
             "what was built counts here",
-            "build again (idf.py build), so that both agree",
         )
 
 
@@ -112,7 +95,6 @@ def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
             "CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID",
             f"the firmware looks for the HMAC key in block {built if built is not None else '(not configured)'}, "
             f"the plan burns it into {nvs.key_id if nvs.key_id is not None else 'the first free one'}",
-            "set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to a key block and build again",
         )
 
 
@@ -125,13 +107,12 @@ def _nvs_scheme_works(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "partition table",
             "NVS encryption by flash encryption needs a partition of subtype nvs_keys, and there is none",
-            "add one to the CSV: nvs_keys, data, nvs_keys, , 0x1000, encrypted",
         )
     if not policy.flash_encryption.enabled:
         yield Hit(
             "nvs.scheme",
             "the keys of NVS encryption would lie in flash in plaintext, because flash encryption is off",
-            "turn flash encryption on, or use nvs.scheme: hmac",
+            "turn flash encryption on (flash_encryption.mode: release), or set nvs.scheme: hmac",
         )
 
 
@@ -140,7 +121,6 @@ def _nvs_in_plaintext(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_NVS_ENCRYPTION",
             "flash encryption does not cover NVS: Wi-Fi passwords and the like stay readable in flash",
-            "enable NVS encryption in menuconfig",
         )
 
 
@@ -149,7 +129,6 @@ def _virtual_efuses(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_EFUSE_VIRTUAL",
             "the firmware looks at virtual eFuses instead of the real ones",
-            "turn virtual eFuses off in menuconfig and build again",
         )
 
 
@@ -160,40 +139,140 @@ def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ",
             f"the CPU runs at {frequency} MHz: above 160 MHz an ESP32-C5 can corrupt what it writes encrypted",
-            "choose 160 MHz in menuconfig, Component config, ESP System Settings, CPU frequency, and build again",
-        )
-
-
-def _stricter_firmware(subject: Subject) -> Iterator[Hit]:
-    config, policy = subject.build.config, subject.policy
-    disabled = policy.lockdown.download_mode is DownloadMode.DISABLED
-    if policy.locks_down and config.enabled("SECURE_DISABLE_ROM_DL_MODE") and not disabled:
-        yield Hit(
-            "CONFIG_SECURE_DISABLE_ROM_DL_MODE",
-            "the firmware disables the download mode at its first boot, whatever the profile says",
-            f"choose the same in {_MENU} and in the profile",
-        )
-    keeps_slots = policy.secure_boot.enabled and not policy.secure_boot.revoke_unused
-    if keeps_slots and not config.enabled("SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS"):
-        yield Hit(
-            "CONFIG_SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS",
-            "the firmware revokes the free digest slots at its first boot, whatever the profile says",
-            f"choose the same in {_MENU} and in the profile",
         )
 
 
 RULES = (
-    Rule("SP020", Severity.ERROR, "firmware is built without flash encryption", _flash_encryption_built_in),
-    Rule("SP021", Severity.ERROR, "firmware is built without secure boot", _secure_boot_built_in),
-    Rule("SP022", Severity.WARNING, "firmware is built for another usage mode", _same_mode),
-    Rule("SP023", Severity.ERROR, "bootloader enables a feature that the plan leaves off", _left_off),
-    Rule("SP024", Severity.ERROR, "firmware verifies another signature scheme", _same_scheme, False),
-    Rule("SP025", Severity.ERROR, "signature scheme with errata", _errata),
-    Rule("SP026", Severity.WARNING, "sdkconfig differs from what was built", _built_config_differs),
-    Rule("SP027", Severity.ERROR, "HMAC key block is not the one the firmware uses", _hmac_key_id),
-    Rule("SP028", Severity.ERROR, "NVS encryption cannot work as configured", _nvs_scheme_works),
-    Rule("SP029", Severity.WARNING, "NVS stays in plaintext", _nvs_in_plaintext),
-    Rule("SP030", Severity.ERROR, "firmware uses virtual eFuses", _virtual_efuses, False),
-    Rule("SP031", Severity.ERROR, "ESP32-C5 firmware runs too fast to write encrypted flash", _clock_of_c5),
-    Rule("SP032", Severity.WARNING, "firmware closes more than the profile", _stricter_firmware),
+    Rule(
+        "SP020",
+        Severity.ERROR,
+        "firmware is built without flash encryption",
+        _flash_encryption_built_in,
+        explanation="The chip will encrypt its flash, but the firmware was built without that feature. The ROM and "
+        "the cache decrypt in hardware, so the app starts; but it has no code that writes encrypted. An update over "
+        "the air, or the note in OTA data of which slot to start, is then written in plaintext and read back as "
+        "noise, and the board is lost at its first update.",
+        source="ESP-IDF components/spi_flash/esp_flash_api.c and components/esp_partition (encrypted writes); "
+        "ESP-IDF issue 253",
+        cure="set CONFIG_SECURE_FLASH_ENC_ENABLED=y (menuconfig, Security features) and build again",
+    ),
+    Rule(
+        "SP021",
+        Severity.ERROR,
+        "firmware is built without secure boot",
+        _secure_boot_built_in,
+        explanation="Secure boot is a chain: the ROM verifies the bootloader, the bootloader verifies the app. The "
+        "second link is code in the bootloader that exists only in a secure boot build. Without it any app starts, "
+        "and updates are not verified either.",
+        source="ESP-IDF components/bootloader_support/src/esp_image_format.c (verify_secure_boot_signature); issue "
+        "13273",
+        cure="set CONFIG_SECURE_BOOT=y and CONFIG_SECURE_BOOT_V2_ENABLED=y (menuconfig, Security features) and build "
+        "again",
+    ),
+    Rule(
+        "SP022",
+        Severity.WARNING,
+        "firmware is built for another usage mode",
+        _same_mode,
+        explanation="The usage mode in sdkconfig and the one burned into eFuse differ. An app built for release on a "
+        "chip in development mode prints at every start that the device is not secure, and with secure boot it makes "
+        "flash encryption permanent on its own. The other way round the chip is as safe as planned, but the firmware "
+        "still offers what development mode offers.",
+        source="ESP-IDF issues 16116, 6166 and 15333; components/bootloader_support/src/flash_encrypt.c "
+        "(esp_flash_encryption_init_checks)",
+        cure="choose the same usage mode in menuconfig, Security features, or leave flash_encryption.mode to sdkconfig",
+    ),
+    Rule(
+        "SP024",
+        Severity.ERROR,
+        "firmware verifies another signature scheme",
+        _same_scheme,
+        explanation="The bootloader knows one signature scheme, the one it was built for. If the images are signed "
+        "by another, the ROM may accept the bootloader, but the bootloader accepts no app, and the key digest is "
+        "burned by then.",
+        source="ESP-IDF components/bootloader_support/src/secure_boot_v2/secure_boot_signatures_bootloader.c",
+        cure="choose one scheme in menuconfig (Security features, App Signing Scheme) and in secure_boot.scheme",
+        acceptable=False,
+    ),
+    Rule(
+        "SP025",
+        Severity.ERROR,
+        "signature scheme with errata",
+        _errata,
+        explanation="On some chips the hardware that verifies ECDSA signatures has an erratum: a valid signature can "
+        "be refused, or an invalid one accepted under attack. ESP-IDF therefore hides the scheme behind an option "
+        "that says so. Where the chip has RSA, that is the way out; the ESP32-C61 has no other scheme.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_V2_ECDSA_INSECURE); Espressif's errata "
+        "documents",
+        cure="use rsa3072 where the chip has it; else read the errata and accept this code in the profile",
+    ),
+    Rule(
+        "SP026",
+        Severity.WARNING,
+        "sdkconfig differs from what was built",
+        _built_config_differs,
+        explanation="The build directory records the configuration that was built. If sdkconfig has changed since, "
+        "what you see in menuconfig is not what the binaries do. Everything here goes by what was built.",
+        source="ESP-IDF manual, Build System: build/config/sdkconfig.json is written by the build, sdkconfig by "
+        "menuconfig",
+        cure="build again, so that both agree: idf.py build",
+    ),
+    Rule(
+        "SP027",
+        Severity.ERROR,
+        "HMAC key block is not the one the firmware uses",
+        _hmac_key_id,
+        explanation="The firmware takes the HMAC key of NVS encryption from the one block that its configuration "
+        "names. If the plan burns the key into another block, the firmware finds none there: it makes a key of its "
+        "own, or fails to open NVS because RD_DIS is write-protected by then.",
+        source="ESP-IDF components/nvs_sec_provider/nvs_sec_provider.c; ESP-IDF issue 13909",
+        cure="set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to the block in nvs.key_id (menuconfig, NVS Security Provider) "
+        "and build again",
+    ),
+    Rule(
+        "SP028",
+        Severity.ERROR,
+        "NVS encryption cannot work as configured",
+        _nvs_scheme_works,
+        explanation="With this scheme the keys of NVS encryption lie in a partition of their own, which flash "
+        "encryption must cover. Without the partition nvs_flash_init() fails; without flash encryption the keys can "
+        "be read with a cable.",
+        source="ESP-IDF components/nvs_sec_provider/nvs_sec_provider.c; manual, NVS Encryption, flash "
+        "encryption-based scheme",
+        cure="add to the CSV: nvs_keys, data, nvs_keys, , 0x1000, encrypted",
+    ),
+    Rule(
+        "SP029",
+        Severity.WARNING,
+        "NVS stays in plaintext",
+        _nvs_in_plaintext,
+        explanation="Flash encryption never covers NVS: its format writes single words, which encrypted flash "
+        "cannot. Wi-Fi passwords, tokens and pairing keys in it can be read from the flash chip, unless NVS encrypts "
+        "them itself.",
+        source="ESP-IDF manual, Flash Encryption (limitations) and NVS Encryption; ESP-IDF issue 9549",
+        cure="set CONFIG_NVS_ENCRYPTION=y (menuconfig, Component config, NVS) and build again",
+    ),
+    Rule(
+        "SP030",
+        Severity.ERROR,
+        "firmware uses virtual eFuses",
+        _virtual_efuses,
+        explanation="The option is for tests: bootloader and app read and write a copy of the eFuses in memory or in "
+        "a partition. On a provisioned chip they then believe that flash encryption and secure boot are off, write "
+        "plaintext, and verify nothing.",
+        source="ESP-IDF components/efuse/Kconfig (EFUSE_VIRTUAL); components/efuse/src/esp_efuse_startup.c",
+        cure="set CONFIG_EFUSE_VIRTUAL=n (menuconfig, Component config, eFuse Bit Manager) and build again",
+        acceptable=False,
+    ),
+    Rule(
+        "SP031",
+        Severity.ERROR,
+        "ESP32-C5 firmware runs too fast to write encrypted flash",
+        _clock_of_c5,
+        explanation="Above 160 MHz an ESP32-C5 can write wrong ciphertext: updates and data are damaged now and "
+        "then. Later releases of ESP-IDF refuse to start such a combination, earlier ones do not look.",
+        source="ESP-IDF components/esp_security/src/init.c; ESP32-C5 errata",
+        cure="set CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_160=y (menuconfig, Component config, ESP System Settings, CPU "
+        "frequency) and build again",
+    ),
 )

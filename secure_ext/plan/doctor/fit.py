@@ -9,6 +9,9 @@ from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.project.build import Role
 from secure_ext.project.image import SECTOR_SIZE
 
+_ROM_BUFFER = 0x10000
+_ROM_BUFFER_OF_ESP32 = 0xC000
+
 
 def _bootloader_under_table(subject: Subject) -> Iterator[Hit]:
     build = subject.build
@@ -20,8 +23,8 @@ def _bootloader_under_table(subject: Subject) -> Iterator[Hit]:
                 image.source,
                 f"the bootloader{signed} has {image.final_size} bytes, but only {room} fit under the partition table "
                 f"at 0x{build.table_offset:x}",
-                f"set CONFIG_PARTITION_TABLE_OFFSET to 0x{_next_table_offset(image.end):x} or more in menuconfig, "
-                "leave the offsets in the CSV empty, and build again",
+                f"set CONFIG_PARTITION_TABLE_OFFSET=0x{_next_table_offset(image.end):x} or more (menuconfig, Partition "
+                "Table), leave the offsets in the CSV empty, and build again",
             )
 
 
@@ -38,7 +41,8 @@ def _image_in_partition(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{image.source} in partition {partition.label}",
                 f"the image{signed} has {image.final_size} bytes, the partition {partition.size}",
-                "make the partition larger in the partition table's CSV, or the image smaller",
+                f"give {partition.label} the size 0x{_next_table_offset(image.final_size):x} or more in the CSV, or "
+                "make the image smaller",
             )
 
 
@@ -49,7 +53,6 @@ def _images_apart(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{first.source} and {second.source}",
                 f"{first.source} reaches to 0x{first.end:x}, but {second.source} starts at 0x{second.offset:x}",
-                "give each image its own partition",
             )
 
 
@@ -60,7 +63,6 @@ def _images_in_flash(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 image.source,
                 f"the image reaches to 0x{image.end:x}, the flash has 0x{size:x} bytes",
-                "choose the right flash size in menuconfig (Serial flasher config), or a smaller layout",
             )
 
 
@@ -71,7 +73,6 @@ def _partitions_in_flash(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"partition {partition.label}",
                 f"the partition reaches to 0x{partition.end:x}, the flash has 0x{size:x} bytes",
-                "choose the right flash size in menuconfig (Serial flasher config), or make the partition smaller",
             )
 
 
@@ -84,14 +85,13 @@ def _partitions_apart(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"partition {row.label}",
                 f"the partition at 0x{row.offset:x} overlaps the partition table at 0x{build.table_offset:x}",
-                "move the partition behind the table",
+                f"move it to 0x{build.table_offset + SECTOR_SIZE:x} or behind, or leave its offset in the CSV empty",
             )
     for first, second in pairwise(rows):
         if first.end > second.offset:
             yield Hit(
                 f"partitions {first.label} and {second.label}",
                 f"{first.label} reaches to 0x{first.end:x}, but {second.label} starts at 0x{second.offset:x}",
-                "mend the offsets in the partition table's CSV",
             )
 
 
@@ -101,7 +101,6 @@ def _alignment(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 image.source,
                 f"the image's address 0x{image.offset:x} is no multiple of a flash sector (0x{SECTOR_SIZE:x})",
-                "put the image at the start of a partition",
             )
 
 
@@ -111,17 +110,136 @@ def _flash_size_known(subject: Subject) -> Iterator[Hit]:
             "flasher_args.json",
             "the flash size is set to 'detect': esptool would write the detected size into the bootloader while "
             "flashing, which a signed or encrypted bootloader cannot take",
-            "choose the real flash size in menuconfig; the size in the bootloader's header stays as it was built",
         )
 
 
+def _bootloader_fits_rom(subject: Subject) -> Iterator[Hit]:
+    limit = _ROM_BUFFER_OF_ESP32 if subject.chip.name == "esp32" else _ROM_BUFFER
+    for image in subject.images:
+        if image.offset != subject.build.bootloader_offset or image.header is None or not image.sign:
+            continue
+        size = -(-image.header.image_length // SECTOR_SIZE) * SECTOR_SIZE
+        if size > limit:
+            yield Hit(
+                image.source,
+                f"the bootloader has {size} bytes without its signature, but the ROM verifies at most {limit}",
+            )
+
+
 RULES = (
-    Rule("SP001", Severity.ERROR, "signed bootloader overlaps the partition table", _bootloader_under_table, False),
-    Rule("SP002", Severity.ERROR, "image is larger than its partition", _image_in_partition, False),
-    Rule("SP003", Severity.ERROR, "images overlap", _images_apart, False),
-    Rule("SP004", Severity.ERROR, "image reaches behind the end of the flash", _images_in_flash, False),
-    Rule("SP005", Severity.ERROR, "partition reaches behind the end of the flash", _partitions_in_flash),
-    Rule("SP006", Severity.ERROR, "partitions overlap", _partitions_apart, False),
-    Rule("SP007", Severity.ERROR, "image does not start at a flash sector", _alignment, False),
-    Rule("SP008", Severity.WARNING, "flash size is left to esptool", _flash_size_known),
+    Rule(
+        "SP001",
+        Severity.ERROR,
+        "signed bootloader overlaps the partition table",
+        _bootloader_under_table,
+        explanation="For secure boot a bootloader is padded to 4 KB and gets a sector of 4 KB with its signature. "
+        "What just fitted under the partition table at 0x8000 then reaches into it, and whichever is written last "
+        "destroys the other: the board does not boot. ESP-IDF checks the size of the bootloader before it is signed, "
+        "so that the build does not notice. On chips whose bootloader starts at 0x2000 there is the least room.",
+        source="ESP-IDF issues 7428 and 19102; manual, Secure Boot V2, bootloader size",
+        cure="set CONFIG_PARTITION_TABLE_OFFSET=0xc000 or more (menuconfig, Partition Table), leave the offsets in "
+        "the CSV empty, and build again",
+        acceptable=False,
+    ),
+    Rule(
+        "SP002",
+        Severity.ERROR,
+        "image is larger than its partition",
+        _image_in_partition,
+        explanation="An image must end inside its partition, with its padding and its signature sector. A signed app "
+        "grows to the next 64 KB page and by 4 KB; an encrypted file system is filled to the end of its partition. "
+        "What is longer overwrites the next partition, and the bootloader refuses an app that is larger than its "
+        "slot.",
+        source="ESP-IDF components/bootloader_support/src/esp_image_format.c (image length against partition size); "
+        "components/partition_table/check_sizes.py",
+        cure="make the partition larger in the CSV, or the image smaller, and build again",
+        acceptable=False,
+    ),
+    Rule(
+        "SP003",
+        Severity.ERROR,
+        "images overlap",
+        _images_apart,
+        explanation="Two images would be written to the same place in flash. The one that is written last wins, the "
+        "other is damaged, and with flash encryption it decrypts to noise. This comes from files that a build adds "
+        "at an address of their own, or from a data image that is longer than its partition.",
+        source="esptool, write-flash: it refuses files that overlap",
+        cure="give each image a partition of its own in the CSV and let the build place it there",
+        acceptable=False,
+    ),
+    Rule(
+        "SP004",
+        Severity.ERROR,
+        "image reaches behind the end of the flash",
+        _images_in_flash,
+        explanation="The image ends behind the flash that the project is configured for. Flash chips wrap around at "
+        "their end, so that such a write lands at the start of the flash, on the bootloader.",
+        source="ESP-IDF components/esptool_py/Kconfig.projbuild (ESPTOOLPY_FLASHSIZE); esptool, write-flash: it "
+        "refuses files that do not fit",
+        cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash (menuconfig, Serial flasher config), or "
+        "choose a smaller layout in the CSV",
+        acceptable=False,
+    ),
+    Rule(
+        "SP005",
+        Severity.ERROR,
+        "partition reaches behind the end of the flash",
+        _partitions_in_flash,
+        explanation="The partition ends behind the flash that the project is configured for. The bootloader compares "
+        "the whole table with the flash size in its own header, and starts no app if one row exceeds it.",
+        source="ESP-IDF components/bootloader_support/src/flash_partitions.c (esp_partition_table_verify)",
+        cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash (menuconfig, Serial flasher config), or "
+        "make the partition smaller in the CSV",
+    ),
+    Rule(
+        "SP006",
+        Severity.ERROR,
+        "partitions overlap",
+        _partitions_apart,
+        explanation="Two rows of the table share flash, or a row covers the table itself. What the firmware writes "
+        "to one changes the other; with flash encryption the damage is a whole block of noise. This happens when "
+        "offsets in the CSV are written by hand and the table has been moved to make room for a signed bootloader.",
+        source="ESP-IDF components/partition_table/gen_esp32part.py (verify); manual, Partition Tables, Offset & Size",
+        cure="leave the offsets in the CSV empty, so that ESP-IDF places the partitions one after the other",
+        acceptable=False,
+    ),
+    Rule(
+        "SP007",
+        Severity.ERROR,
+        "image does not start at a flash sector",
+        _alignment,
+        explanation="Flash is erased in sectors of 4 KB, and flash encryption works on blocks whose key depends on "
+        "the address. An image in the middle of a sector can be neither written nor encrypted without touching what "
+        "lies before it.",
+        source="ESP-IDF components/bootloader_support/src/flash_encryption/flash_encrypt.c "
+        "(esp_flash_encrypt_region); esptool, write-flash",
+        cure="put the image at the start of a partition",
+        acceptable=False,
+    ),
+    Rule(
+        "SP008",
+        Severity.WARNING,
+        "flash size is left to esptool",
+        _flash_size_known,
+        explanation="With the setting 'detect' esptool reads the size of the flash while it writes, and changes the "
+        "header of the bootloader. In a signed bootloader the signature is then wrong, and in an encrypted one the "
+        "change would be a write into ciphertext. Here the images stay as they were built, so the size in the header "
+        "must be right from the start.",
+        source="ESP-IDF issues 1704 and 8414",
+        cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash and "
+        "CONFIG_ESPTOOLPY_HEADER_FLASHSIZE_UPDATE=n (menuconfig, Serial flasher config), and build again",
+    ),
+    Rule(
+        "SP009",
+        Severity.ERROR,
+        "bootloader is too large for the ROM to verify",
+        _bootloader_fits_rom,
+        explanation="With secure boot the ROM first loads the whole bootloader into a buffer and verifies it there. "
+        "The buffer holds 48 KB on ESP32 and 64 KB on the other chips, the signature sector not counted. The ROM "
+        "refuses a larger bootloader before it can print anything, however much room there is under the partition "
+        "table.",
+        source="ESP-IDF issue 8002; manual, Secure Boot V2, bootloader size",
+        cure="set CONFIG_BOOTLOADER_LOG_LEVEL_WARN=y and CONFIG_BOOTLOADER_COMPILER_OPTIMIZATION_SIZE=y (menuconfig, "
+        "Bootloader config), and build again",
+    ),
 )

@@ -15,7 +15,6 @@ def _right_chip(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 image.source,
                 f"the image is for {image.header.chip}, the project for {subject.chip.name}",
-                "build again from scratch: idf.py fullclean build",
             )
 
 
@@ -27,7 +26,6 @@ def _padded(subject: Subject) -> Iterator[Hit]:
                 yield Hit(
                     image.source,
                     f"the app does not end on a {page // 1024} KB page, so bytes behind it are mapped but not signed",
-                    "build with secure boot on and without SECURE_BOOT_ALLOW_SHORT_APP_PARTITION",
                 )
 
 
@@ -37,7 +35,6 @@ def _signed_by_build(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 image.source,
                 "the build has signed this image; its signatures are verified and kept, missing ones are appended",
-                "nothing to do",
             )
 
 
@@ -47,13 +44,82 @@ def _signed_without_secure_boot(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 image.source,
                 "the image is signed, but secure boot is off: the chip will not check the signature",
-                "turn secure boot on, if that was meant",
+            )
+
+
+def _unsigned_app_aborts(subject: Subject) -> Iterator[Hit]:
+    config = subject.build.config
+    schemes = ("SECURE_SIGNED_APPS_RSA_SCHEME", "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME")
+    checks = config.enabled("SECURE_SIGNED_ON_UPDATE_NO_SECURE_BOOT") and any(map(config.enabled, schemes))
+    for image in subject.images:
+        if checks and image.role is Role.APP and not image.sign and not image.signed_already:
+            yield Hit(
+                image.source,
+                "the app is built to verify the signature of updates with its own, and it has none: it aborts at every "
+                "boot",
             )
 
 
 RULES = (
-    Rule("SP010", Severity.ERROR, "image is for another chip", _right_chip, False),
-    Rule("SP011", Severity.WARNING, "app is not padded for secure boot", _padded),
-    Rule("SP012", Severity.INFO, "image is signed by the build", _signed_by_build),
-    Rule("SP013", Severity.WARNING, "signed image without secure boot", _signed_without_secure_boot),
+    Rule(
+        "SP010",
+        Severity.ERROR,
+        "image is for another chip",
+        _right_chip,
+        explanation="Every image names in its header the chip that it was built for. ROM and bootloader refuse an "
+        "image for another one. A build directory that was used for two targets can hold such a mixture.",
+        source="ESP-IDF components/bootloader_support/include/esp_app_format.h (esp_chip_id_t); "
+        "components/bootloader_support/src/bootloader_common_loader.c (bootloader_common_check_chip_validity)",
+        cure="build again from scratch: idf.py fullclean build",
+        acceptable=False,
+    ),
+    Rule(
+        "SP011",
+        Severity.WARNING,
+        "app is not padded for secure boot",
+        _padded,
+        explanation="The chip maps flash by pages of 64 KB (less on some). If the app ends inside a page, the bytes "
+        "behind it are mapped, too, but no signature covers them: whoever can write flash can place code or data "
+        "there. ESP-IDF pads the app of a secure boot build to the end of a page.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_ALLOW_SHORT_APP_PARTITION); esptool, "
+        "elf2image --secure-pad-v2",
+        cure="set CONFIG_SECURE_BOOT=y, CONFIG_SECURE_BOOT_V2_ENABLED=y and "
+        "CONFIG_SECURE_BOOT_ALLOW_SHORT_APP_PARTITION=n (menuconfig, Security features), and build again",
+    ),
+    Rule(
+        "SP012",
+        Severity.INFO,
+        "image is signed by the build",
+        _signed_by_build,
+        explanation="The image carries a signature already, because the build signs "
+        "(CONFIG_SECURE_BOOT_BUILD_SIGNED_BINARIES) or somebody signed it before. Its signatures are verified and "
+        "kept, and only those of keys that have not signed yet are appended. Signing over an existing signature "
+        "sector would make an image that no chip accepts.",
+        source="ESP-IDF manual, Secure Boot V2, Remote Signing of Images; espsecure sign-data --append-signatures",
+        cure="nothing to do",
+    ),
+    Rule(
+        "SP013",
+        Severity.WARNING,
+        "signed image without secure boot",
+        _signed_without_secure_boot,
+        explanation="The image is signed, but the chip will not be told to verify signatures: secure boot is off in "
+        "the plan. The signature then protects updates at best, and nothing at boot.",
+        source="ESP-IDF manual, Secure Boot V2, Signed App Verification Without Hardware Secure Boot",
+        cure="set secure_boot.enabled: true in the profile (or give --secure-boot), if that was meant",
+    ),
+    Rule(
+        "SP014",
+        Severity.ERROR,
+        "app will abort, because it is not signed",
+        _unsigned_app_aborts,
+        explanation="Without hardware secure boot, an app can verify the signature of updates with the key that "
+        "signed itself. At every start it looks for its own signature, and aborts if there is none, since it could "
+        "never accept an update. Here secure boot is off, so nothing signs the app, and the build has not done so "
+        "either: the board restarts for ever. Early releases of ESP-IDF 5 do start, and then refuse every update.",
+        source="ESP-IDF components/bootloader_support/src/secure_boot.c (check_signature_on_update_check); ESP-IDF "
+        "issue 10917",
+        cure="set CONFIG_SECURE_BOOT_BUILD_SIGNED_BINARIES=y with CONFIG_SECURE_BOOT_SIGNING_KEY (menuconfig, "
+        "Security features), or plan secure boot, which signs the app here",
+    ),
 )

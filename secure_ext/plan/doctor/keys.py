@@ -1,13 +1,16 @@
-"""Rules about the key files the policy names; their content is judged when they are loaded."""
+"""Rules about the key files the policy names; whether a key suits is judged when it is loaded."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
+from secure_ext.plan.doctor.published_keys import is_published
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import KeySource, NvsScheme
+from secure_ext.project.repository import Kept, kept_by_git
 
 
 def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
@@ -20,35 +23,151 @@ def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
         yield "secure_boot.keys", source
 
 
-def _exposed(subject: Subject) -> Iterator[Hit]:
-    if os.name != "posix":
-        return
+def _secret_files(subject: Subject) -> Iterator[tuple[str, Path, bytes]]:
+    """Setting, path and content of each file with a secret; what cannot be read is reported when it is loaded."""
     for setting, source in _sources(subject):
         if source.path is None:
             continue
         try:
-            mode, content = source.path.stat().st_mode, source.path.read_bytes()
+            content = source.path.read_bytes()
         except (OSError, ValueError):
-            continue  # the key cannot be read: loading it says why
-        if stat.S_IMODE(mode) & 0o077 and not content.startswith(b"-----BEGIN PUBLIC KEY"):
-            yield Hit(
-                f"{setting}: {source.path.name}",
-                "other users of this machine can read the key file",
-                f"chmod 600 {source.path.name}",
-            )
+            continue
+        if not content.startswith(b"-----BEGIN PUBLIC KEY"):
+            yield f"{setting}: {source.path.name}", source.path, content
+
+
+def _exposed(subject: Subject) -> Iterator[Hit]:
+    for place, path, _ in _secret_files(subject):
+        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Hit(place, "other users of this machine can read the key file", f"chmod 600 {path.name}")
 
 
 def _shared_key(subject: Subject) -> Iterator[Hit]:
     policy = subject.policy.flash_encryption
     if policy.release and not policy.key.per_device:
-        yield Hit(
-            "flash_encryption.key",
-            "every board made from this bundle gets the same flash encryption key",
-            "set flash_encryption.key: per-device in the profile, so that one lost key does not open them all",
-        )
+        yield Hit("flash_encryption.key", "every board made from this bundle gets the same flash encryption key")
+
+
+def _tracked(subject: Subject) -> Iterator[Hit]:
+    for place, path, _ in _secret_files(subject):
+        if kept_by_git(path) is Kept.TRACKED:
+            yield Hit(
+                place,
+                "the key file is tracked by git: everyone who has the repository, or ever had it, has the key",
+                f"make a new key, take this one out (git rm --cached {path.name}), and keep keys elsewhere",
+            )
+
+
+def _could_be_committed(subject: Subject) -> Iterator[Hit]:
+    for place, path, _ in _secret_files(subject):
+        if kept_by_git(path) is Kept.NOT_IGNORED:
+            yield Hit(
+                place,
+                "the key file lies in a git repository that does not ignore it: `git add .` would take it in",
+                f"add /{path.name} to the .gitignore beside it, or move the key out of the repository",
+            )
+
+
+def _in_build_dir(subject: Subject) -> Iterator[Hit]:
+    build_dir = subject.build.build_dir.resolve()
+    for place, path, _ in _secret_files(subject):
+        if build_dir in path.resolve().parents:
+            yield Hit(place, "the key file lies in the build directory, which `idf.py fullclean` deletes")
+
+
+def _published(subject: Subject) -> Iterator[Hit]:
+    for place, _, content in _secret_files(subject):
+        if is_published(content):
+            yield Hit(
+                place, "this private key is published with ESP-IDF or esptool, for their tests: anyone can sign with it"
+            )
+
+
+def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
+    for source in subject.policy.secure_boot.keys:
+        if source.describe() == "generated":
+            yield Hit(
+                "secure_boot.keys",
+                "a signing key is generated for this bundle and exists only in its folder keys",
+            )
+            return
 
 
 RULES = (
-    Rule("SP080", Severity.WARNING, "key file is readable by others", _exposed),
-    Rule("SP081", Severity.INFO, "one flash encryption key for all boards of a bundle", _shared_key),
+    Rule(
+        "SP080",
+        Severity.WARNING,
+        "key file is readable by others",
+        _exposed,
+        explanation="The permissions of the key file let other users of the machine read it. On a build server that "
+        "may be every other job. A flash encryption key opens the boards made with it, a signing key signs firmware "
+        "for all of them.",
+        source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices",
+        cure="chmod 600 the file",
+    ),
+    Rule(
+        "SP081",
+        Severity.INFO,
+        "one flash encryption key for all boards of a bundle",
+        _shared_key,
+        explanation="The bundle has one flash encryption key. Written to a thousand boards, it is as safe as the "
+        "weakest of them: who gets it out of one can read them all, and exchange their flash contents.",
+        source="ESP-IDF manual, Flash Encryption, Release Mode (a unique key per device)",
+        cure="set flash_encryption.key: per-device in the profile, so that one lost key does not open them all",
+    ),
+    Rule(
+        "SP082",
+        Severity.ERROR,
+        "key file is tracked by git",
+        _tracked,
+        explanation="A key in a repository goes wherever the repository goes: to every clone, to the server and its "
+        "backups, to everyone who may read it now or later. Deleting the file does not take it out of the history. "
+        "For a signing key that means that strangers can sign firmware for every board ever made.",
+        source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices (keep the private key confidential)",
+        cure="make a new key, take this one out of the repository, and keep keys elsewhere",
+    ),
+    Rule(
+        "SP083",
+        Severity.WARNING,
+        "key file can slip into git",
+        _could_be_committed,
+        explanation="The key file lies in a working tree, not tracked so far, and no .gitignore covers it. That is "
+        "how keys get into repositories: by adding everything.",
+        source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices",
+        cure="add the file to .gitignore, or move it out of the repository",
+    ),
+    Rule(
+        "SP084",
+        Severity.WARNING,
+        "key file lies in the build directory",
+        _in_build_dir,
+        explanation="A build directory is made to be thrown away: `idf.py fullclean` deletes it, and so does every "
+        "fresh checkout on a build server. With the only copy of a signing key goes every future update.",
+        source="ESP-IDF tools/idf_py_actions/core_ext.py (fullclean)",
+        cure="move the key out of the build directory, and back it up",
+    ),
+    Rule(
+        "SP085",
+        Severity.ERROR,
+        "key is a published test key",
+        _published,
+        explanation="ESP-IDF and esptool carry private keys in their source trees, so that their tests can sign. "
+        "They look like any other secure_boot_signing_key.pem, and are easily copied with an example. Secure boot "
+        "with such a key verifies what anyone in the world can sign.",
+        source="ESP-IDF tools/test_apps/security/secure_boot, components/esp_tee/test_apps; esptool, "
+        "test/secure_images",
+        cure="make a key of your own: secure-provision keys generate rsa3072 signing_key.pem",
+    ),
+    Rule(
+        "SP086",
+        Severity.WARNING,
+        "signing key exists only in the bundle",
+        _made_with_bundle,
+        explanation="With `generate` the signing key is made along with the bundle and lies in its folder keys. It "
+        "is kept when the bundle is made again in the same place, and there only. Without it no update can ever be "
+        "signed for the boards, and a bundle made elsewhere signs with another key.",
+        source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices; ESP-IDF issue 12851",
+        cure="make a key once, secure-provision keys generate rsa3072 signing_key.pem, back it up, and name it in "
+        "secure_boot.keys",
+    ),
 )

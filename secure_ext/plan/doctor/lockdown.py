@@ -28,7 +28,7 @@ def _both_features(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "secure_boot.enabled",
             "flash encryption without secure boot: an attacker who can change flash can run damaged code",
-            "enable secure boot as well; ESP-IDF recommends both for production",
+            "plan secure boot as well (secure_boot.enabled: true, CONFIG_SECURE_BOOT=y); ESP-IDF recommends both",
         )
     if policy.secure_boot.enabled and not policy.flash_encryption.enabled:
         if not policy.secure_boot.read_protection_stays_writable:
@@ -44,7 +44,6 @@ def _development(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.policy.origin("flash_encryption.mode"),
             "development mode lets anyone with a cable write plaintext that the chip then encrypts",
-            "use release mode for boards that leave the house",
         )
 
 
@@ -53,7 +52,6 @@ def _jtag_open(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.policy.origin("lockdown.jtag"),
             "JTAG stays open: a debugger can read decrypted memory",
-            "set lockdown.jtag: disabled for boards that leave the house",
         )
 
 
@@ -64,7 +62,6 @@ def _download_open(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             policy.origin("lockdown.download_mode"),
             "the download mode stays open: anyone with a cable can burn the remaining eFuses",
-            "set lockdown.download_mode: secure (esp32: disabled)",
         )
 
 
@@ -74,7 +71,6 @@ def _pseudo_round_off(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.policy.origin("flash_encryption.pseudo_round"),
             "pseudo rounds stay off: ESP-IDF's release check will report the device as not in release mode",
-            "set flash_encryption.pseudo_round: 1",
         )
 
 
@@ -84,7 +80,6 @@ def _aggressive_revoke(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.policy.origin("secure_boot.aggressive_revoke"),
             "with one signing key, one bad bootloader revokes the only key and the board never boots again",
-            "give two or three signing keys, or leave aggressive_revoke off",
         )
 
 
@@ -94,7 +89,6 @@ def _slots_open(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.policy.origin("secure_boot.revoke_unused"),
             f"{slots - len(policy.keys)} digest slots stay free: whoever can burn eFuses can add a key",
-            "leave revoke_unused on, unless a later key is planned",
         )
 
 
@@ -104,7 +98,6 @@ def _p4_secure_download(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 "lockdown.download_mode",
                 "in secure download mode an ESP32-P4 up to v3.1 cannot write its flash: the ROM leaves it unpowered",
-                "plan updates over the air only; the images are written before the chip is sealed",
             )
 
 
@@ -113,7 +106,6 @@ def _preview(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             subject.chip.name,
             "ESP-IDF supports this chip as a preview: its eFuses and features may still change",
-            "try on a board you can lose, and look at the plan with every new version",
         )
 
 
@@ -133,7 +125,8 @@ def _revision(subject: Subject) -> Iterator[Hit]:
                 "minimum chip revision",
                 f"the build allows chips from v{built // 100}.{built % 100}, but {feature} on {subject.chip.name} "
                 f"needs v{revision // 100}.{revision % 100}; the script will stop on older chips",
-                "set the minimum supported revision in menuconfig (Hardware Settings, Chip revision)",
+                f"choose v{revision // 100}.{revision % 100} as minimum supported revision (menuconfig, Hardware "
+                f"Settings, Chip revision; CONFIG_{subject.chip.name.upper()}_REV_MIN_FULL={revision}) and build again",
             )
 
 
@@ -151,7 +144,6 @@ def _later_revision_only(subject: Subject) -> Iterator[Hit]:
                 "minimum chip revision",
                 f"{what} needs {subject.chip.name} v{revision // 100}.{revision % 100}; the script leaves it out on "
                 "older chips, which the build allows",
-                "raise the minimum supported revision in menuconfig, if all boards have newer chips",
             )
 
 
@@ -161,21 +153,209 @@ def _capabilities(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"CONFIG_{symbol}",
                 f"this ESP-IDF says {subject.chip.name} has {field}, which secure-provision does not burn there",
-                "update secure-provision and esptool",
             )
 
 
+def _rom_basic_open(subject: Subject) -> Iterator[Hit]:
+    open_ = subject.chip.uses("CONSOLE_DEBUG_DISABLE") and not subject.policy.lockdown.rom_basic_disabled
+    if subject.policy.locks_down and open_:
+        yield Hit(
+            subject.policy.origin("lockdown.rom_basic"),
+            "the BASIC interpreter of the ROM stays reachable: it starts when nothing boots, and peeks into memory",
+        )
+
+
+def _uart_reads_flash(subject: Subject) -> Iterator[Hit]:
+    policy = subject.policy.flash_encryption
+    for allowed, name in (
+        (policy.uart_decryption_allowed, "SECURE_FLASH_UART_BOOTLOADER_ALLOW_DEC"),
+        (policy.uart_cache_allowed, "SECURE_FLASH_UART_BOOTLOADER_ALLOW_CACHE"),
+    ):
+        if allowed:
+            yield Hit(f"CONFIG_{name}", "the download mode hands out the flash decrypted: encryption protects nothing")
+
+
+def _read_protection_open(subject: Subject) -> Iterator[Hit]:
+    policy = subject.policy
+    if (
+        policy.secure_boot.read_protection_stays_writable
+        and policy.secure_boot.enabled
+        and policy.flash_encryption.release
+    ):
+        yield Hit(
+            policy.origin("secure_boot.keep_read_protection_writable"),
+            "RD_DIS stays writable: code on the chip can hide the signing key's digest, and nothing boots ever again",
+        )
+
+
 RULES = (
-    Rule("SP040", Severity.WARNING, "only one of flash encryption and secure boot", _both_features),
-    Rule("SP041", Severity.WARNING, "development mode", _development),
-    Rule("SP042", Severity.WARNING, "JTAG stays open", _jtag_open),
-    Rule("SP043", Severity.WARNING, "download mode stays open", _download_open),
-    Rule("SP044", Severity.WARNING, "pseudo rounds stay off", _pseudo_round_off),
-    Rule("SP045", Severity.WARNING, "aggressive revocation with one key", _aggressive_revoke),
-    Rule("SP046", Severity.WARNING, "digest slots stay free", _slots_open),
-    Rule("SP047", Severity.WARNING, "ESP32-P4 cannot write flash in secure download mode", _p4_secure_download),
-    Rule("SP048", Severity.WARNING, "preview chip", _preview),
-    Rule("SP049", Severity.WARNING, "build allows chips that are too old", _revision),
-    Rule("SP050", Severity.WARNING, "step left out on older chips", _later_revision_only),
-    Rule("SP051", Severity.WARNING, "chip has a lock-down field that is not covered", _capabilities),
+    Rule(
+        "SP040",
+        Severity.WARNING,
+        "only one of flash encryption and secure boot",
+        _both_features,
+        explanation="Flash encryption hides, secure boot vouches; each leaves a gap that the other closes. Encrypted "
+        "flash can still be exchanged or damaged block by block. Secure boot alone write-protects RD_DIS, so that no "
+        "key can be hidden later: whoever starts with secure boot can never add flash encryption.",
+        source="ESP-IDF issues 11888 and 10927; manual, Security Overview",
+        cure="plan both now",
+    ),
+    Rule(
+        "SP041",
+        Severity.WARNING,
+        "development mode",
+        _development,
+        explanation="In development mode the download mode still encrypts what it is given, and the feature can be "
+        "turned off again a few times. That is meant for a desk. A board in the field can be given any firmware by "
+        "cable.",
+        source="ESP-IDF manual, Flash Encryption, Development Mode; ESP-IDF issue 11307",
+        cure="set flash_encryption.mode: release and CONFIG_SECURE_FLASH_ENCRYPTION_MODE_RELEASE=y for boards that "
+        "leave the house",
+    ),
+    Rule(
+        "SP042",
+        Severity.WARNING,
+        "JTAG stays open",
+        _jtag_open,
+        explanation="A debugger on the JTAG pins, or on the built-in USB port, halts the processor and reads memory "
+        "and flash as the processor sees it, decrypted. It can also run code that nothing verified.",
+        source="ESP-IDF manual, Security Overview, JTAG; components/bootloader/Kconfig.projbuild "
+        "(SECURE_BOOT_ALLOW_JTAG)",
+        cure="set lockdown.jtag: disabled in the profile (CONFIG_SECURE_BOOT_ALLOW_JTAG=n) for boards that leave the "
+        "house",
+    ),
+    Rule(
+        "SP043",
+        Severity.WARNING,
+        "download mode stays open",
+        _download_open,
+        explanation="With an open download mode the ROM obeys anyone with a cable: it reads and writes memory and "
+        "burns eFuses. Flash stays encrypted and unsigned code does not boot, but whoever burns the wrong eFuse has "
+        "ended the board's life.",
+        source="ESP-IDF manual, Security Overview, UART Download Mode; components/bootloader/Kconfig.projbuild "
+        "(SECURE_UART_ROM_DL_MODE)",
+        cure="set lockdown.download_mode: secure (esp32: disabled)",
+    ),
+    Rule(
+        "SP044",
+        Severity.WARNING,
+        "pseudo rounds stay off",
+        _pseudo_round_off,
+        explanation="Pseudo rounds put dummy work between the real rounds of the cipher, which makes it harder to "
+        "find the key by measuring the current. Release mode of ESP-IDF turns them on where the chip has them, and "
+        "its check of a device expects them.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_FLASH_PSEUDO_ROUND_FUNC); "
+        "components/bootloader_support/src/flash_encrypt.c (esp_flash_encryption_cfg_verify_release_mode)",
+        cure="set flash_encryption.pseudo_round: 1",
+    ),
+    Rule(
+        "SP045",
+        Severity.WARNING,
+        "aggressive revocation with one key",
+        _aggressive_revoke,
+        explanation="With aggressive revocation the ROM revokes a key the first time that a signature made with it "
+        "fails. A bootloader that is damaged in flash is enough. If that was the only key, nothing can ever be "
+        "signed for the board again.",
+        source="ESP-IDF manual, Secure Boot V2, Aggressive Key Revocation; ESP-IDF issue 12851",
+        cure="give two or three signing keys, or set secure_boot.aggressive_revoke: false",
+    ),
+    Rule(
+        "SP046",
+        Severity.WARNING,
+        "digest slots stay free",
+        _slots_open,
+        explanation="A chip with room for three key digests accepts a signature by any of them. As long as a slot is "
+        "neither used nor revoked, whoever can burn eFuses can add a key of their own, and sign.",
+        source="ESP-IDF issue 12979; components/bootloader/Kconfig.projbuild (SECURE_BOOT_ALLOW_UNUSED_DIGEST_SLOTS)",
+        cure="set secure_boot.revoke_unused: true, unless a later key is planned",
+    ),
+    Rule(
+        "SP047",
+        Severity.WARNING,
+        "ESP32-P4 cannot write flash in secure download mode",
+        _p4_secure_download,
+        explanation="Up to revision 3.1 the ROM of an ESP32-P4 does not power the flash in secure download mode, so "
+        "that not even a signed update can be written by cable. The images of the bundle are written before the chip "
+        "is sealed; afterwards only the firmware can update itself. From v3.2 an eFuse mends it.",
+        source="esptool, espefuse/efuse/esp32p4/fields.py (DOWNLOAD_MODE_XPD_ON)",
+        cure="plan updates over the air; the images are written before the chip is sealed",
+    ),
+    Rule(
+        "SP048",
+        Severity.WARNING,
+        "preview chip",
+        _preview,
+        explanation="ESP-IDF supports the chip as a preview: fields, key blocks and errata can still change, and "
+        "this tool follows what is known so far.",
+        source="ESP-IDF tools/idf_py_actions/constants.py (PREVIEW_TARGETS)",
+        cure="try on a board you can lose, and look at the plan with every new version",
+    ),
+    Rule(
+        "SP049",
+        Severity.WARNING,
+        "build allows chips that are too old",
+        _revision,
+        explanation="The feature exists only from a certain revision of the chip on, and the build allows older "
+        "ones. The script reads the revision of each chip and stops on those. A build that says so itself also makes "
+        "the bootloader refuse them.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT); "
+        "components/esp_hw_support/port/<chip>/Kconfig.hw_support",
+        cure="raise the minimum supported revision (menuconfig, Hardware Settings, Chip revision) and build again",
+    ),
+    Rule(
+        "SP050",
+        Severity.WARNING,
+        "step left out on older chips",
+        _later_revision_only,
+        explanation="The plan has a step for which older revisions of the chip have no eFuse. The script does it "
+        "where it can and leaves it out elsewhere, so that boards with an older chip come out less closed than "
+        "others.",
+        source="ESP-IDF components/esp_hal_mspi/<chip>/include/hal/spi_flash_encrypted_ll.h; "
+        "components/efuse/esp32/esp_efuse_fields.c",
+        cure="raise the minimum supported revision in menuconfig, if all boards have newer chips",
+    ),
+    Rule(
+        "SP051",
+        Severity.WARNING,
+        "chip has a lock-down field that is not covered",
+        _capabilities,
+        explanation="The build's own list of what the chip can do names an eFuse that this tool does not burn there. "
+        "ESP-IDF is then newer than the tool, and the chip would stay a little more open than ESP-IDF would leave it.",
+        source="ESP-IDF components/soc/<chip>/include/soc/Kconfig.soc_caps.in",
+        cure="update secure-provision and esptool",
+    ),
+    Rule(
+        "SP052",
+        Severity.WARNING,
+        "ROM BASIC stays open",
+        _rom_basic_open,
+        explanation="The ROM of an ESP32 falls back to a BASIC interpreter when it finds nothing to boot. It reads "
+        "and writes memory and registers. An attacker who damages the flash gets it, and with it a foothold beside "
+        "secure boot.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_ALLOW_ROM_BASIC)",
+        cure="set lockdown.rom_basic: disabled in the profile (CONFIG_SECURE_BOOT_ALLOW_ROM_BASIC=n)",
+    ),
+    Rule(
+        "SP053",
+        Severity.WARNING,
+        "download mode can read the flash decrypted",
+        _uart_reads_flash,
+        explanation="In development mode these options leave the ROM able to decrypt flash for whoever asks over the "
+        "serial port. That is weaker than development mode itself, which only lets new plaintext in. Once the board "
+        "is provisioned so, all that was ever in its flash can be read.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_FLASH_UART_BOOTLOADER_ALLOW_DEC, _ALLOW_CACHE)",
+        cure="set the option to n (menuconfig, Security features, Potentially insecure options) and build again",
+    ),
+    Rule(
+        "SP054",
+        Severity.WARNING,
+        "read protections stay writable",
+        _read_protection_open,
+        explanation="The digest of the signing key must stay readable, or the ROM compares with zeros and boots "
+        "nothing. RD_DIS is therefore write-protected once all secret keys are hidden. Left writable, a single bit "
+        "burned by faulty or hostile code ends the board. With flash encryption planned as well, nothing needs it.",
+        source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_V2_ALLOW_EFUSE_RD_DIS)",
+        cure="set secure_boot.keep_read_protection_writable: false and CONFIG_SECURE_BOOT_V2_ALLOW_EFUSE_RD_DIS=n, "
+        "and have the plan burn every key that must be hidden",
+    ),
 )

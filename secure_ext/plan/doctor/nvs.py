@@ -45,7 +45,6 @@ def _plain_default(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is plaintext, and firmware with NVS encryption cannot read it: the values would be lost",
-                "give its CSV under nvs.images and leave nvs.scheme to sdkconfig, so that it is encrypted here",
             )
 
 
@@ -56,7 +55,6 @@ def _plain_other(subject: Subject) -> Iterator[Hit]:
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is plaintext: anybody with the flash in hand can read it, and the firmware only if it "
                 "opens the partition with nvs_flash_init_partition()",
-                "give its CSV under nvs.images, and open it with nvs_flash_secure_init_partition()",
             )
 
 
@@ -88,7 +86,6 @@ def _small_keys(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"partition {partition.label}",
                 f"the partition has {partition.size} bytes; NVS keys take a flash sector of 0x{SECTOR_SIZE:x}",
-                "make it 0x1000 in the partition table's CSV and build again",
             )
 
 
@@ -98,7 +95,6 @@ def _unflagged_keys(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"partition {partition.label}",
                 "the partition of the NVS keys is not flagged encrypted; firmware and bundle encrypt it nevertheless",
-                "nothing to do; the flag in the CSV shows readers and other tools the same",
             )
 
 
@@ -116,7 +112,6 @@ def _built_for_other_scheme(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC",
             "the firmware derives its NVS keys from an HMAC key, the profile has them in the nvs_keys partition",
-            "choose the same scheme in menuconfig (Component config, NVS Security Provider) and in the profile",
         )
 
 
@@ -127,7 +122,6 @@ def _small_writable(subject: Subject) -> Iterator[Hit]:
                 f"partition {partition.label}",
                 f"the NVS partition has 0x{partition.size:x} bytes; less than 0x{LEAST_WRITABLE:x} can only be read, "
                 "and the firmware refuses to open it for writing",
-                "make it 0x3000 or more, or flag it readonly, and build again",
             )
 
 
@@ -137,17 +131,93 @@ def _opened_securely(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is encrypted; nvs_flash_init() opens the partition 'nvs' only",
-                "nothing to do, if the firmware opens it with nvs_flash_secure_init_partition() and the same keys",
             )
 
 
 RULES = (
-    Rule("SP090", Severity.ERROR, "plaintext NVS image for firmware that encrypts NVS", _plain_default),
-    Rule("SP091", Severity.WARNING, "plaintext image of a further NVS partition", _plain_other),
-    Rule("SP092", Severity.ERROR, "encrypted NVS image without its keys", _without_keys, False),
-    Rule("SP093", Severity.ERROR, "nvs_keys partition is too small", _small_keys, False),
-    Rule("SP094", Severity.INFO, "nvs_keys partition is not flagged encrypted", _unflagged_keys),
-    Rule("SP095", Severity.ERROR, "firmware is built for another NVS scheme", _built_for_other_scheme),
-    Rule("SP096", Severity.ERROR, "small NVS partition is not flagged readonly", _small_writable),
-    Rule("SP097", Severity.INFO, "encrypted image of a further NVS partition", _opened_securely),
+    Rule(
+        "SP090",
+        Severity.ERROR,
+        "plaintext NVS image for firmware that encrypts NVS",
+        _plain_default,
+        explanation="Firmware with NVS encryption decrypts every entry it reads. Entries written in plaintext fail "
+        "their CRC, the page counts as damaged, and nvs_flash_init() starts over with an empty partition: the "
+        "values of the factory are gone, and nothing says so.",
+        source="ESP-IDF components/nvs_flash/src/nvs_encrypted_partition.cpp; manual, NVS Encryption",
+        cure="give its CSV under nvs.images and leave nvs.scheme to sdkconfig, so that it is encrypted here",
+    ),
+    Rule(
+        "SP091",
+        Severity.WARNING,
+        "plaintext image of a further NVS partition",
+        _plain_other,
+        explanation="nvs_flash_init() encrypts the partition 'nvs' alone. Another one is encrypted only if the "
+        "firmware opens it with nvs_flash_secure_init_partition(). An image in plaintext there can be read by anybody "
+        "who holds the flash, flash encryption or not: flash encryption never covers NVS.",
+        source="ESP-IDF components/nvs_flash/src/nvs_api.cpp (nvs_flash_init)",
+        cure="give its CSV under nvs.images, and open it with nvs_flash_secure_init_partition()",
+    ),
+    Rule(
+        "SP092",
+        Severity.ERROR,
+        "encrypted NVS image without its keys",
+        _without_keys,
+        acceptable=False,
+        explanation="An encrypted NVS image is worth nothing on a device with other keys. If the keys are left to the "
+        "device, it makes its own at the first boot, finds an image it cannot read, and erases it.",
+        source="ESP-IDF components/nvs_flash/src/nvs_api.cpp (nvs_flash_generate_keys, nvs_flash_init)",
+        cure="use nvs.key: generate, or the file of keys that the image was encrypted with",
+    ),
+    Rule(
+        "SP093",
+        Severity.ERROR,
+        "nvs_keys partition is too small",
+        _small_keys,
+        acceptable=False,
+        explanation="NVS keys are written and erased by flash sectors. A partition of less than one sector cannot hold "
+        "them, and an image for it would reach into the next partition.",
+        source="ESP-IDF manual, NVS Encryption, NVS key partition",
+        cure="make it 0x1000 in the partition table's CSV and build again",
+    ),
+    Rule(
+        "SP094",
+        Severity.INFO,
+        "nvs_keys partition is not flagged encrypted",
+        _unflagged_keys,
+        explanation="Partitions of subtype nvs_keys are always encrypted when flash encryption is on, whatever their "
+        "flag says. Without the flag a reader of the CSV, and older tools, take them for plaintext.",
+        source="ESP-IDF components/esp_partition/partition.c (is_partition_encrypted)",
+        cure="nothing to do; the flag in the CSV shows readers and other tools the same",
+    ),
+    Rule(
+        "SP095",
+        Severity.ERROR,
+        "firmware is built for another NVS scheme",
+        _built_for_other_scheme,
+        explanation="Which keys the firmware uses for NVS is fixed when it is built. If the bundle prepares the other "
+        "scheme, or the firmware has no NVS encryption at all, it cannot read what the bundle encrypts, and the key in "
+        "eFuse or flash serves nothing.",
+        source="ESP-IDF components/nvs_sec_provider/Kconfig, components/nvs_flash/Kconfig",
+        cure="choose the same scheme in menuconfig (Component config, NVS Security Provider) and in the profile",
+    ),
+    Rule(
+        "SP096",
+        Severity.ERROR,
+        "small NVS partition is not flagged readonly",
+        _small_writable,
+        explanation="NVS needs three sectors to write: it keeps one free to move values. A smaller partition can only "
+        "be read, and the firmware refuses to open it for writing unless the table flags it readonly.",
+        source="ESP-IDF manual, Partition Tables, Flags; components/partition_table/gen_esp32part.py",
+        cure="make it 0x3000 or more, or flag it readonly, and build again",
+    ),
+    Rule(
+        "SP097",
+        Severity.INFO,
+        "encrypted image of a further NVS partition",
+        _opened_securely,
+        explanation="nvs_flash_init() opens the partition 'nvs' and no other. For a further encrypted partition the "
+        "firmware has to read the keys itself and call nvs_flash_secure_init_partition().",
+        source="ESP-IDF manual, NVS Encryption, API",
+        cure="nothing to do, if the firmware opens it with nvs_flash_secure_init_partition() and the same keys",
+    ),
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from secure_ext.chips.chip import Chip
+from secure_ext.plan.first_boot import FirstBootBurn
 from secure_ext.plan.images import BlankPartition, PlannedImage
+from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.project.build import Build
 
@@ -29,11 +32,18 @@ class Subject:
     policy: Policy
     images: tuple[PlannedImage, ...]
     blanks: tuple[BlankPartition, ...]
+    plan: Plan
+    first_boot: tuple[FirstBootBurn, ...]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: where, what is wrong, what to do. `accepted` if the profile accepts its code."""
+    """One thing found: where, what is wrong, what to do.
+
+    Attributes:
+        accepted: the profile accepts its code.
+        can_be_accepted: a profile may accept its code; False where going on would brick.
+    """
 
     code: str
     severity: Severity
@@ -41,6 +51,7 @@ class Finding:
     cause: str
     cure: str
     accepted: bool = False
+    can_be_accepted: bool = True
 
     @property
     def stops(self) -> bool:
@@ -58,14 +69,24 @@ class Finding:
             "accepted": self.accepted,
         }
 
+    @property
+    def always_shown(self) -> bool:
+        """Whether no selection and no baseline may hide it: an error that can never be accepted."""
+        return self.severity is Severity.ERROR and not self.can_be_accepted
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that stay the same while code and place do, though numbers in the cause change."""
+        return hashlib.sha256(f"{self.code}\n{self.place}".encode()).hexdigest()[:32]
+
 
 @dataclass(frozen=True)
 class Hit:
-    """A place where a rule applies, with what is wrong there and the cure."""
+    """A place where a rule applies, with what is wrong there; `cure` where it is not the rule's own."""
 
     place: str
     cause: str
-    cure: str
+    cure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +98,9 @@ class Rule:
         severity: of all its findings.
         title: what it looks for, for the documentation.
         check: finds the places where it applies.
+        explanation: what happens and why, for a person who has not read the code.
+        source: what shows it: a file of ESP-IDF, a section of its manual, a thread in its issue tracker.
+        cure: what to do about it: the Kconfig symbol and its value, the CSV line, the command.
         acceptable: whether a profile may accept an ERROR of it; False where going on would brick.
     """
 
@@ -84,4 +108,7 @@ class Rule:
     severity: Severity
     title: str
     check: Callable[[Subject], Iterator[Hit]]
+    explanation: str
+    source: str
+    cure: str
     acceptable: bool = True

@@ -1,4 +1,4 @@
-"""The commands that read a project and make nothing: ``doctor`` and ``plan``."""
+"""``plan``: every step and its reason, or what changes between two releases."""
 
 from __future__ import annotations
 
@@ -9,34 +9,6 @@ from typing import Any
 import click
 
 from secure_ext.front import decision_from_options, print_json, project_options, show_next, shown_errors
-
-
-@click.command()
-@project_options
-def doctor(output_format: str, **options: Any) -> None:
-    """Find what would brick, weaken or surprise, before anything is made.
-
-    \b
-    Example:
-        secure-provision doctor -B build --profile production.yaml
-    """
-    with shown_errors(output_format):
-        from secure_ext.bundle.key_material import check_key_files  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.nvs import check_nvs_images  # noqa: PLC0415 (loaded when used)
-        from secure_ext.report import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
-
-        decision = decision_from_options(**options)
-        check_key_files(decision.policy)
-        check_nvs_images(decision.images)
-        stops = any(finding.stops for finding in decision.findings)
-        if output_format == "json":
-            print_json({"findings": findings_data(decision.findings), "exit_code": int(stops)})
-        else:
-            click.echo(findings_text(decision.findings))
-            if not stops:
-                show_next("plan")
-    if stops:
-        sys.exit(1)
 
 
 @click.command()

@@ -1,10 +1,14 @@
-"""Each rule of the doctor finds what it is for; what may not be accepted stays an error; a healthy build is healthy."""
+"""For each rule of the doctor a sample build and a profile in which it finds something."""
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 import io
 import json
-import re
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +16,17 @@ from typing import Any
 
 import pytest
 
-from secure_ext.errors import CheckError, UsageError
+from secure_ext.images.secure_boot import sign
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
 from secure_ext.plan.decide import Decision, decide
-from secure_ext.plan.doctor import ALL_RULES, firmware, fit, images, keys, lockdown, nvs, partitions
-from secure_ext.plan.doctor.rule import Finding, Severity
-from secure_ext.policy.profile import Profile, Value, check_profile
+from secure_ext.plan.doctor import published_keys
+from secure_ext.policy.profile import check_profile
 from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
+from secure_ext.sample import images as sample_images
+from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions, partitions_of
 
-FILES = (fit, images, firmware, lockdown, partitions, keys, nvs)
 PLAIN: dict[str, Any] = {}
 BOTH: dict[str, Any] = {"flash_encryption": "release", "secure_boot": True}
 ENCRYPTED: dict[str, Any] = {"flash_encryption": "release"}
@@ -36,13 +42,36 @@ def rows(*changed: Partition, without: tuple[str, ...] = ()) -> tuple[Partition,
 
 @dataclass(frozen=True)
 class Case:
-    """A build and a profile that a rule must find something in."""
+    """A sample build and a profile that a rule must find something in.
+
+    Attributes:
+        options: those of the sample.
+        profile: sections of the profile.
+        change: done to the build directory; the profile lies two folders above it.
+        publishes: a key file beside the profile that counts as published.
+    """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     chip: str = "esp32c3"
     change: Callable[[Path], None] | None = None
-    keys: int = 1
+    publishes: str | None = None
+
+
+def examine_case(case: Case, folder: Path, accept: tuple[str, ...] = ()) -> Decision:
+    """The decision on a case, made in `folder`."""
+    build_dir = make_sample_build(folder / "project", case.chip, options=SampleOptions(**dict(case.options)))
+    if case.change is not None:
+        case.change(build_dir)
+    document: dict[str, Any] = {"schema": 1, **{name: dict(value) for name, value in case.profile.items()}}
+    document.setdefault("secure_boot", {}).setdefault("keys", ["signing.pem"])
+    document["doctor"] = {"accept": list(accept)}
+    with pytest.MonkeyPatch.context() as patch:
+        if case.publishes:
+            lines = (folder / case.publishes).read_bytes().splitlines()
+            der = base64.b64decode(b"".join(lines[1:-1]))
+            patch.setattr(published_keys, "PUBLISHED_KEYS", frozenset({hashlib.sha256(der).hexdigest()}))
+        return decide(build_dir, check_profile(document, folder / "profile.yaml"))
 
 
 def edit_json(name: str, edit: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -82,8 +111,6 @@ def without_md5(build_dir: Path) -> None:
 
 def app_of_another_chip(build_dir: Path) -> None:
     """Makes the app one for esp32c6 (chip id 13), with a right hash."""
-    import hashlib
-
     path = build_dir / "sample.bin"
     content = bytearray(path.read_bytes())
     content[12] = 13
@@ -93,9 +120,6 @@ def app_of_another_chip(build_dir: Path) -> None:
 
 def sign_app(build_dir: Path) -> None:
     """Appends a signature sector to app and bootloader, with a key that is thrown away."""
-    from secure_ext.images.secure_boot import sign
-    from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-
     pem = build_dir.parent.parent / "other.pem"
     pem.write_bytes(generate_signing_key(SignatureScheme.ECDSA256))
     path = build_dir / "sample.bin"
@@ -127,9 +151,58 @@ def nvs_csv(build_dir: Path) -> None:
     (build_dir.parent.parent / "nvs.csv").write_text(text, encoding="utf-8")
 
 
+def large_bootloader(build_dir: Path) -> None:
+    """A bootloader of more than 48 KB."""
+    settings = sample_images.ImageSettings("esp32", "4MB", 300, secure_boot=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_images, "BOOTLOADER_SIZE", 0xC800)
+        content = sample_images.make_bootloader.__wrapped__(settings)
+    (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
+
+
+@functools.cache
+def rsa_key() -> bytes:
+    return generate_signing_key(SignatureScheme.RSA3072)
+
+
+def signing_key(folder: Callable[[Path], Path], *git: str) -> Callable[[Path], None]:
+    """Puts a signing key into a folder, which depends on the build directory, and runs git commands there."""
+
+    def change(build_dir: Path) -> None:
+        place = folder(build_dir)
+        write_secret_file(place / "key.pem", rsa_key())
+        for command in git:
+            subprocess.run(["git", *command.split()], cwd=place, check=True, capture_output=True)  # noqa: S607 (as the user calls it)
+
+    return change
+
+
+def beside_profile(build_dir: Path) -> Path:
+    return build_dir.parent.parent
+
+
+DEVELOPMENT = {"flash_encryption": {"mode": "development"}, "lockdown": {"download_mode": "open"}}
+READABLE: dict[str, Any] = {
+    "flash_encryption": "development",
+    "config": {"SECURE_FLASH_UART_BOOTLOADER_ALLOW_DEC": True},
+}
 STORAGE = 0x220000
 MORE_NVS = Partition("more", TYPE_DATA, 2, STORAGE + 0x100000, 0x6000)
 WITHOUT_NVS_KEYS = BOTH | {"partitions": rows(without=("nvs_keys",))}
+BEHIND_STORAGE = 0x320000
+KEY: dict[str, Any] = {"secure_boot": {"keys": ["key.pem"]}}
+ANTI_ROLLBACK: dict[str, Any] = {
+    "BOOTLOADER_APP_ROLLBACK_ENABLE": True,
+    "BOOTLOADER_APP_ANTI_ROLLBACK": True,
+    "BOOTLOADER_APP_SECURE_VERSION": 0,
+    "BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD": 16,
+}
+UNSIGNED_APP = {
+    "SECURE_SIGNED_APPS_NO_SECURE_BOOT": True,
+    "SECURE_SIGNED_ON_UPDATE_NO_SECURE_BOOT": True,
+    "SECURE_SIGNED_APPS_RSA_SCHEME": True,
+}
+TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=grow_bootloader),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
@@ -141,10 +214,12 @@ CASES: dict[str, Case] = {
     "SP008": Case(
         BOTH, change=edit_json("flasher_args.json", lambda args: args["flash_settings"].update(flash_size="detect"))
     ),
+    "SP009": Case(BOTH | {"table_offset": 0x20000}, chip="esp32", change=large_bootloader),
     "SP010": Case(BOTH, change=app_of_another_chip),
     "SP011": Case(PLAIN, {"secure_boot": {"enabled": True}}),
     "SP012": Case(BOTH, change=sign_app),
     "SP013": Case(ENCRYPTED, change=sign_app),
+    "SP014": Case(ENCRYPTED | {"config": UNSIGNED_APP}),
     "SP020": Case(SIGNED, {"flash_encryption": {"mode": "release"}}),
     "SP021": Case(ENCRYPTED, {"secure_boot": {"enabled": True}}),
     "SP022": Case(BOTH, {"flash_encryption": {"mode": "development"}}),
@@ -162,6 +237,24 @@ CASES: dict[str, Case] = {
     "SP030": Case(BOTH | {"config": {"EFUSE_VIRTUAL": True}}),
     "SP031": Case(BOTH | {"config": {"ESP_DEFAULT_CPU_FREQ_MHZ": 240}}, chip="esp32c5"),
     "SP032": Case(BOTH, {"secure_boot": {"revoke_unused": False}}),
+    "SP033": Case(
+        {"flash_encryption": "development", "secure_boot": True}
+        | {"config": {"SECURE_FLASH_REQUIRE_ALREADY_ENABLED": True}},
+        {"flash_encryption": {"mode": "off"}},
+    ),
+    "SP034": Case(BOTH, {"nvs": {"scheme": "off"}}),
+    "SP035": Case(ENCRYPTED | {"config": {"BOOTLOADER_SKIP_VALIDATE_ALWAYS": True}}),
+    "SP036": Case(
+        BOTH | {"config": {"SECURE_BOOT_INSECURE": True, "SECURE_BOOT_ALLOW_JTAG": True}},
+        {"lockdown": {"jtag": "disabled"}},
+    ),
+    "SP037": Case(
+        BOTH | {"config": {"BOOTLOADER_APP_ROLLBACK_ENABLE": True}, "partitions": rows(without=("otadata",))}
+    ),
+    "SP038": Case(
+        BOTH | {"config": ANTI_ROLLBACK, "partitions": rows(Partition("factory", TYPE_APP, 0, BEHIND_STORAGE, 0x40000))}
+    ),
+    "SP039": Case(BOTH | {"config": ANTI_ROLLBACK | {"BOOTLOADER_APP_SECURE_VERSION": 17}}),
     "SP040": Case(ENCRYPTED),
     "SP041": Case({"flash_encryption": "development"}),
     "SP042": Case(BOTH, {"lockdown": {"jtag": "open"}}),
@@ -174,6 +267,18 @@ CASES: dict[str, Case] = {
     "SP049": Case(BOTH | {"min_revision": 0}),
     "SP050": Case(BOTH, chip="esp32h2"),
     "SP051": Case(BOTH | {"config": {"SOC_EFUSE_DIS_BOOT_REMAP": True}}),
+    "SP052": Case(BOTH, {"lockdown": {"rom_basic": "open"}}, chip="esp32"),
+    "SP053": Case({"flash_encryption": "development", "config": {"SECURE_FLASH_UART_BOOTLOADER_ALLOW_CACHE": True}}),
+    "SP054": Case(BOTH, {"secure_boot": {"keep_read_protection_writable": True}}),
+    "SP055": Case(ENCRYPTED | {"config": ANTI_ROLLBACK}),
+    "SP056": Case(BOTH | {"config": {"BOOTLOADER_LOG_LEVEL": 5}}),
+    "SP057": Case(BOTH | {"config": {"ESP_SYSTEM_GDBSTUB_RUNTIME": True}}),
+    "SP058": Case(BOTH | {"config": {"ESP_COREDUMP_ENABLE_TO_UART": True}}),
+    "SP059": Case(
+        BOTH
+        | {"config": {"BOOTLOADER_APP_TEST": True}}
+        | {"partitions": rows(Partition("test", TYPE_APP, 0x20, BEHIND_STORAGE, 0x40000))}
+    ),
     "SP060": Case(BOTH | {"partitions": rows(Partition("nvs", TYPE_DATA, 2, 0xD000, 0x6000, FLAG_ENCRYPTED))}),
     "SP061": Case(
         BOTH | {"partitions": rows(Partition("storage", TYPE_DATA, 0x82, STORAGE, 0x100000, FLAG_ENCRYPTED))}
@@ -185,8 +290,21 @@ CASES: dict[str, Case] = {
     "SP066": Case(BOTH, change=move_data_to("0x3f0000")),
     "SP067": Case(BOTH, change=without_md5),
     "SP068": Case(BOTH, {"blank_partitions": {"sotrage": "erased"}}),
+    "SP069": Case(BOTH | {"partitions": rows(Partition("ota_1", TYPE_APP, 0x11, 0x120000, 0x30000))}),
+    "SP070": Case(BOTH | {"partitions": rows(Partition("storage", TYPE_DATA, 0x81, STORAGE, 0x100000))}),
+    "SP071": Case(
+        BOTH | {"config": {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_MODE_DEVELOPMENT": True}}, chip="esp32c6"
+    ),
+    "SP072": Case(BOTH | {"config": TEE_KEY}, chip="esp32c6"),
     "SP080": Case(BOTH, {"flash_encryption": {"key": "key.bin"}}, change=expose_key),
     "SP081": Case(BOTH),
+    "SP082": Case(BOTH, KEY, change=signing_key(beside_profile, "init -q", "add key.pem")),
+    "SP083": Case(BOTH, KEY, change=signing_key(beside_profile, "init -q")),
+    "SP084": Case(
+        BOTH, {"secure_boot": {"keys": ["project/build/key.pem"]}}, change=signing_key(lambda build_dir: build_dir)
+    ),
+    "SP085": Case(BOTH, KEY, change=signing_key(beside_profile), publishes="key.pem"),
+    "SP086": Case(BOTH, {"secure_boot": {"keys": ["generate"]}}),
     "SP090": Case(BOTH | {"data_images": {"nvs": nvs_image(None)}}),
     "SP091": Case(BOTH | {"partitions": rows(MORE_NVS), "data_images": {"more": nvs_image(None)}}),
     "SP092": Case(BOTH, {"nvs": {"images": {"nvs": "nvs.csv"}, "key": "device"}}, chip="esp32", change=nvs_csv),
@@ -198,6 +316,18 @@ CASES: dict[str, Case] = {
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
+    ("SP032", Case(BOTH, {"lockdown": {"download_mode": "open"}})),
+    ("SP033", Case(BOTH, {"flash_encryption": {"mode": "off"}}, chip="esp32c2")),
+    ("SP034", Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")),
+    ("SP035", Case(BOTH | {"config": {"BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP": True}})),
+    (
+        "SP037",
+        Case(BOTH | {"config": {"BOOTLOADER_APP_ROLLBACK_ENABLE": True}, "partitions": rows(without=("ota_1",))}),
+    ),
+    ("SP053", Case(READABLE, chip="esp32")),
+    ("SP057", Case(BOTH | {"config": {"ESP_SYSTEM_PANIC_GDBSTUB": True}})),
+    ("SP072", Case(BOTH | {"config": TEE_KEY | {"SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 0}}, chip="esp32c6")),
+    ("SP072", Case(BOTH | {"config": TEE_KEY}, chip="esp32c61")),
     ("SP001", Case(BOTH | {"table_offset": 0x5000, "partitions": rows()})),
     ("SP002", Case(BOTH | {"partitions": rows(Partition("ota_0", TYPE_APP, 0x10, 0x20000, 0x30000))})),
     ("SP023", Case(BOTH, {"secure_boot": {"enabled": False}})),
@@ -206,119 +336,30 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP040", Case(SIGNED)),
     ("SP049", Case(PLAIN, {"secure_boot": {"enabled": True}}, chip="esp32")),
     ("SP050", Case(ENCRYPTED | {"min_revision": 0}, {"lockdown": {"download_mode": "disabled"}}, chip="esp32")),
+    ("SP006", Case(BOTH | {"partitions": rows(Partition("early", TYPE_DATA, 0x40, 0xB000, 0x1800))})),
     ("SP090", Case(BOTH, {"nvs": {"scheme": "off", "images": {"nvs": "nvs.csv"}}}, change=nvs_csv)),
     ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}})),
     ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}}, chip="esp32")),
     ("SP092", Case(WITHOUT_NVS_KEYS, {"nvs": {"images": {"nvs": "nvs.csv"}}}, chip="esp32", change=nvs_csv)),
     ("SP095", Case(BOTH, {"nvs": {"scheme": "flash-encryption"}})),
-    ("SP006", Case(BOTH | {"partitions": rows(Partition("early", TYPE_DATA, 0x40, 0xB000, 0x1800))})),
 )
 
 
-@pytest.fixture
-def examined(new_build: Callable[..., Path], tmp_path: Path) -> Callable[[Case], Decision]:
-    def run(case: Case, accept: tuple[str, ...] = ()) -> Decision:
-        options = SampleOptions(**dict(case.options))
-        build_dir = new_build(case.chip, options)
-        if case.change is not None:
-            case.change(build_dir)
-        document: dict[str, Any] = {"schema": 1, **{name: dict(value) for name, value in case.profile.items()}}
-        secure_boot = document.setdefault("secure_boot", {})
-        secure_boot.setdefault("keys", [f"signing_{number}.pem" for number in range(case.keys)])
-        document["doctor"] = {"accept": list(accept)}
-        return decide(build_dir, check_profile(document, tmp_path / "profile.yaml"))
-
-    return run
+PASSING: dict[str, Case] = {"SP064": Case(SIGNED), "SP081": Case(SIGNED)}
+"""Builds in which a rule finds nothing, where that is not the clean sample."""
 
 
-def found(decision: Decision, code: str) -> list[Finding]:
-    return [finding for finding in decision.findings if finding.code == code]
+@functools.cache
+def _cases_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="doctor-cases-")
 
 
-def test_codes_are_unique_and_sorted() -> None:
-    codes = [rule.code for rule in ALL_RULES]
-    assert len(set(codes)) == len(codes)
-    assert all(re.fullmatch(r"SP\d{3}", code) for code in codes)
-    for file in FILES:
-        in_file = [rule.code for rule in file.RULES]
-        assert in_file == sorted(in_file)
-    assert sorted(rule for file in FILES for rule in [rule.code for rule in file.RULES]) == sorted(codes)
+def case_folder(code: str) -> Path:
+    """Where the case of a code is: the profile's folder, with the project in it."""
+    return Path(_cases_folder().name, code)
 
 
-def test_every_rule_has_a_title_of_its_own() -> None:
-    titles = [rule.title for rule in ALL_RULES]
-    assert len(set(titles)) == len(titles)
-    assert all(title and not title.endswith(".") for title in titles)
-
-
-def test_there_is_a_case_for_every_rule() -> None:
-    assert sorted(CASES) == sorted(rule.code for rule in ALL_RULES)
-
-
-@pytest.mark.parametrize("code", sorted(CASES))
-def test_rule_finds_its_case(code: str, examined: Callable[..., Decision]) -> None:
-    rule = next(rule for rule in ALL_RULES if rule.code == code)
-    findings = found(examined(CASES[code]), code)
-    assert findings, f"{code} found nothing"
-    for finding in findings:
-        assert finding.severity is rule.severity
-        assert finding.place and finding.cause and finding.cure
-        assert finding.stops == (rule.severity is Severity.ERROR)
-        assert not finding.accepted
-
-
-@pytest.mark.parametrize(("code", "case"), MORE_CASES)
-def test_rule_finds_further_cases(code: str, case: Case, examined: Callable[..., Decision]) -> None:
-    assert found(examined(case), code)
-
-
-ERRORS = sorted(rule.code for rule in ALL_RULES if rule.severity is Severity.ERROR)
-
-
-@pytest.mark.parametrize("code", ERRORS)
-def test_accepting_an_error(code: str, examined: Callable[..., Decision]) -> None:
-    rule = next(rule for rule in ALL_RULES if rule.code == code)
-    if not rule.acceptable:
-        with pytest.raises(UsageError) as refused:
-            examined(CASES[code], accept=(code,))
-        assert refused.value.code == "SE405"
-        return
-    decision = examined(CASES[code], accept=(code,))
-    for finding in found(decision, code):
-        assert finding.accepted and not finding.stops
-        assert finding.severity is Severity.ERROR
-    others = [finding for finding in decision.findings if finding.stops and finding.code != code]
-    if others:
-        with pytest.raises(CheckError) as caught:
-            decision.require_healthy()
-        assert caught.value.code == "SE404"
-        assert caught.value.cure and caught.value.place
-    else:
-        decision.require_healthy()
-
-
-def test_what_would_brick_cannot_be_accepted() -> None:
-    rules = {rule.code: rule for rule in ALL_RULES}
-    for code in ("SP001", "SP002", "SP003", "SP004", "SP006", "SP010", "SP024"):
-        assert not rules[code].acceptable
-
-
-def test_findings_are_sorted_worst_first(examined: Callable[..., Decision]) -> None:
-    decision = examined(CASES["SP005"])
-    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    ranks = [(order[finding.severity], finding.code) for finding in decision.findings]
-    assert ranks == sorted(ranks)
-    assert {rank for rank, _ in ranks} >= {0, 2}
-
-
-@pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
-def test_healthy_build_has_no_error(
-    chip: str,
-    sample_project: Callable[[str], Path],
-    signing_key_for: Callable[[str], Path],
-) -> None:
-    settings: dict[str, Value] = {"secure_boot.keys": (str(signing_key_for(chip)),)}
-    decision = decide(sample_project(chip) / "build", Profile(Path(), settings))
-    assert [finding for finding in decision.findings if finding.severity is Severity.ERROR] == []
-    assert [finding.code for finding in decision.findings if finding.severity is Severity.WARNING] == []
-    decision.require_healthy()
+@functools.cache
+def case_decision(code: str) -> Decision:
+    """The decision on the case of a code, made once; its build must not be changed."""
+    return examine_case(CASES[code], case_folder(code))
