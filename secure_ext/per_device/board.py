@@ -6,6 +6,7 @@ the journal from before the first burn until the board is done. See docs/decisio
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -220,7 +221,8 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
             place=str(path),
         ) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _call(line: Sequence[str], lock: TextIO | None = None) -> int:

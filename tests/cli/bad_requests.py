@@ -177,7 +177,19 @@ def profile_with_a_wrong_value(world: World) -> None:
 
 @case("SE312", 2)
 def signing_key_per_device(world: World) -> None:
+    world.signing_keys = ()
     world.profile("secure_boot: {keys: [per-device]}\n")
+
+
+@case("SE680", 2)
+def sealed_copies_without_a_key(world: World) -> None:
+    world.profile("per_device: {keep: sealed}\n")
+
+
+@case("SE681", 3)
+def sealed_copies_to_a_private_key(world: World) -> None:
+    name = world.file("private.pem", world.keys["rsa_0"].read_bytes()).name
+    world.profile(f"per_device: {{keep: sealed, seal_to: {name}}}\nflash_encryption: {{key: per-device}}\n")
 
 
 @case("SE313", 2)

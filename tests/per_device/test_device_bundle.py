@@ -15,7 +15,7 @@ import pytest
 from board_runs import template
 from click.testing import Result
 
-from secure_ext.bundle.read import FinishedBundle, read_bundle
+from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle
 from secure_ext.bundle.write import write_bundle
 from secure_ext.errors import InputError
 from secure_ext.per_device.board import _record
@@ -181,3 +181,20 @@ def test_the_doctor_is_content_with_keys_per_device(tmp_path: Path, signing_keys
     for value, expected in (("generate", True), ("per-device", False)):
         decision = decide(build, Profile(tmp_path, {"flash_encryption.key": value}))
         assert any(finding.code == "SP081" for finding in decision.findings) is expected
+
+
+@pytest.mark.long
+def test_a_rehearsal_of_one_board_counts_for_the_bundle(
+    tmp_path: Path, signing_keys: dict[str, Path], run_cli: Callable[..., Result]
+) -> None:
+    """Throw-away keys, a virtual chip, the boot check; no key of it stays, and `flash` takes the bundle then."""
+    bundle = template(tmp_path / "made", "esp32c3", signing_keys["rsa_0"])
+    refused = run_cli("flash", bundle.folder, "--port", "/dev/nowhere", "--yes")
+    assert (refused.exit_code, "SE732" in refused.stderr) == (2, True)
+    done = run_cli("rehearse", bundle.folder, "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["bundle"] == bundle.identity
+    assert has_passed_rehearsal(read_bundle(bundle.folder))
+    assert not (bundle.folder / "keys").exists()
+    taken = run_cli("flash", bundle.folder, "--port", "/dev/nowhere", "--yes")
+    assert (taken.exit_code, "STOP SE810" in taken.stdout) == (4, True)
