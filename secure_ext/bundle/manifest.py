@@ -65,16 +65,22 @@ def manifest(
         "inputs": recorded_inputs(decision),
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
         "findings": [finding.as_dict() for finding in decision.findings],
-        "per_device": _per_device(decision, burned),
+        "per_device": per_device(decision),
     }
 
 
-def _per_device(decision: Decision, burned: dict[KeyRole, bytes]) -> dict[str, Any] | None:
+def per_device(decision: Decision) -> dict[str, Any] | None:
+    """Which keys each board gets for itself, and what becomes of them; None if there are none."""
     policy = decision.policy
     if not policy.has_per_device_keys:
         return None
+    own = {
+        role
+        for role in KeyRole
+        if role.is_secret and (policy.nvs.key if role is KeyRole.NVS_HMAC else policy.flash_encryption.key).per_device
+    }
     return {
-        "keys": [key.role.value for key in decision.plan.keys if key.role not in burned],
+        "keys": [key.role.value for key in decision.plan.keys if key.role in own],
         "keep": policy.per_device.keep.value,
         "seal_to": SEAL_TO if policy.per_device.seal_to else None,
     }

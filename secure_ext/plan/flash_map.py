@@ -136,7 +136,8 @@ def _loose_area(row: Mapping[str, Any], starts: Sequence[int]) -> Area:
 
 
 def _placed(row: Mapping[str, Any]) -> PlacedImage:
-    return PlacedImage(row["name"], row["offset"], row["size"], row["signed"], row["encrypted"])
+    encrypted = row["encrypted"] or row.get("encrypt_per_device", False)
+    return PlacedImage(row["name"], row["offset"], row["size"], row["signed"], encrypted)
 
 
 def _without_holes(rooms: Iterable[Area], size: int) -> Iterator[Area]:

@@ -15,7 +15,10 @@ from matrix_tools import esptool_version
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle
+from secure_ext.images.secure_boot import sign
+from secure_ext.keys.signing import load_signing_key
 from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.sample.options import SampleOptions
 
 QUICK = (Cell("esp32", "both"),)
 PARAMETERS = [
@@ -39,6 +42,21 @@ def test_the_rehearsal_passes_and_leaves_nothing_behind(
     assert outcome.passed, (outcome.means, outcome.script_output)
     assert outcome.boot_log
     assert list(private.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_build_that_has_signed_itself_passes(
+    new_build: Callable[..., Path], signing_keys: dict[str, Path], run_cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Its sources end in a signature sector; one more signature is appended to them."""
+    build = new_build("esp32c3", SampleOptions(flash_encryption="release", secure_boot=True))
+    first = load_signing_key(signing_keys["rsa_0"])
+    for image in (build / "sample.bin", build / "bootloader" / "bootloader.bin"):
+        image.write_bytes(sign(image.read_bytes(), [first], place=image.name))
+    keys = [word for name in ("rsa_0", "rsa_1") for word in ("--signing-key", signing_keys[name])]
+    assert run_cli("bundle", "-B", build, "-o", tmp_path / "bundle", *keys).exit_code == 0
+    outcome = rehearse_bundle(read_bundle(tmp_path / "bundle"), lambda _: None)
+    assert outcome.passed, outcome.means
 
 
 def test_the_outcome_belongs_to_this_very_bundle(bundle_of: BundleOf, run_cli: Callable[..., Result]) -> None:

@@ -104,10 +104,15 @@ def time(stamp: str) -> str:
     return stamp.replace("T", " ").replace("Z", " UTC")
 
 
+def _source(image: Mapping[str, Any]) -> Element | str:
+    digest = image["source_sha256"]
+    return code(digest) if digest else "not recorded: it would help to guess the values"
+
+
 def hashes_section(manifest: Mapping[str, Any]) -> Element:
     """The part of the page with hashes and fingerprints."""
     images = (
-        (image["name"], code(image["file"]), code(image["sha256"]), code(image["source"]), code(image["source_sha256"]))
+        (image["name"], code(image["file"]), code(image["sha256"]), code(image["source"]), _source(image))
         for image in manifest["images"]
     )
     keys = (
@@ -115,7 +120,7 @@ def hashes_section(manifest: Mapping[str, Any]) -> Element:
             ROLE_TITLES[key["role"]],
             code(key["block"]),
             code(key["purpose"] or "fixed by the chip"),
-            code(key["fingerprint"]),
+            code(key["fingerprint"]) if key["fingerprint"] else "each board has its own",
         )
         for key in manifest["keys"]
     )

@@ -55,7 +55,7 @@ def _key(key: BlockKey) -> Element:
             _pair("Reading", _lock("locked" if key.read_protected else "open"), reading),
             _pair("Changing", _lock("locked" if key.write_protected else "open"), changing),
             _pair("Place", _PARTS[key.part]) if key.part != "whole" else None,
-            _pair("Fingerprint", code(key.fingerprint or "not made yet")),
+            _pair("Fingerprint", code(key.fingerprint) if key.fingerprint else "each board has its own"),
         ),
     )
 

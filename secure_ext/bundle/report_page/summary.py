@@ -11,6 +11,8 @@ from secure_ext.plan.effects import Download, Effects
 
 def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Element:
     """The part of the page for a reader who knows nothing of eFuses."""
+    per_device = manifest["per_device"]
+    program = "secure-provision flash" if per_device else "provision.py"
     return section(
         "summary",
         "In plain words",
@@ -18,11 +20,12 @@ def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effect
             "p",
             "This folder turns a new board into a finished product. Someone connects the board by cable and starts one "
             "program, ",
-            code("provision.py"),
+            code(program),
             ". It writes the product's software onto the board and then ",
             _purpose(effects),
             " It does this with eFuses.",
         ),
+        _own_keys(per_device) if per_device else None,
         el(
             "p",
             el("strong", "An eFuse is a switch inside the chip that can be turned on once and never off again."),
@@ -32,13 +35,13 @@ def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effect
             class_="key-fact",
         ),
         el("h3", "What happens, in this order"),
-        el("ol", _stages(manifest, plan, effects), class_="stages"),
+        el("ol", _stages(manifest, plan, effects, program), class_="stages"),
         el("h3", "What cannot be undone"),
         el("ul", [el("li", item) for item in _final(plan, effects)]),
         el("h3", "If it stops in the middle"),
         el("ul", [el("li", item) for item in _when_it_stops(plan, effects)]),
         el("h3", "What to keep"),
-        el("ul", [el("li", item) for item in _to_keep(effects)]),
+        el("ul", [el("li", item) for item in _to_keep(effects, per_device)]),
     )
 
 
@@ -53,7 +56,20 @@ def _purpose(effects: Effects) -> str:
     return "puts a secret key into the chip."
 
 
-def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
+def _own_keys(per_device: Mapping[str, Any]) -> Element:
+    if per_device["keep"] == "sealed":
+        then = "keeps only a sealed copy, which nobody but the owner of an offline key can open."
+    else:
+        then = "destroys its own copy. From then on nobody has them but the chip itself."
+    return el(
+        "p",
+        el("strong", "Every board gets a key of its own."),
+        " The program makes it when the board is connected, prepares the software for this one board, burns the key "
+        f"into the chip, and {then}",
+    )
+
+
+def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects, program: str) -> Iterator[Element]:
     yield _stage(
         "Look",
         "changes nothing",
@@ -88,7 +104,7 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
             "can never be undone, comes last",
             "final",
             f"The chip's service entrance for a cable is {_entrance(effects)}. Test the board before this: ",
-            code("provision.py --until burn"),
+            code(f"{program} --until burn"),
             " stops in time, and running it again without that does the rest.",
         )
 
@@ -204,7 +220,7 @@ def _when_it_stops(plan: Mapping[str, Any], effects: Effects) -> Iterator[Elemen
         )
 
 
-def _to_keep(effects: Effects) -> Iterator[Element]:
+def _to_keep(effects: Effects, per_device: Mapping[str, Any] | None) -> Iterator[Element]:
     yield el(
         "span",
         "The folder ",
@@ -222,6 +238,15 @@ def _to_keep(effects: Effects) -> Iterator[Element]:
             code("secure_boot_signing_key"),
             ": copy them before that folder is deleted.",
         )
+    if per_device and per_device["keep"] == "sealed":
+        yield el(
+            "span",
+            "The folder ",
+            code("sealed"),
+            ", which holds a sealed copy of each board's keys; and the offline key that opens them, far from here.",
+        )
+    if per_device and any(role.startswith("flash_encryption") for role in per_device["keys"]):
+        return
     yield el(
         "span",
         "The folder ",

@@ -80,11 +80,21 @@ def _flags(documents: Documents, image: dict[str, Any]) -> Check:
     if image["signed"] != (documents.signs and image["role"] in ("app", "bootloader")):
         wrong.append("is" if image["signed"] else "is not")
     signing = f"it {wrong[0]} marked as signed" if wrong else ""
-    must_be = documents.encrypts if image["role"] != "data" else documents.encrypts and image["encrypted"]
-    crypt = "" if image["encrypted"] == must_be else f"it is{'' if image['encrypted'] else ' not'} marked as encrypted"
+    encrypted = image["encrypt_per_device"] if documents.encrypts_per_device else image["encrypted"]
+    must_be = documents.encrypts if image["role"] != "data" else documents.encrypts and encrypted
+    crypt = "" if encrypted == must_be else f"it is{'' if encrypted else ' not'} marked as encrypted"
+    if image["encrypted" if documents.encrypts_per_device else "encrypt_per_device"]:
+        crypt = "it is marked as encrypted at another time than the others"
     problems = " and ".join(text for text in (signing, crypt) if text)
-    words = [word for word in ("signed", "encrypted") if image[word]]
-    return judged("image-flags", image["name"], not problems, " and ".join(words) or "plain", problems)
+    titles = {"signed": "signed", "encrypted": "encrypted", "encrypt_per_device": "encrypted for each board"}
+    words = [title for member, title in titles.items() if image[member]]
+    return judged(
+        "image-flags",
+        image["name"],
+        not problems,
+        " and ".join(words) or "plain",
+        problems,
+    )
 
 
 def _proofs(documents: Documents, image: dict[str, Any]) -> Check:

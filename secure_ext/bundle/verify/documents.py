@@ -41,6 +41,16 @@ class Documents:
         return [step for step in self.plan["steps"] if step["kind"] == "burn_key"]
 
     @property
+    def per_device_roles(self) -> list[str]:
+        """The roles of the keys that each board gets for itself."""
+        return list((self.manifest["per_device"] or {"keys": []})["keys"])
+
+    @property
+    def encrypts_per_device(self) -> bool:
+        """Whether the images are encrypted only when a board is flashed, with its own key."""
+        return any(role.startswith("flash_encryption_key") for role in self.per_device_roles)
+
+    @property
     def encrypts(self) -> bool:
         """Whether the plan turns flash encryption on."""
         return any(name.endswith("CRYPT_CNT") for name in self.plan["enabling_fields"])

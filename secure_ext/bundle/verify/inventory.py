@@ -50,7 +50,12 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
 
 
 def _needed_files(documents: Documents) -> Check:
-    needed = {PLAN, SCRIPT, SHELL, POWERSHELL, REPORT, *(image["file"] for image in documents.images)}
+    needed = {PLAN, SCRIPT, REPORT, *(image["file"] for image in documents.images)}
+    per_device = documents.manifest["per_device"]
+    if per_device is None:
+        needed |= {SHELL, POWERSHELL}
+    elif per_device["seal_to"] is not None:
+        needed.add(per_device["seal_to"])
     needed |= {step["file"] for step in documents.key_steps if not step["file"].startswith(_KEYS)}
     missing = sorted(needed - set(documents.manifest["files"]))
     return judged(
@@ -73,7 +78,9 @@ def _kinds(files: BundleFiles, names: list[str]) -> Iterator[Check]:
 def _key_folder(names: list[str], documents: Documents, *, in_archive: bool) -> Check:
     present = [name for name in names if name.startswith(_KEYS)]
     unknown = [name for name in present if not _KEY_NAMES.fullmatch(name)]
-    needed = {step["file"] for step in documents.key_steps if step["file"].startswith(_KEYS)}
+    later = documents.per_device_roles
+    burned = [step for step in documents.key_steps if step["role"] not in later]
+    needed = {step["file"] for step in burned if step["file"].startswith(_KEYS)}
     missing = sorted(needed - set(present))
     if unknown:
         also = f"it also holds {', '.join(unknown)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.verify.check import COPY_AGAIN, judged
+from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.chips.facts import KeySize
@@ -23,7 +23,10 @@ def check_key_files(files: BundleFiles, documents: Documents) -> Iterator[Check]
     """The files that are burned; one that is not there is the inventory's business."""
     for step in documents.key_steps:
         content = files.read(step["file"])
-        if content is not None:
+        if content is not None and step["role"] in documents.per_device_roles:
+            wrong = f"{step['file']} is there, and each board gets a key of its own"
+            yield failed("key-fingerprint", step["role"], wrong, "find out what that is, and remove it")
+        elif content is not None:
             fits = fingerprint(content[: step["length"]]) == step["fingerprint"]
             evidence = f"fingerprint {step['fingerprint']}"
             wrong = f"{step['file']} is another key than the plan's"
@@ -38,7 +41,7 @@ def find_flash_key(
     Raises the InputErrors SE620 to SE625 for a given file that is no key.
     """
     steps = [step for step in documents.key_steps if step["role"].startswith(_ROLE)]
-    if not steps:
+    if not steps or documents.encrypts_per_device:
         return None
     raw = files.read(KEY_FILE)
     if given is not None:

@@ -74,7 +74,7 @@ def _inside(image: dict[str, Any], table: PartitionTable, *, encrypts: bool) -> 
     wrong += f"0x{image['offset']:x}"
     yield judged(_PLACE, image["name"], fits, f"in partition {row.label}", wrong)
     expected = encrypts and covered_by_flash_encryption(row)
-    if image["encrypted"] == expected:
+    if (image["encrypted"] or image["encrypt_per_device"]) == expected:
         yield passed(_ENCRYPTION, image["name"], f"the firmware {'decrypts' if expected else 'reads'} {row.label}")
     else:
         wrong = f"the firmware {'decrypts' if expected else 'does not decrypt'} {row.label}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
-from secure_ext.bundle.manifest import MANIFEST, partition_rows
+from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import PLAN, Documents
 from secure_ext.checks import Check
@@ -72,6 +72,7 @@ def _facts(documents: Documents, decision: Decision) -> Check:
         "key_blocks": [block.name for block in decision.chip.key_blocks],
         "partitions": partition_rows(decision),
         "findings": [finding.as_dict() for finding in decision.findings],
+        "per_device": per_device(decision),
     }
     wrong = [member for member, value in told.items() if documents.manifest[member] != value]
     return judged(
@@ -97,13 +98,15 @@ def _without_key(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(documents: Documents, planned: tuple[PlannedImage, ...]) -> Iterator[Check]:
+    later = documents.encrypts_per_device
     again = [
         {
             "name": image.name,
             "role": image.role.value,
             "partition": image.partition,
             "offset": image.offset,
-            "encrypted": image.encrypt,
+            "encrypted": image.encrypt and not later,
+            "encrypt_per_device": image.encrypt and later,
             "signed": image.sign,
             "source": image.source,
             "recipe": None if image.recipe is None else RECIPE_NAMES[type(image.recipe)],

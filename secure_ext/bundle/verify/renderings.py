@@ -12,7 +12,7 @@ from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.read import REHEARSAL
 from secure_ext.bundle.report_page.page import REPORT, render_report
-from secure_ext.bundle.script import render_script
+from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.bundle.verify.inventory import POWERSHELL, SCRIPT, SHELL
@@ -24,18 +24,18 @@ _RENDERINGS = (
     ("shell-text", SHELL, render_shell),
     ("powershell-text", POWERSHELL, render_powershell),
 )
+_Rendering = tuple[str, str, Callable[[], str]]
 _MADE_BY = re.compile(r"^Made by (idf-secure-provision \S+)\. ", re.MULTILINE)
 
 
 def check_renderings(files: BundleFiles, documents: Documents) -> Iterator[Check]:
     """Renders each file again from the plan. What another version made cannot be rendered by this one."""
     tool = documents.manifest["tool"]
-    script = files.read(SCRIPT)
-    made_by = _MADE_BY.search((script or b"").decode("utf-8", errors="replace"))
-    if script is not None:
-        found = made_by.group(1) if made_by else "it does not say by what"
-        yield judged("script-version", SCRIPT, found == tool, f"made by {tool}", f"the manifest says {tool}: {found}")
-    renderings = [(check, name, _of_plan(render, documents)) for check, name, render in _RENDERINGS]
+    if documents.per_device_roles:
+        renderings: list[_Rendering] = [("script-text", SCRIPT, lambda: PER_DEVICE_SCRIPT)]
+    else:
+        yield from _version(files, tool)
+        renderings = [(check, name, _of_plan(render, documents)) for check, name, render in _RENDERINGS]
     for check, name, rendered in (*renderings, ("report-text", REPORT, lambda: _report(files, documents))):
         content = files.read(name)
         if content is None:
@@ -51,6 +51,14 @@ def check_renderings(files: BundleFiles, documents: Documents) -> Iterator[Check
             yield unseen(check, name, f"the bundle was made by {tool}; verify it with that version")
         else:
             yield failed(check, name, _first_difference(content.decode("utf-8", "replace"), text), COPY_AGAIN)
+
+
+def _version(files: BundleFiles, tool: str) -> Iterator[Check]:
+    script = files.read(SCRIPT)
+    if script is not None:
+        made_by = _MADE_BY.search(script.decode("utf-8", errors="replace"))
+        found = made_by.group(1) if made_by else "it does not say by what"
+        yield judged("script-version", SCRIPT, found == tool, f"made by {tool}", f"the manifest says {tool}: {found}")
 
 
 def _of_plan(render: Callable[[dict[str, Any], str], str], documents: Documents) -> Callable[[], str]:

@@ -11,6 +11,8 @@ from secure_ext.device.boot.findings import Findings, Refused
 from secure_ext.device.boot.flash_view import SECTOR, FlashView
 from secure_ext.device.boot.partition_table import Partition
 
+_SIGNATURE_BLOCK, _MOST_SIGNATURES = 1216, 3
+
 
 def check_contents(promise: Promise, partitions: Sequence[Partition], view: FlashView, findings: Findings) -> None:
     """All images of the manifest, and what lies beside them."""
@@ -37,12 +39,19 @@ def _check_image(image: Image, partitions: Iterable[Partition], view: FlashView,
     if image.signed:
         if len(content) < 2 * SECTOR or len(content) % SECTOR:
             raise Refused("BC19", "it is signed, and its size is not one of whole sectors")
-        content = content[:-SECTOR]
     # the source of an NVS image has no recorded hash: what the chip must hold is the file itself
-    if not _begins_with(content, image.source_sha256 or image.sha256):
+    candidates = _before_signing(content) if image.signed else [content]
+    if not any(_begins_with(candidate, image.source_sha256 or image.sha256) for candidate in candidates):
         raise Refused("BC19", f"the flash at {image.offset:#x} does not hold what was built")
     how = "decrypted" if is_decrypted else "plain"
     findings.say(f"flash: {image.name} at {image.offset:#x}, {how}, is what was built")
+
+
+def _before_signing(content: bytes) -> list[bytes]:
+    """A signed image as the build may have left it: unsigned, or with the first of its signatures, or with all."""
+    body, sector = content[:-SECTOR], content[-SECTOR:]
+    blocks = range(_SIGNATURE_BLOCK, _MOST_SIGNATURES * _SIGNATURE_BLOCK + 1, _SIGNATURE_BLOCK)
+    return [body, *(body + sector[:end].ljust(SECTOR, b"\xff") for end in blocks)]
 
 
 def _is_decrypted(image: Image, partitions: Iterable[Partition]) -> bool:
