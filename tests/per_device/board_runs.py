@@ -93,8 +93,11 @@ class Station:
             check=False,
         )
 
-    def kill_when(self, chip: ChipProcess, is_time: Callable[[str], bool]) -> str:
-        """Runs the command and kills it, with all it started, at a moment told by its output; returns the output."""
+    def kill_when(self, chip: ChipProcess, is_time: Callable[[str], bool], *, politely: bool = False) -> str:
+        """Runs the command and kills it, with all it started, at a moment told by its output; returns the output.
+
+        `politely` asks the command alone to end, as a shutdown does.
+        """
         output = self.folder / "killed.txt"
         with output.open("w") as file:
             process = subprocess.Popen(
@@ -109,7 +112,10 @@ class Station:
             while not is_time(output.read_text()) and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.005)
             assert process.poll() is None, "it ended before it could be killed: " + output.read_text()
-            os.killpg(process.pid, signal.SIGKILL)
+            if politely:
+                process.terminate()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         return output.read_text()
 

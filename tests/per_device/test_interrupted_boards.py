@@ -52,6 +52,16 @@ def test_killed_while_the_flash_is_written(made: Callable[[str], Station]) -> No
         assert keys_on(board, station.bundle)["flash_encryption_key"] != lost
 
 
+def test_asked_to_end_while_the_flash_is_written(made: Callable[[str], Station]) -> None:
+    """A shutdown of the station: the command ends its script, and takes the keys with it."""
+    station = made("esp32c3")
+    mac = "0200000000b3"
+    with station.board(mac) as board:
+        station.kill_when(board, lambda text: "esptool write-flash" in text, politely=True)
+        assert private_folders(station) == []
+        assert not any(any(key) for key in keys_on(board, station.bundle).values())
+
+
 def test_killed_after_the_key_was_burned(made: Callable[[str], Station]) -> None:
     """The rest is burned without the key, which only the chip still has."""
     station = made("esp32c3")
