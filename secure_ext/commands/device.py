@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -264,12 +263,14 @@ def flash(
         )
         exit_code = _flash_with_own_keys(opened, run)
     else:
+        from secure_ext.device.call_script import call_script  # noqa: PLC0415 (loaded when used)
+
         line = [sys.executable, str(opened.script), "--port", port, "--baud", str(baud), "--before", before]
         line += ["--until", until, *options]
         line += ["--dry-run"] if dry_run else []
         line += ["--journal", str(journal)] if journal else []
         line += [] if _holds_keys(opened) else ["--without-keys"]
-        exit_code = subprocess.call(line)
+        exit_code = call_script(line)
         if not exit_code and sys.stdout.isatty() and any((opened.folder / "keys").glob("*.bin")):
             click.echo(f"The keys of this bundle still exist, in {opened.folder / 'keys'}.")
             click.echo(f"When the last board is done:  secure-provision keys destroy {opened.folder}")

@@ -10,14 +10,13 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
+from secure_ext.device.call_script import call_script
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import find_tools
 from secure_ext.device.journal import board_journal
@@ -117,7 +116,7 @@ def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
         keys = completed_keys(look.own, look.state)
         if keys is None:
             say("An earlier run has burned this board's keys. It is finished from its record, without them.")
-            code = _call(run.script_line(look.begun, look.state, "--without-keys"))
+            code = call_script(run.script_line(look.begun, look.state, "--without-keys"))
             return _close(run, look, code)
         some = "some of " if look.has_own_keys else ""
         say(f"An earlier run on this board ended before {some}its keys were burned, and those are gone.")
@@ -176,7 +175,7 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
         if look.has_own_keys:  # the journal knows keys by all fingerprints together
             board_journal(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
         words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
-        code = _call(run.script_line(board, look.state, *words), lock)
+        code = call_script(run.script_line(board, look.state, *words), lock)
     journal = board_journal(board.plan, run.journal / f"{look.state.mac}.json")
     if not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
@@ -223,18 +222,3 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-
-
-def _call(line: Sequence[str], lock: TextIO | None = None) -> int:
-    """Runs the script to its end; Ctrl-C is its own business. It holds the lock, should this process be killed."""
-    inherited = (lock.fileno(),) if lock is not None and os.name != "nt" else ()
-    with subprocess.Popen(list(line), pass_fds=inherited) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
