@@ -11,12 +11,13 @@ from secure_ext import __version__
 from secure_ext.commands.audit import audit
 from secure_ext.commands.bundle import bundle
 from secure_ext.commands.demo import demo
-from secure_ext.commands.device import flash, rehearse
 from secure_ext.commands.doctor import doctor
+from secure_ext.commands.flash import flash
 from secure_ext.commands.keys import keys
 from secure_ext.commands.ota import ota
 from secure_ext.commands.plan import plan
 from secure_ext.commands.profile import profile
+from secure_ext.commands.rehearse import rehearse
 from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
 from secure_ext.secret_prompt import take_secrets_from_environment

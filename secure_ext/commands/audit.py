@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from secure_ext.commands.device import bundle_options, open_bundle
+from secure_ext.commands.which_bundle import bundle_options, open_bundle
 from secure_ext.errors import UsageError
 from secure_ext.front import print_json, shown_errors
 

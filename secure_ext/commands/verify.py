@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from secure_ext.commands.device import bundle_options
+from secure_ext.commands.which_bundle import bundle_options
 from secure_ext.front import print_json, shown_errors
 
 
