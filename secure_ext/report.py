@@ -12,7 +12,7 @@ from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.recipe import RECIPE_NAMES, NvsFromCsv
 from secure_ext.plan.steps import Stage
-from secure_ext.terminal_maps import Line, map_lines
+from secure_ext.terminal_maps import Line, map_lines, printable
 
 _STAGE_TITLES = {
     Stage.FLASH: "flash: can be repeated",
@@ -83,11 +83,11 @@ def _image_lines(decision: Decision) -> Iterator[str]:
         treatment = [word for word, wanted in treatments if wanted]
         yield (
             f"  0x{image.offset:06x}  {image.final_size:8}  {image.name:20} {' + '.join(treatment) or 'plain':18} "
-            f"from {image.source}"
+            f"from {printable(image.source)}"
         )
     for blank in decision.blanks:
         if blank.content.value == "erased":
-            yield f"  0x{blank.partition.offset:06x}  {'-':>8}  {blank.partition.label:20} stays erased"
+            yield f"  0x{blank.partition.offset:06x}  {'-':>8}  {printable(blank.partition.label):20} stays erased"
 
 
 def _step_lines(decision: Decision) -> Iterator[str]:

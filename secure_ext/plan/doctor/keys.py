@@ -17,7 +17,7 @@ def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
     policy = subject.policy
     if policy.flash_encryption.enabled:
         yield "flash_encryption.key", policy.flash_encryption.key
-    if policy.nvs.scheme is NvsScheme.HMAC:
+    if policy.nvs.scheme is not NvsScheme.OFF:
         yield "nvs.key", policy.nvs.key
     for source in policy.secure_boot.keys:
         yield "secure_boot.keys", source
