@@ -9,6 +9,7 @@ import click
 
 from secure_ext.errors import UsageError
 from secure_ext.front import print_json, shown_errors
+from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
 _FORMAT = click.option(
     "--format",
@@ -49,7 +50,8 @@ def sealing_pair(private: Path, public: Path) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the keys are written."
 )
-def unseal_keys(file: Path, key: Path, output: Path) -> None:
+@passphrase_option
+def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) -> None:
     """Open the sealed copy FILE of a board's keys, and write them into a folder, readable by you alone.
 
     \b
@@ -60,7 +62,7 @@ def unseal_keys(file: Path, key: Path, output: Path) -> None:
         from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.sealing import unseal  # noqa: PLC0415
 
-        opened = unseal(file, key)
+        opened = unseal(file, key, secrets_of_the_command(passphrase_fd))
         for name, data in opened.keys.items():
             write_secret_file(output / f"{name}.bin", data)
         click.echo(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}: {', '.join(opened.keys)} in {output}")

@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from secure_ext.errors import CheckError, InputError
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.pem import damaged_key, read_pem_key
+from secure_ext.keys.private_pem import open_private_key
+from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
 
 SCHEMA = 1
 X25519, RSA = "X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"
@@ -120,15 +122,15 @@ def seal(keys: Mapping[str, bytes], label: Mapping[str, Any], recipient: Sealing
     return json.dumps({**document, "ciphertext": _text(ciphertext)}, indent=2) + "\n"
 
 
-def unseal(path: Path, private_key_file: Path) -> Unsealed:
-    """Opens a sealed file.
+def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRETS) -> Unsealed:
+    """Opens a sealed file; `secrets` is asked for the passphrase of the private key, if it has one.
 
     Raises:
-        InputError: SE601 to SE606, SE611 for a bad key file (SE603: encrypted), SE604 a public key in it, SE682 a key
+        InputError: SE601 to SE606, SE611, SE640, SE641 for a bad key file, SE604 a public key in it, SE682 a key
             of another kind; SE683 the file is no sealed file; SE684 it is sealed to another key.
         CheckError: SE685 the file was changed or is damaged.
     """
-    private_key = _load_private(private_key_file)
+    private_key = _load_private(private_key_file, secrets)
     document, encapsulated, nonce, ciphertext = _read(path)
     own = fingerprint(_der(private_key.public_key()))
     if document["recipient"] != own:
@@ -176,7 +178,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     return document, parts[0], parts[1], parts[2]
 
 
-def _load_private(path: Path) -> PrivateKey:
+def _load_private(path: Path, secrets: SecretSource) -> PrivateKey:
     pem = read_pem_key(path)
     if not pem.is_private:
         raise InputError(
@@ -186,11 +188,9 @@ def _load_private(path: Path) -> PrivateKey:
             place=pem.place,
         )
     try:
-        private_key = serialization.load_pem_private_key(pem.text, password=None)
+        private_key = open_private_key(pem, secrets, OFFLINE_KEY)
     except UnsupportedAlgorithm:
         raise _unsuitable(pem.place) from None
-    except (ValueError, TypeError):
-        raise damaged_key(pem.place) from None
     if not isinstance(private_key, (x25519.X25519PrivateKey, rsa.RSAPrivateKey)):
         raise _unsuitable(pem.place)
     return private_key

@@ -16,6 +16,8 @@ class SecretKind(enum.Enum):
 
 MANIFEST_KEY = 0
 """Number of the key that signs the manifest."""
+OFFLINE_KEY = -1
+"""Number of the key that opens sealed copies."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class SecretWanted:
 
     Attributes:
         kind: what it is.
-        key_number: which of the signing keys it opens, from 1; `MANIFEST_KEY` for the one that signs the manifest.
+        key_number: which of the signing keys it opens, from 1; or `MANIFEST_KEY`, or `OFFLINE_KEY`.
         place: the key's file, or the URI of the token, for people.
     """
 
@@ -35,7 +37,8 @@ class SecretWanted:
     @property
     def key_name(self) -> str:
         """The key it opens, for people."""
-        return f"signing key {self.key_number}" if self.key_number != MANIFEST_KEY else "the manifest's key"
+        others = {MANIFEST_KEY: "the manifest's key", OFFLINE_KEY: "the offline key"}
+        return others.get(self.key_number, f"signing key {self.key_number}")
 
 
 class SecretSource(Protocol):

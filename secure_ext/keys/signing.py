@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from secure_ext.errors import InputError
 from secure_ext.keys.pem import PemKey, damaged_key, read_pem_key, unreadable_key
-from secure_ext.keys.secret_source import NO_SECRETS, SecretKind, SecretSource, SecretWanted
+from secure_ext.keys.private_pem import open_private_key
+from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -184,13 +185,10 @@ def key_file_is_exposed(path: Path) -> bool:
 
 
 def _parse_private(pem: PemKey, secrets: SecretSource, key_number: int) -> SigningKey:
-    passphrase = _passphrase(pem, secrets, key_number) if pem.is_locked else None
     try:
-        private_key = serialization.load_pem_private_key(pem.text, password=passphrase)
+        private_key = open_private_key(pem, secrets, key_number)
     except UnsupportedAlgorithm:
-        raise _cannot_be_opened(pem.place) if pem.is_locked else _unreadable_kind(pem.place) from None
-    except (ValueError, TypeError):
-        raise _wrong_passphrase(pem.place) if pem.is_locked else damaged_key(pem.place) from None
+        raise _unreadable_kind(pem.place) from None
     if not isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         raise unsupported_type(type(private_key).__name__.replace("PrivateKey", "").lstrip("_"), pem.place)
     key = SigningKey(VerificationKey.from_public_key(private_key.public_key(), place=pem.place), private_key)
@@ -199,36 +197,6 @@ def _parse_private(pem: PemKey, secrets: SecretSource, key_number: int) -> Signi
     if not key.verification_key.is_valid_signature(key.sign(probe), probe):
         raise damaged_key(pem.place)
     return key
-
-
-def _passphrase(pem: PemKey, secrets: SecretSource, key_number: int) -> bytes:
-    passphrase = secrets.secret(SecretWanted(SecretKind.PASSPHRASE, key_number, pem.place))
-    if not passphrase:
-        raise InputError(
-            "SE603",
-            "the private key is encrypted, and there is no passphrase and no terminal to ask at",
-            cure="put it into SECURE_PROVISION_PASSPHRASE, give --passphrase-fd, or run the command at a terminal",
-            place=pem.place,
-        )
-    return passphrase.encode("utf-8", "surrogateescape")
-
-
-def _wrong_passphrase(place: str) -> InputError:
-    return InputError(
-        "SE640",
-        "the passphrase does not open the private key",
-        cure="give the right one; if 'openssl pkey -in KEYFILE -noout' refuses it too, the file is damaged",
-        place=place,
-    )
-
-
-def _cannot_be_opened(place: str) -> InputError:
-    return InputError(
-        "SE641",
-        "the private key is encrypted in a way that is not supported",
-        cure="encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEYFILE -out NEW_KEYFILE",
-        place=place,
-    )
 
 
 def _rsa_scheme(key: rsa.RSAPublicKey, place: str) -> SignatureScheme:

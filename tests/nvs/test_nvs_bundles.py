@@ -348,7 +348,7 @@ REFUSED: list[Refused] = [
     ("SE331", 2, "esp32c3", {"images": {"nvs_keys": "given.csv"}}, csv_of(HEAD)),
     ("SE410", 2, "esp32c3", {"images": {"nsv": "given.csv"}}, csv_of(HEAD)),
     ("SE337", 2, "esp32c3", {**GIVEN, "key": "device"}, csv_of(HEAD)),
-    ("SE312", 2, "esp32c3", {**GIVEN, "key": "per-device"}, csv_of(HEAD)),
+    ("SE339", 2, "esp32c3", {**GIVEN, "key": "per-device"}, csv_of(HEAD)),
     ("SE621", 3, "esp32c3", {**GIVEN, "key": "given.bin"}, key_of(bytes(range(31)))),
     ("SE622", 3, "esp32c3", {**GIVEN, "key": "given.bin"}, key_of(bytes(32))),
     ("SE621", 3, "esp32", {**GIVEN, "key": "given.bin"}, key_of(bytes(range(32)))),

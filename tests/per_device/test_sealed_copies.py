@@ -10,7 +10,7 @@ import pytest
 from board_runs import Station, keys_on, template
 from click.testing import Result
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x25519
 
 from secure_ext.errors import SecureProvisionError
 from secure_ext.keys.files import write_secret_file
@@ -23,7 +23,7 @@ KINDS = ("x25519", "rsa")
 
 def private_pem(key: object, password: bytes | None = None) -> bytes:
     encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    assert isinstance(key, (rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey))
+    assert isinstance(key, (rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey, x25519.X25519PrivateKey))
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
@@ -129,6 +129,20 @@ def test_keys_that_cannot_seal_or_open(pairs: dict[str, tuple[Path, Path]], tmp_
     assert code_of(unseal, path, public) == ("SE604", 3)
     assert code_of(unseal, path, tmp_path / "ed") == ("SE682", 3)
     assert code_of(unseal, path, locked) == ("SE603", 3)
+
+
+def test_the_offline_key_may_have_a_passphrase(
+    pairs: dict[str, tuple[Path, Path]], tmp_path: Path, run_cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = pairs["x25519"]
+    path, locked = sealed(tmp_path, public), tmp_path / "locked.pem"
+    key = serialization.load_pem_private_key(private.read_bytes(), password=None)
+    locked.write_bytes(private_pem(key, b"word"))
+    for passphrase, code, exit_code in (("", "SE603", 3), ("another", "SE640", 3), ("word", "", 0)):
+        monkeypatch.setenv("SECURE_PROVISION_PASSPHRASE", passphrase)
+        done = run_cli("keys", "unseal", path, "--key", locked, "-o", tmp_path / "out")
+        assert (done.exit_code, code in done.output, "another" in done.output) == (exit_code, True, False)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{name}.bin" for name in KEYS}
 
 
 def test_the_commands(tmp_path: Path, run_cli: Callable[..., Result]) -> None:

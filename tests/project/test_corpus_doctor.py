@@ -35,7 +35,7 @@ EXPECTED_FINDINGS = {
     "esp32c6-v6.1-tee": "SP020 SP071",
     "esp32p4-v5.5": "SP001 SP008 SP020 SP047 SP064",
     "esp32s2-v6.0": "SP020 SP064 SP070",
-    "esp32s3-v5.0-flashenc-dev": "SP001 SP022 SP064 SP070",
+    "esp32s3-v5.0-flashenc-dev": "SP001 SP022 SP064 SP070 SP094",
     "esp32s3-v5.1": "SP020",
 }
 
@@ -52,4 +52,4 @@ def test_both_features_on_a_real_build(name: str, tmp_path: Path, signing_key_fo
 
 
 def test_a_development_build_as_it_is(tmp_path: Path) -> None:
-    assert found("esp32s3-v5.0-flashenc-dev", tmp_path, {}) == "SP041 SP064"
+    assert found("esp32s3-v5.0-flashenc-dev", tmp_path, {}) == "SP041 SP064 SP094"
