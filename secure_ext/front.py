@@ -52,6 +52,18 @@ def shown_errors(output_format: str = "text") -> Iterator[None]:
         raise Failed(error, as_json=output_format == "json") from None
 
 
+def format_option(formats: Sequence[str] = ("text", "json")) -> Callable[[Function], Function]:
+    """The option of every command that reports something."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(formats),
+        default="text",
+        show_default=True,
+        help="JSON goes to stdout alone; messages go to stderr.",
+    )
+
+
 def project_options(command: Function, formats: Sequence[str] = ("text", "json")) -> Function:
     """The options that every command on a project takes; `formats` are those of ``--format``."""
     for option in reversed(
@@ -86,14 +98,7 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             click.option(
                 "--accept", multiple=True, metavar="CODE", help="Accept a doctor's finding, such as SP020. Repeatable."
             ),
-            click.option(
-                "--format",
-                "output_format",
-                type=click.Choice(formats),
-                default="text",
-                show_default=True,
-                help="JSON goes to stdout alone; messages go to stderr.",
-            ),
+            format_option(formats),
         )
     ):
         command = option(command)

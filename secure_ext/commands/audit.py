@@ -10,7 +10,7 @@ import click
 
 from secure_ext.commands.which_bundle import bundle_options, open_bundle
 from secure_ext.errors import UsageError
-from secure_ext.front import print_json, shown_errors
+from secure_ext.front import format_option, print_json, shown_errors
 
 if TYPE_CHECKING:
     from secure_ext.device.audit import AuditReport
@@ -39,14 +39,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--before", default="default-reset", show_default=True, help="Reset before connecting.")
 @click.option("--journal", type=_FILE, metavar="DIR", help="Folder of the script's records. [default: in the bundle]")
 @click.option("--all", "show_all", is_flag=True, help="Also list what passed.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="JSON goes to stdout alone; messages go to stderr.",
-)
+@format_option()
 def audit(
     *,
     bundle: Path | None,

@@ -8,17 +8,8 @@ from pathlib import Path
 import click
 
 from secure_ext.errors import UsageError
-from secure_ext.front import print_json, shown_errors
+from secure_ext.front import format_option, print_json, shown_errors
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
-
-_FORMAT = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="JSON goes to stdout alone; messages go to stderr.",
-)
 
 
 @click.command("sealing-pair")
@@ -87,7 +78,7 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
 @click.option(
     "--revoked", type=int, multiple=True, metavar="SLOT", help="A slot (0 to 2) revoked in the field. Repeatable."
 )
-@_FORMAT
+@format_option()
 def plan_key_rotation(
     *, fleet: Path, update: Path | None, signing_key: tuple[Path, ...], revoked: tuple[int, ...], output_format: str
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from secure_ext.front import print_json, shown_errors, shown_progress
+from secure_ext.front import format_option, print_json, shown_errors, shown_progress
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
 
@@ -55,14 +55,7 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
     metavar="FILE",
     help="The fleet's flash encryption key, if it is not in its bundle.",
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="JSON goes to stdout alone; messages go to stderr.",
-)
+@format_option()
 def ota(
     *,
     build_dir: Path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from secure_ext.commands.which_bundle import bundle_options, open_bundle
-from secure_ext.front import print_json, shown_errors, shown_progress
+from secure_ext.front import format_option, print_json, shown_errors, shown_progress
 
 if TYPE_CHECKING:
     from secure_ext.bundle.read import FinishedBundle
@@ -38,14 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tcp-port", type=int, default=0, metavar="PORT", help="With --serve: its TCP port. [default: a free one]"
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="JSON goes to stdout alone; messages go to stderr.",
-)
+@format_option()
 def rehearse(
     *,
     bundle: Path | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from secure_ext.commands.which_bundle import bundle_options
-from secure_ext.front import print_json, shown_errors
+from secure_ext.front import format_option, print_json, shown_errors
 
 
 @click.command()
@@ -33,14 +33,7 @@ from secure_ext.front import print_json, shown_errors
     help="If nothing failed, write BUNDLE without its keys: what goes to a factory.",
 )
 @click.option("--all", "all_of_them", is_flag=True, help="Also show what passed.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="JSON goes to stdout alone; messages go to stderr.",
-)
+@format_option()
 def verify(
     *,
     bundle: Path | None,
