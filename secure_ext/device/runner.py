@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
+from secure_ext.device.flash_images import FlashImages
 from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
@@ -28,10 +28,6 @@ from secure_ext.device.virtual_efuses import prepare_virtual_efuses
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
-ROM_FLASH_LIMIT = 0x1000000
-"""How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
-ROM_ERASES_SINCE = (4, 9)
-"""The first esptool that erases a region without its stub."""
 
 
 class Runner:
@@ -45,7 +41,7 @@ class Runner:
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
         self.burning = False
-        self.flash_size: int | None = None
+        self.images = FlashImages(plan, self.files, self.connection, self.say)
         self._log: TextIO | None = None
         self._port_lock: TextIO | None = None
 
@@ -92,9 +88,9 @@ class Runner:
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
         if images_due:
-            self.flash(tools, journal)
+            self.images.write(tools, journal)
         elif todo:
-            self.check_images(tools, journal)
+            self.images.check(tools, journal)
         if not self.options.virt:
             # So do the images. Nothing is burned that was not looked at just now.
             self.require_unchanged(read_chip(tools, self.connection), state)
@@ -152,9 +148,9 @@ class Runner:
         size = re.search(r"Detected flash size: (\d+)MB", result.output)
         if size is None:
             return
-        self.flash_size = int(size.group(1)) * 0x100000
+        self.images.flash_size = int(size.group(1)) * 0x100000
         needed = max((image["offset"] + image["size"] for image in self.plan["images"]), default=0)
-        if self.flash_size < needed:
+        if self.images.flash_size < needed:
             raise Stop(
                 5,
                 "SE816",
@@ -233,70 +229,6 @@ class Runner:
         if answer.strip() != CONFIRMATION:
             raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
         return True
-
-    def check_images(self, tools: EspTools, journal: Journal) -> None:
-        """A feature is on already: the images must be in flash, for writing them may fail now. Raises Stop SE831."""
-        if self.options.virt or journal.images_written:
-            return
-        if run(self.esptool(tools, self.verify_line())).exit_code:
-            raise Stop(
-                5,
-                "SE831",
-                "security is enabled on this board, but its flash does not hold the images of this bundle",
-                "use the bundle that began this board, or set the board aside",
-            )
-
-    def flash(self, tools: EspTools, journal: Journal) -> None:
-        """Erases the flash and writes the images; on a virtual chip only prints the commands."""
-        if self.options.virt:
-            for line in self.flash_lines(tools):
-                self.say("on a board: esptool " + subprocess.list2cmdline(line))
-            return
-        if journal.images_written and not run(self.esptool(tools, self.verify_line())).exit_code:
-            self.say("The images are in flash already, verified by MD5.")
-            return
-        for line in self.flash_lines(tools):
-            self.say(f"esptool {line[0]} ...")
-            result = run(self.esptool(tools, line))
-            if result.exit_code:
-                raise Stop(
-                    4,
-                    "SE824",
-                    f"writing the flash failed: {result.last_words()}",
-                    "nothing irreversible has happened: check the cable, lower --baud, and run again",
-                )
-        journal.note_images()
-        self.say("The images are in flash, verified by MD5.")
-
-    def esptool(self, tools: EspTools, line: list[str]) -> list[str]:
-        """A command on the flash: through the ROM loader wherever that can do it, through esptool's stub elsewhere."""
-        in_reach = self.flash_size is not None and self.flash_size <= ROM_FLASH_LIMIT
-        can_erase = line[0] == "erase-region" and tools.version >= ROM_ERASES_SINCE
-        stub = not in_reach or (line[0].startswith("erase-") and not can_erase)
-        return tools.esptool(self.connection, line, stub=stub)
-
-    def flash_lines(self, tools: EspTools) -> list[list[str]]:
-        """The esptool commands of the flash stage. Headers are kept as they are: they are signed or encrypted."""
-        lines = []
-        for step in self.plan["steps"]:
-            if step["kind"] == "erase_flash":
-                size = step["size"] or self.flash_size
-                lines.append(["erase-region", hex(step["offset"]), hex(size)] if size else ["erase-flash"])
-        keep = []
-        for setting in ("mode", "freq", "size"):
-            keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
-        return [*lines, ["write-flash", "--no-progress", *keep, *self.addresses_and_files()]]
-
-    def verify_line(self) -> list[str]:
-        """The esptool command that compares the flash with the images."""
-        return ["verify-flash", *self.addresses_and_files()]
-
-    def addresses_and_files(self) -> list[str]:
-        """Address, file, address, file ... of all images."""
-        words: list[str] = []
-        for image in self.plan["images"]:
-            words += [hex(image["offset"]), str(self.bundle / image["file"])]
-        return words
 
     def burn(self, stage: str, tools: EspTools, journal: Journal, state: ChipState) -> ChipState:
         """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
