@@ -92,7 +92,7 @@ def test_an_action_reads_the_build_and_names_the_next(
     done = tree.idf_py(project, action, environment=extra_path(component))
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
-    assert "next: idf.py secure-p" in done.stderr
+    assert "next, with the same options: idf.py secure-p" in done.stderr
 
 
 @each_tree
