@@ -84,6 +84,11 @@ class _Look:
     verdict: Verdict
 
     @property
+    def has_hidden_keys(self) -> bool:
+        """Whether one of them can be read no more: whoever keeps sealed copies needs the one that was made of it."""
+        return any(item.hidden for item in self.own)
+
+    @property
     def has_own_keys(self) -> bool:
         """Whether one of its own keys is on the chip."""
         return any(item.status is not Status.MISSING for item in self.own)
@@ -171,7 +176,7 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     with private_folder(run.private) as (folder, lock):
         board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys", look.begun)
         if is_sealed:
-            _seal(template, look.state, keys, sealed)
+            _seal(template, look.state, keys, sealed, keeps_earlier=look.has_hidden_keys)
         if look.has_own_keys:  # the journal knows keys by all fingerprints together
             board_journal(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
         words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
@@ -198,7 +203,15 @@ def _close(run: BoardRun, look: _Look, code: int) -> int:
     return code
 
 
-def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Path) -> None:
+def _keep_earlier(path: Path) -> None:
+    """The sealed copy of an earlier run gets a name of its own: this run does not know all keys of the board."""
+    if path.exists():
+        numbers = range(1, 1 + len(list(path.parent.iterdir())))
+        names = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in numbers)
+        path.rename(next(name for name in names if not name.exists()))
+
+
+def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Path, *, keeps_earlier: bool) -> None:
     label = {
         "chip": template.plan["chip"],
         "mac": state.mac,
@@ -210,6 +223,8 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if keeps_earlier:
+            _keep_earlier(path)
         write_durably(beside, seal(keys.whole, label, recipient).encode())
         beside.replace(path)
     except OSError as error:

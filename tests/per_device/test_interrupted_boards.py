@@ -10,6 +10,7 @@ from board_runs import Station, keys_on, private_folders, template
 
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.keys.sealing import unseal
 
 pytestmark = pytest.mark.long
 MAC = "0200000000b1"
@@ -130,6 +131,26 @@ def test_two_cuts_one_after_the_other(made: Callable[[str], Station]) -> None:
         said = finish(station, mac, board)
         assert "ended before some of its keys were burned" in said
         assert keys_on(board, station.bundle)["nvs_hmac_key"] == burned["nvs_hmac_key"]
+
+
+def test_no_sealed_copy_is_lost_over_two_cuts(tmp_path: Path, signing_keys: dict[str, Path]) -> None:
+    """The first copy has the HMAC key, which is hidden when the second is made with a new flash encryption key."""
+    values = {"per_device.keep": "sealed", "per_device.seal_to": "public.pem"}
+    bundle = template(tmp_path / "made", "esp32c3", signing_keys["rsa_0"], **values)
+    station = Station(bundle, tmp_path)
+    mac = "0200000000e2"
+    with station.board(mac, "write:40") as board:
+        assert station.flash(board).returncode == 4
+    with station.board(mac) as board:
+        station.kill_when(board, lambda text: "espefuse read-protect" in text and "espefuse burn-key" in text)
+        finish(station, mac, board)
+        burned = keys_on(board, bundle)
+    copies = sorted((bundle.folder / "sealed").iterdir())
+    assert [path.name for path in copies] == [f"{mac}.1.sealed", f"{mac}.sealed"]
+    opened: dict[str, bytes] = {}
+    for path in copies:
+        opened |= unseal(path, tmp_path / "made" / "private.pem").keys
+    assert opened == burned
 
 
 def test_another_board_on_the_port_gets_nothing(made: Callable[[str], Station]) -> None:
