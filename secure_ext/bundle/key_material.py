@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_ext.bundle.signers import BundleSigner, load_signers, signers_without_secrets
+from secure_ext.bundle.signing.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key

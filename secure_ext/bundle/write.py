@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from secure_ext.bundle.answers import detached_signers
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
@@ -18,7 +17,8 @@ from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
-from secure_ext.bundle.signers import NO_HELP, SigningHelp
+from secure_ext.bundle.signing.answers import detached_signers
+from secure_ext.bundle.signing.signers import NO_HELP, SigningHelp
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer

@@ -13,8 +13,8 @@ from secure_ext.errors import UsageError
 from secure_ext.front import format_option, print_json, shown_errors
 
 if TYPE_CHECKING:
-    from secure_ext.device.audit import AuditReport
-    from secure_ext.device.board import Board
+    from secure_ext.device.audit.board import Board
+    from secure_ext.device.audit.report import AuditReport
 
 _FILE = click.Path(path_type=Path)
 
@@ -69,7 +69,7 @@ def audit(
     Ends with exit code 1 if anything that can be seen deviates.
     """
     with shown_errors(output_format):
-        from secure_ext.device.audit import audit_against_plan, audit_for_release, without_seal  # noqa: PLC0415
+        from secure_ext.device.audit.report import audit_against_plan, audit_for_release, without_seal  # noqa: PLC0415
 
         files = {name: path for name, path in (("summary", summary), ("token", token), ("virt", virt)) if path}
         _check_source(files, port, chip, policy)
@@ -122,7 +122,7 @@ def _known(chip: str | None) -> str | None:
 
 def _plan_document(plan: Path | None, bundle: Path | None, build_dir: Path) -> tuple[dict[str, Any], Path]:
     """The plan, and the folder in which keys and journal are looked for."""
-    from secure_ext.device.plan_file import read_plan  # noqa: PLC0415 (loaded when used)
+    from secure_ext.device.audit.plan_file import read_plan  # noqa: PLC0415 (loaded when used)
 
     if plan:
         return read_plan(plan), plan.parent
@@ -131,8 +131,8 @@ def _plan_document(plan: Path | None, bundle: Path | None, build_dir: Path) -> t
 
 
 def _read_board(files: dict[str, Path], chip: str | None, port: str | None, *, baud: int, before: str) -> Board:
-    from secure_ext.device.read_board import read_port, read_token, read_virtual  # noqa: PLC0415 (loaded when used)
-    from secure_ext.device.summary_file import read_summary  # noqa: PLC0415
+    from secure_ext.device.audit.read_board import read_port, read_token, read_virtual  # noqa: PLC0415 (loaded when used)
+    from secure_ext.device.audit.summary_file import read_summary  # noqa: PLC0415
 
     if "summary" in files:
         return read_summary(files["summary"], chip)

@@ -62,7 +62,7 @@ def bundle(
     """
     with shown_errors(output_format):
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.signing.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.secret_source import MANIFEST_KEY  # noqa: PLC0415 (loaded when used)
@@ -98,7 +98,7 @@ def bundle(
 
 
 def _write_requests(decision: Decision, folder: Path, output_format: str) -> None:
-    from secure_ext.bundle.to_be_signed import write_signature_requests  # noqa: PLC0415 (loaded when used)
+    from secure_ext.bundle.signing.to_be_signed import write_signature_requests  # noqa: PLC0415 (loaded when used)
 
     document = write_signature_requests(decision, folder)
     if output_format == "json":

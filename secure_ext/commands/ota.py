@@ -78,7 +78,7 @@ def ota(
     Refuses what the boards would not boot: another chip, a foreign or revoked key, an older secure version, too large.
     """
     with shown_errors(output_format):
-        from secure_ext.bundle.signers import open_signer  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.signing.signers import open_signer  # noqa: PLC0415 (loaded when used)
         from secure_ext.checks import checks_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
         from secure_ext.ota.app import Wanted  # noqa: PLC0415

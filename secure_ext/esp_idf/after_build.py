@@ -34,7 +34,7 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
     menu = read_menu(build_dir)
     if _is_current(build_dir, menu):
         return
-    from secure_ext.bundle.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
+    from secure_ext.bundle.signing.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.front import decision_from_options  # noqa: PLC0415
     from secure_ext.report import findings_text  # noqa: PLC0415

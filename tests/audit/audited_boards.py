@@ -15,7 +15,7 @@ from matrix_tools import espefuse, provision
 from release_oracle import Efuses
 
 from secure_ext.chips.chip import Chip, load_chip
-from secure_ext.device.board import Board
+from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState, parse_state
 
 QUICK = ("esp32c3",)

@@ -23,10 +23,10 @@ from matrix_cells import Cell
 from matrix_tools import espefuse
 
 from secure_ext.checks import Outcome
-from secure_ext.device.audit import AuditReport, audit_against_plan, without_seal
+from secure_ext.device.audit.report import AuditReport, audit_against_plan, without_seal
+from secure_ext.device.audit.unplanned_efuses import MEANING
 from secure_ext.device.burn_calls import new_chip_calls
 from secure_ext.device.chip_state import ChipState
-from secure_ext.device.unplanned_efuses import MEANING
 from secure_ext.device.verdict import Condition
 
 NOBODY_CAN_SEE = {

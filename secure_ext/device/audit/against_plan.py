@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.checks import Check, Outcome
-from secure_ext.device.board import SEALED, Board
+from secure_ext.device.audit.board import SEALED, Board
+from secure_ext.device.audit.unplanned_efuses import MEANING, unplanned_fields
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import check_other_keys
 from secure_ext.device.step_status import Status, Step, StepStatus, compare, key_content
-from secure_ext.device.unplanned_efuses import MEANING, unplanned_fields
 from secure_ext.device.verdict import Condition, Verdict, classify, sealed_verdict
 
 _CONTINUE = "run the bundle's script again: it burns what is missing"

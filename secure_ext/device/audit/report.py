@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.checks import Check, checks_data, has_failures
-from secure_ext.device.audit_plan import audit_plan
-from secure_ext.device.board import Board
+from secure_ext.device.audit.against_plan import audit_plan
+from secure_ext.device.audit.board import Board
+from secure_ext.device.audit.release_conditions import release_checks
+from secure_ext.device.audit.unplanned_efuses import notes_on
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import board_journal
 from secure_ext.device.refusals import check_layout
-from secure_ext.device.release_conditions import release_checks
 from secure_ext.device.step_status import Step
-from secure_ext.device.unplanned_efuses import notes_on
 from secure_ext.device.verdict import Verdict
 from secure_ext.errors import ToolError
 from secure_ext.keys.fingerprint import fingerprint

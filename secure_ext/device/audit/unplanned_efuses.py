@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.device.board import Board
+from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState
 
 MEANING: Mapping[str, str] = {

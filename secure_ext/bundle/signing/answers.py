@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from secure_ext.bundle.signature_requests import REQUESTS, SignatureRequest, signature_requests
-from secure_ext.bundle.signers import BundleSigner
+from secure_ext.bundle.signing.signature_requests import REQUESTS, SignatureRequest, signature_requests
+from secure_ext.bundle.signing.signers import BundleSigner
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.detached import DetachedSigner, Mixup, Suspect
 from secure_ext.plan.images import PlannedImage

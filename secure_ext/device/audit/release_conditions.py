@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from secure_ext.checks import Check
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
-from secure_ext.device.audit_plan import EfuseCheck, efuse_check
-from secure_ext.device.board import SEALED, Board
+from secure_ext.device.audit.against_plan import EfuseCheck, efuse_check
+from secure_ext.device.audit.board import SEALED, Board
 
 _P256_ONLY_LOCKED = 3
 _FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
-from secure_ext.bundle.answers import nothing_to_sign
 from secure_ext.bundle.atomic import replaced_directory
-from secure_ext.bundle.signature_requests import REQUESTS, SignatureRequest, signature_requests
-from secure_ext.bundle.signers import signers_without_secrets
+from secure_ext.bundle.signing.answers import nothing_to_sign
+from secure_ext.bundle.signing.signature_requests import REQUESTS, SignatureRequest, signature_requests
+from secure_ext.bundle.signing.signers import signers_without_secrets
 from secure_ext.errors import InputError
 from secure_ext.keys.signing import SignatureScheme
 from secure_ext.plan.decide import Decision

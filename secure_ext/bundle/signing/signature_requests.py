@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from secure_ext.bundle.signers import BundleSigner
+from secure_ext.bundle.signing.signers import BundleSigner
 from secure_ext.images.secure_boot import content_to_sign, public_key_digest, read_signature_blocks
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.plan.images import PlannedImage

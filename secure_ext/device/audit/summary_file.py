@@ -11,7 +11,7 @@ from typing import Any
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.efuse_table import load_efuse_table
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.device.board import Board
+from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState, coding_errors, parse_state, state_of
 from secure_ext.device.esp_tools import Stop
 from secure_ext.errors import InputError, ToolError

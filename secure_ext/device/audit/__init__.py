@@ -1,0 +1,1 @@
+"""A board against a plan, or against release mode: what is read, what is wanted, and every verdict."""
