@@ -55,7 +55,8 @@ def _rules(plan: Mapping[str, Any], effects: Effects) -> Iterator[tuple[Node, ..
     yield (
         "If it stopped before ",
         el("strong", "Burn"),
-        ", nothing final has happened. After that, only this folder can finish the board: do not try another one.",
+        ", the program has done nothing final. After that, only this folder can finish the board: do not try another "
+        "one.",
     )
     if effects.signing_keys and effects.flash_encryption == "off":
         yield (

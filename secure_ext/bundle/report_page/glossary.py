@@ -31,7 +31,10 @@ _WORDS = (
     ("Firmware", "the product's software on the board; on this page mostly called software."),
     ("Flash", "the board's memory that keeps the software when the power is off; it can be rewritten."),
     ("Flash encryption", "the chip keeps its software in secret writing; copied memory is worthless."),
-    ("Hash, fingerprint", "the same as a digest: short, and different for every file or key; it gives nothing away."),
+    (
+        "Hash, fingerprint",
+        "the same as a digest: short, and different for every file or key; nobody can compute the key from it.",
+    ),
     ("Image", "a file that is written into flash as it is."),
     ("JTAG", "a connection for engineers, to look into a running chip."),
     ("Key block", "a row of eFuses that holds one key."),

@@ -1,4 +1,4 @@
-"""What stays open on the finished board: what the plan leaves open, and what stays so by its nature."""
+"""What stays open on the finished board: what the plan leaves open, and what stays beside that."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def what_stays_open(manifest: Mapping[str, Any], effects: Effects) -> Iterator[E
         yield el("ul", [el("li", door) for door in doors])
     else:
         yield el("p", "Nothing that this plan could close.")
-    natural = list(_by_nature(manifest, effects))
-    if natural:
-        yield el("p", "By their nature these stay:")
-        yield el("ul", [el("li", item) for item in natural])
+    further = list(_beside_the_plan(manifest, effects))
+    if further:
+        yield el("p", "These stay, too:" if doors else "These stay:")
+        yield el("ul", [el("li", item) for item in further])
 
 
-def _by_nature(manifest: Mapping[str, Any], effects: Effects) -> Iterator[str]:
+def _beside_the_plan(manifest: Mapping[str, Any], effects: Effects) -> Iterator[str]:
     plain = [row for row in manifest["partitions"] if not row["encrypted"]]
-    settings = [row["label"] for row in plain if row["subtype"] == "nvs"]
+    settings = [row["label"] or "(no name)" for row in plain if row["subtype"] == "nvs"]
     others = [row["label"] or "(no name)" for row in plain if row["subtype"] != "nvs"]
     if others and effects.flash_encryption == "release":
         yield (
-            f"Flash encryption does not cover {_listed(others)}: whoever opens the board can read and change what is "
-            "there."
+            f"The partition table leaves {_listed(others)} out of flash encryption: whoever opens the board can read "
+            "and change what is there."
         )
     if settings and effects.flash_encryption == "release":
         values = (
@@ -54,7 +54,7 @@ def _by_nature(manifest: Mapping[str, Any], effects: Effects) -> Iterator[str]:
             else "whoever opens the board can read and change what the software does not encrypt there by itself "
             "(NVS encryption)"
         )
-        yield f"Flash encryption does not cover {_listed(settings)}: {values}."
+        yield f"Flash encryption never covers {_listed(settings)}: {values}."
     if effects.download is Download.SECURE:
         yield (
             "The memory can be overwritten over the cable (secure download mode). That can ruin the board's "
