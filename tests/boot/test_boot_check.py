@@ -97,6 +97,8 @@ def test_a_provisioned_chip_boots(cell: Cell, bundles: Bundles, tmp_path: Path) 
     assert ("flash encryption is on" in log) == cell.has_flash_encryption
     accepted = 2 * cell.keys if cell.has_secure_boot else 0
     assert log.count("accepted") == accepted
+    trusted = "1 digest trusted" if cell.keys == 1 else f"{cell.keys} digests trusted"
+    assert (f"secure boot is on, {trusted}" in log) == cell.has_secure_boot
     for name in chip.images:
         assert f"flash: {name} at" in log
     by_hand = burn_by_hand(chip.made, tmp_path / "by-hand")

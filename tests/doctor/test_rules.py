@@ -79,6 +79,21 @@ def test_rule_finds_further_cases(code: str, case: Case, tmp_path: Path) -> None
     assert found(examine_case(case, tmp_path), code)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "chip", "said"),
+    [
+        ("hmac", "esp32c3", "the firmware derives its NVS keys from the HMAC key in eFuse"),
+        ("flash-encryption", "esp32", "the firmware makes its own NVS keys at the first boot"),
+        ("off", "esp32c3", "NVS encryption is off"),
+    ],
+)
+def test_what_becomes_of_an_empty_nvs_keys_partition(scheme: str, chip: str, said: str, tmp_path: Path) -> None:
+    decision = examine_case(Case(BOTH, {"nvs": {"scheme": scheme}}, chip=chip), tmp_path)
+    (finding,) = (item for item in found(decision, "SP064") if item.place == "partition nvs_keys")
+    assert said in finding.cause
+    assert scheme == "flash-encryption" or "makes its own" not in finding.cause
+
+
 def test_no_rule_finds_anything_where_nothing_is_wrong(tmp_path: Path) -> None:
     clean = examine_case(Case(BOTH), tmp_path / "clean")
     for code in RULES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -67,6 +68,57 @@ def test_drawings_are_to_scale_and_every_small_neighbour_is_enlarged(flash: Flas
             offset, size = int(node.attributes["data-offset"]), int(node.attributes["data-size"])
             assert float(node.attributes["y"]) == pytest.approx(12 + (offset - view.start) * scale, abs=1e-3)
             assert float(node.attributes["height"]) == pytest.approx(size * scale, abs=1e-3)
+
+
+def nodes(node: Node, tag: str, look: str = "") -> list[Element]:
+    if isinstance(node, str):
+        return []
+    here = [node] * (node.tag == tag and look in node.attributes.get("class", ""))
+    return here + [found for child in node.children for found in nodes(child, tag, look)]
+
+
+def numbers(path: Element) -> list[float]:
+    return [float(text) for text in re.findall(r"-?[\d.]+", path.attributes["d"])]
+
+
+@given(flash=tables())
+def test_every_used_part_is_named_where_it_is_drawn_large_enough(flash: FlashMap) -> None:
+    """In the whole map a run of small neighbours is one bracket; its parts are named in the enlargement."""
+    whole, *enlargements = views(flash)
+    drawn = [drawing(view, "map") for view in (whole, *enlargements)]
+    named = [[text.children[1].children[0] for text in nodes(svg, "text")] for svg in drawn]  # type: ignore[union-attr]
+    assert len(nodes(drawn[0], "path", "bracket")) == len(enlargements)
+    assert sum(name.startswith("see ") for name in map(str, named[0])) == len(enlargements)
+    for area in flash.used:
+        assert sum(area.label in names for names in named) == 1
+    for view, svg in zip((whole, *enlargements), drawn, strict=True):
+        heights = [float(text.attributes["y"]) for text in nodes(svg, "text")]
+        assert all(later - earlier >= 17 - 1e-3 for earlier, later in pairwise(heights))
+        assert all(0 <= y <= 12 + view.height for y in heights)
+
+
+@given(flash=tables())
+def test_a_line_to_a_part_ends_at_that_part(flash: FlashMap) -> None:
+    for view in views(flash)[1:]:
+        labelled = [a for a in view.areas if not a.is_unused or view.y(a.end) - view.y(a.offset) >= 17]
+        leaders = nodes(drawing(view, "map"), "path", "leader")
+        for area, path in zip(labelled, leaders, strict=True):
+            assert view.y(area.offset) < numbers(path)[1] < view.y(area.end)
+
+
+@given(flash=tables())
+def test_hatching_and_ends_of_images_stay_in_their_partition(flash: FlashMap) -> None:
+    for view in views(flash):
+        svg = drawing(view, "map")
+        plain = [a for a in view.areas if not a.is_unused and not a.encrypted]
+        for area, path in zip(plain, nodes(svg, "path", "hatching"), strict=True):
+            values = numbers(path)
+            assert all(-0.01 <= x <= 84.01 for x in values[::2])
+            assert all(view.y(area.offset) - 0.01 <= y <= view.y(area.end) + 0.01 for y in values[1::2])
+        ends = [i.end for a in view.areas for i in a.images if i.end < a.end]
+        assert [numbers(path)[1] for path in nodes(svg, "path", "end")] == pytest.approx(
+            [view.y(end) for end in ends], abs=0.01
+        )
 
 
 @given(st.lists(st.floats(12, 500), max_size=25).map(sorted))

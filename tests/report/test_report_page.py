@@ -77,13 +77,54 @@ def test_the_page_tells_what_the_bundle_holds(bundle: Bundle) -> None:
         assert image["sha256"] in text and image["source_sha256"] in text
     for key in bundle.manifest["keys"]:
         assert key["fingerprint"] in text
-    for name in bundle.manifest["key_blocks"]:
-        assert name in text
+    used = {key["block"] for key in bundle.manifest["keys"]}
+    assert used and all(name in text for name in used)
     for row in bundle.manifest["partitions"]:
         assert row["label"] in text
     for finding in bundle.manifest["findings"]:
         assert finding["code"] in text and finding["place"] in text
     assert "23 moments" in text and "secure boot is on" in text
+
+
+@pytest.mark.parametrize(
+    ("severities", "said"),
+    [
+        ((), "the doctor found no fault"),
+        (("info",) * 4, "the doctor found no fault, 4 notes"),
+        (("info", "warning", "error", "warning"), "the doctor found 1 error, 2 warnings, 1 note"),
+    ],
+)
+def test_the_top_says_how_much_the_doctor_found(
+    severities: tuple[str, ...], said: str, made_bundle: Callable[[str], Bundle]
+) -> None:
+    bundle = made_bundle("esp32c3")
+    findings = [
+        {"code": "SP001", "severity": severity, "place": "here", "cause": "it is", "cure": "mend", "accepted": True}
+        for severity in severities
+    ]
+    tree = parsed(render_report({**bundle.manifest, "findings": findings}, bundle.plan, None))
+    badges = ["".join(node.itertext()) for node in next(tree.iter(f"{XHTML}header")).iter(f"{XHTML}span")]
+    assert said in badges
+
+
+def test_the_contents_are_the_headings(bundle: Bundle) -> None:
+    tree = parsed(page_of(bundle))
+    headings = {node.get("id"): node.text for node in tree.iter(f"{XHTML}h2")}
+    links = next(tree.iter(f"{XHTML}nav")).iter(f"{XHTML}a")
+    assert {node.get("href")[1:]: node.text for node in links} == headings
+
+
+def test_neighbouring_empty_key_blocks_share_a_line(made_bundle: Callable[[str], Bundle]) -> None:
+    bundle = made_bundle("esp32c3")
+    blocks = [
+        " ".join("".join(node.itertext()).split())
+        for node in parsed(page_of(bundle)).iter(f"{XHTML}li")
+        if (node.get("class") or "").startswith("block")
+    ]
+    used = sorted({key["block"] for key in bundle.manifest["keys"]})
+    assert used == ["BLOCK_KEY0", "BLOCK_KEY1", "BLOCK_KEY5"]
+    assert [text.split()[0][:10] for text in blocks] == ["BLOCK_KEY0", "BLOCK_KEY1", "BLOCK_KEY2", "BLOCK_KEY5"]
+    assert blocks[2] == "BLOCK_KEY2 to BLOCK_KEY4: empty. The plan leaves them alone."
 
 
 def test_steps_are_numbered_as_in_the_plan_with_their_reasons(bundle: Bundle) -> None:
@@ -92,7 +133,8 @@ def test_steps_are_numbered_as_in_the_plan_with_their_reasons(bundle: Bundle) ->
     assert len(steps) == len(bundle.plan["steps"])
     for node, step in zip(steps, bundle.plan["steps"], strict=True):
         text = "".join(node.itertext())
-        assert text.startswith(step["title"]) and step["source"] in text and step["why"][1:] in text
+        reason, what = text.index(step["why"][1:]), text.index(step["title"])
+        assert text.startswith("Why: ") and reason < what < text.index(f"Wanted by: {step['source']}")
     starts = [(int(node.get("start")), len(node)) for node in tree.iter(f"{XHTML}ol") if node.get("start")]
     position = 1
     for start, count in starts:

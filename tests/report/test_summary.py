@@ -8,15 +8,24 @@ from typing import Any
 
 import pytest
 
+from secure_ext.bundle.report_page.aftermath import STOPS
 from secure_ext.bundle.report_page.element import Node
-from secure_ext.bundle.report_page.summary import open_doors, summary_section
+from secure_ext.bundle.report_page.open_doors import open_doors
+from secure_ext.bundle.report_page.summary import summary_section
 from secure_ext.plan.decide import decide
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.effects import Download, effects_of
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.sample.options import SampleOptions
 
-IMAGES: dict[str, Any] = {"images": [{}, {}, {}]}
+PARTITIONS = [
+    {"label": "nvs", "subtype": "nvs", "encrypted": False},
+    {"label": "phy_init", "subtype": "phy", "encrypted": False},
+    {"label": "ota_0", "subtype": "ota_0", "encrypted": True},
+]
+MANIFEST: dict[str, Any] = {"images": [{}, {}, {}], "partitions": PARTITIONS, "per_device": None}
+RELEASE = SampleOptions("release", secure_boot=True)
+SCRIPT_PAGE = Path(__file__).parents[2] / "docs" / "script.md"
 
 
 @pytest.fixture
@@ -39,9 +48,9 @@ def words(node: Node) -> Iterator[str]:
             yield from words(child)
 
 
-def said(plan: dict[str, Any]) -> str:
-    effects = effects_of(plan)
-    return " ".join("".join(words(summary_section(IMAGES, plan, effects))).split()) + " ".join(open_doors(effects))
+def said(plan: dict[str, Any], per_device: dict[str, Any] | None = None) -> str:
+    section = summary_section({**MANIFEST, "per_device": per_device}, plan, effects_of(plan))
+    return " ".join("".join(words(section)).split())
 
 
 def test_everything_closed(planned: Callable[..., dict[str, Any]]) -> None:
@@ -58,6 +67,7 @@ def test_secure_boot_alone_does_not_hide_the_software(planned: Callable[..., dic
     text = said(planned("esp32c6", options, lockdown__download_mode="open", lockdown__jtag="open"))
     assert "cannot be replaced by strangers" in text and "read, copied" not in text
     assert "Do not restart the board between Flash and Burn" in text
+    assert "a board that was flashed has to stay connected until Burn is over" in text
     assert "Whoever has the board can get at its software" in text
     assert "JTAG) stays open" in text and "(download mode) stays open." in text
     assert "Seal" not in text and "by cable from someone" not in text
@@ -85,3 +95,81 @@ def test_what_only_newer_chips_do_is_not_promised_of_all(planned: Callable[..., 
     assert "closed for ever, but only on chips from revision v3.0" in text
     assert "stays open on chips older than revision v3.0" in text
     assert "Over the cable nothing can be done" not in text
+
+
+def test_the_operator_is_told_how_it_ends(planned: Callable[..., dict[str, Any]]) -> None:
+    """A finished board that is connected again shows STOP, which is no fault."""
+    narrowed = said(planned("esp32c6", RELEASE))
+    assert "DONE. Label this board and take the next one." in narrowed
+    assert "A finished board that is connected again prints STOP SE811" in narrowed
+    assert "This is the last chance to stop it by an answer" in narrowed
+    assert "Until Burn begins, Ctrl-C and pulling the cable are harmless" in narrowed
+    assert "provision.py --until burn: it does Look, Flash and Burn, and stops before Seal." in narrowed
+
+
+@pytest.mark.parametrize(
+    ("chip", "mode", "seen"),
+    [
+        ("esp32c6", "disabled", "prints STOP SE810, because it does not answer any more. That is no fault"),
+        ("esp32c6", "open", "says “Nothing to do”. That is no fault"),
+        ("esp32", "disabled", "prints STOP SE810, because it does not answer any more; with a chip older than v3.0"),
+    ],
+)
+def test_a_finished_board_again(chip: str, mode: str, seen: str, planned: Callable[..., dict[str, Any]]) -> None:
+    assert seen in said(planned(chip, SampleOptions("release"), lockdown__download_mode=mode))
+
+
+def test_signing_keys_are_moved_away_before_the_factory(planned: Callable[..., dict[str, Any]]) -> None:
+    text = said(planned("esp32c6", RELEASE))
+    assert "Before this folder goes to a factory" in text and "if there are such files" in text
+    assert "secure_boot_signing_key" not in said(planned("esp32c6", SampleOptions("release")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending"),
+    [
+        ("secure", "can still be overwritten with rubbish (secure download mode)."),
+        ("open", "can still be overwritten with rubbish."),
+        ("disabled", "and delete it then."),
+    ],
+)
+def test_what_follows_when_the_keys_are_deleted(mode: str, ending: str, planned: Callable[..., dict[str, Any]]) -> None:
+    assert said(planned("esp32c6", RELEASE, lockdown__download_mode=mode)).endswith(ending)
+
+
+def test_keys_of_single_boards_are_not_those_of_all(planned: Callable[..., dict[str, Any]]) -> None:
+    plan = planned("esp32c6", SampleOptions("release"), nvs__scheme="off")
+    assert "by cable from someone who has the key of these boards" in said(plan)
+    own = {"keys": ["flash_encryption_key"], "keep": "sealed", "seal_to": "offline.pem"}
+    sealed, destroyed = said(plan, own), said(plan, {**own, "keep": "destroy", "seal_to": None})
+    assert "by cable from someone who has this board's key" in sealed
+    assert "by cable from someone" not in destroyed
+    for text in (sealed, destroyed):
+        assert "it holds secrets" not in text and "secure-provision flash --until burn" in text
+
+
+def test_what_stays_open_although_all_is_closed_is_said_too(planned: Callable[..., dict[str, Any]]) -> None:
+    text = said(planned("esp32c6", RELEASE))
+    assert "Nothing that this plan could close." in text
+    assert (
+        "leaves phy_init out of flash encryption: whoever opens" in text and "has a key to encrypt its values" in text
+    )
+    assert "can be overwritten over the cable (secure download mode)" in text
+    assert "The digest of your signing key can be read." in text
+
+
+def test_what_the_plan_closes_is_not_called_open(planned: Callable[..., dict[str, Any]]) -> None:
+    without = said(planned("esp32c6", RELEASE, nvs__scheme="off", lockdown__download_mode="disabled"))
+    assert "has a key to encrypt its values" not in without and "overwritten" not in without
+    assert "can read and change what the software does not encrypt there by itself" in without
+
+
+def test_the_codes_are_those_of_the_script_page() -> None:
+    listed = {
+        code
+        for line in SCRIPT_PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| SE")
+        for code in line.split("|")[1].replace(" ", "").split(",")
+    }
+    codes = [code for code, _, _ in STOPS]
+    assert codes == sorted(set(codes)) and set(codes) <= listed

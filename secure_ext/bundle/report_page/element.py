@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Any, Union
 
 _VOID = frozenset({"meta", "br", "hr"})
 # No character of HTML (control, surrogate, noncharacter), or one that turns the direction of the text around it.
@@ -61,6 +61,11 @@ def code(text: str) -> Element:
     return el("code", text)
 
 
+def command(text: str) -> Element:
+    """A command as it is typed, kept in one line if that is wide enough."""
+    return el("code", text, class_="command")
+
+
 def sentence(text: str) -> str:
     """The text as a sentence; a name at its beginning is left as it is."""
     first = text.split(" ", 1)[0]
@@ -71,6 +76,12 @@ def sentence(text: str) -> str:
 def revision(number: int) -> str:
     """A chip revision (major * 100 + minor) as people write it."""
     return f"v{number // 100}.{number % 100}"
+
+
+def revisions(plan: Mapping[str, Any]) -> str:
+    """The chip revisions that a plan document is for."""
+    least, most = plan["min_revision"], plan["max_revision"]
+    return f"{revision(least)} or later" if most is None else f"{revision(least)} to {revision(most)}"
 
 
 def section(identifier: str, title: str, *children: Node | Iterable[Node] | None) -> Element:

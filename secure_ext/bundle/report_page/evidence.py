@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, code, el, section, sentence, table
+from secure_ext.bundle.report_page.element import Element, code, command, el, section, sentence, table
 from secure_ext.plan.key_block_map import ROLE_TITLES
 
 _SEVERITIES = {"error": "error", "warning": "warning", "info": "note"}
@@ -50,8 +50,8 @@ def rehearsal_section(rehearsal: Mapping[str, Any] | None) -> Element:
                 "p",
                 el("span", "not rehearsed yet", class_="badge final"),
                 " Run ",
-                code("secure-provision rehearse"),
-                " before the first board: it runs this bundle's own program on a simulated chip. No board is needed.",
+                command("secure-provision rehearse"),
+                " before the first board: it runs this bundle's own program on a virtual chip. No board is needed.",
             ),
         )
     passed = bool(rehearsal.get("passed"))
@@ -61,7 +61,7 @@ def rehearsal_section(rehearsal: Mapping[str, Any] | None) -> Element:
         el(
             "p",
             _verdict(passed),
-            " This bundle's own program was run on a simulated chip"
+            " This bundle's own program was run on a virtual chip"
             + (f" ({time(rehearsal['date'])}) with esptool {rehearsal['esptool']}" if "date" in rehearsal else "")
             + ". No board was touched.",
         ),

@@ -16,14 +16,17 @@ _LINE = 17
 _WHOLE_HEIGHT = 480
 _LEAST_HEIGHT = 240
 _READABLE = 16
+_POINT = 8
+_HATCH = 7
+_LEAST_BRACKET = 8
 
 _LEGEND = (
     ("signed-encrypted", "image, signed and encrypted"),
     ("encrypted", "image, encrypted"),
     ("signed", "image, signed; anyone can read it"),
     ("plain", "image, plain: anyone can read it"),
-    ("room-encrypted", "empty now; what the firmware writes there is encrypted"),
-    ("room", "empty now; what the firmware writes there is not encrypted by flash encryption"),
+    ("room-encrypted", "empty partition, or empty rest of one; what the software writes there is encrypted"),
+    ("room", "empty partition, or empty rest of one; flash encryption does not cover it"),
     ("unused", "belongs to nothing"),
     ("overhang", "image reaching over the end of its partition"),
 )
@@ -31,13 +34,17 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class View:
-    """A window of the flash that is drawn at one scale: `start` and `end` are addresses, `height` is in pixels."""
+    """A window of the flash that is drawn at one scale: `start` and `end` are addresses, `height` is in pixels.
+
+    `enlarged` are the runs of small neighbours that have drawings of their own, each with how it is called.
+    """
 
     title: str
     start: int
     end: int
     height: float
     areas: tuple[Area, ...]
+    enlarged: tuple[tuple[str, tuple[Area, ...]], ...] = ()
 
     def y(self, address: float) -> float:
         """Where an address is in the drawing, in pixels from its top."""
@@ -54,8 +61,9 @@ def flash_map_section(flash: FlashMap) -> Element:
         el(
             "p",
             "The flash is the board's long-term memory. Each partition is a drawer of fixed size in it. What the "
-            "bundle puts "
-            "into a drawer is an image; it is usually smaller than the drawer. Every drawing is to scale.",
+            "bundle puts into a drawer is an image; it is usually smaller than the drawer, and a line shows where it "
+            "ends. Every drawing is to scale. An address is where a part begins; an image's size counts its "
+            "signatures.",
         ),
         el(
             "ul",
@@ -72,15 +80,24 @@ def _about_nvs(flash: FlashMap) -> Element | None:
     labels = [area.label for area in flash.used if area.kind == "data, nvs"]
     if not labels:
         return None
-    why = "NVS has an encryption of its own, which the firmware turns on."
+    why = "NVS has an encryption of its own, which the software turns on."
     return el("p", f"Flash encryption never covers {', '.join(labels)}: {why}", class_="source")
 
 
 def views(flash: FlashMap) -> tuple[View, ...]:
     """The whole flash, then each run of neighbours that are too small to be seen there."""
-    height = max(_WHOLE_HEIGHT, _LINE * len(flash.used))
-    whole = View(f"Whole flash, {size_text(flash.size)}", 0, flash.size, float(height), flash.areas)
-    return (whole, *(_enlarged(run, whole) for run in _small_runs(flash, height)))
+    height = max(_WHOLE_HEIGHT, _LINE * len(flash.areas))
+    runs = list(_small_runs(flash, height))
+    names = ["the enlargement"] if len(runs) == 1 else [f"enlargement {number}" for number in range(1, len(runs) + 1)]
+    whole = View(
+        f"Whole flash, {size_text(flash.size)}",
+        0,
+        flash.size,
+        float(height),
+        flash.areas,
+        tuple(zip(names, runs, strict=True)),
+    )
+    return (whole, *(_enlarged(name, run, whole) for name, run in whole.enlarged))
 
 
 def _small_runs(flash: FlashMap, height: int) -> Iterator[tuple[Area, ...]]:
@@ -99,13 +116,13 @@ def _small_runs(flash: FlashMap, height: int) -> Iterator[tuple[Area, ...]]:
         run = []
 
 
-def _enlarged(run: tuple[Area, ...], whole: View) -> View:
+def _enlarged(name: str, run: tuple[Area, ...], whole: View) -> View:
     start, end = run[0].offset, max(area.end for area in run)
     smallest = min(area.size for area in run if area.size)
-    used = sum(not area.is_unused for area in run)
-    height = min(max(_READABLE * (end - start) / smallest, _LEAST_HEIGHT), max(_WHOLE_HEIGHT, _LINE * used))
+    height = min(max(_READABLE * (end - start) / smallest, _LEAST_HEIGHT), max(_WHOLE_HEIGHT, _LINE * len(run)))
     times = height / (end - start) / (whole.height / whole.end)
-    return View(f"0x{start:06x} to 0x{end:06x}, enlarged {times:.0f} times", start, end, float(height), run)
+    called = name.removeprefix("the ").capitalize()
+    return View(f"{called}, {times:.0f} times as large", start, end, float(height), run)
 
 
 def drawing(view: View, identifier: str) -> Element:
@@ -132,6 +149,8 @@ def drawing(view: View, identifier: str) -> Element:
 
 def _rectangles(view: View, area: Area) -> Iterator[Element]:
     yield _rectangle(view, area.offset, area.size, f"area {_room_look(area)}", _describe(area))
+    if _room_look(area) == "room":
+        yield el("path", d=_hatching(view.y(area.offset), view.y(area.end)), class_="hatching")
     for image in area.images:
         inside = min(image.size, max(area.end - image.offset, 0))
         described = f"{image.name}: {image.treatment}, {size_text(image.size)} at 0x{image.offset:06x}"
@@ -141,6 +160,18 @@ def _rectangles(view: View, area: Area) -> Iterator[Element]:
             yield _rectangle(
                 view, area.end, over, "image overhang", f"{image.name} reaches over the end of {area.label}"
             )
+        elif image.end < area.end:
+            yield el("path", d=f"M0 {view.y(image.end):.2f}h{_COLUMN}", class_="end")
+
+
+def _hatching(top: float, bottom: float) -> str:
+    """Slanted lines across the column from `top` to `bottom`."""
+    lines = []
+    for start in range(int(top // _HATCH) * _HATCH, int(bottom) + _COLUMN, _HATCH):
+        upper, lower = max(top, start - _COLUMN), min(bottom, start)
+        if upper < lower:
+            lines.append(f"M{start - lower:.2f} {lower:.2f}L{start - upper:.2f} {upper:.2f}")
+    return "".join(lines)
 
 
 def _rectangle(view: View, offset: int, size: int, look: str, described: str) -> Element:
@@ -157,22 +188,55 @@ def _rectangle(view: View, offset: int, size: int, look: str, described: str) ->
     )
 
 
+@dataclass(frozen=True)
+class _Label:
+    """A name beside the column: `y` is where it points, `bracket` where the run that it stands for begins and ends."""
+
+    address: int
+    text: str
+    y: float
+    look: str = "name"
+    bracket: tuple[float, float] | None = None
+
+
 def _labels(view: View) -> Iterator[Element]:
-    """The names beside the column, moved apart where they would overlap, each with a line to its area."""
-    named = [area for area in view.areas if not area.is_unused]
-    middles = [view.y((area.offset + area.end) / 2) for area in named]
-    for area, middle, y in zip(named, middles, spread(middles, _MARGIN + view.height), strict=True):
+    """The names beside the column, moved apart where they would overlap, each with a line to what it names."""
+    labels = sorted(_named(view), key=lambda label: label.y)
+    for label, y in zip(labels, spread([label.y for label in labels], _MARGIN + view.height), strict=True):
+        if label.bracket:
+            top, bottom = label.bracket
+            yield el("path", d=f"M{_COLUMN + 2} {top:.2f}h6V{bottom:.2f}h-6", class_="bracket")
         yield el(
-            "path", d=f"M{_COLUMN} {middle:.2f}L{_COLUMN + 8} {middle:.2f}L{_LABEL_X - 10} {y:.2f}h6", class_="leader"
+            "path",
+            d=f"M{_COLUMN + (8 if label.bracket else 0)} {label.y:.2f}L{_COLUMN + 10} {label.y:.2f}"
+            f"L{_LABEL_X - 10} {y:.2f}h6",
+            class_="leader",
         )
         yield el(
             "text",
-            el("tspan", f"0x{area.offset:06x}", class_="address"),
-            el("tspan", area.label, dx=8, class_="name"),
+            el("tspan", f"0x{label.address:06x}", class_="address"),
+            el("tspan", label.text, dx=8, class_=label.look),
             x=_LABEL_X,
             y=y,
             dy="0.35em",
         )
+
+
+def _named(view: View) -> Iterator[_Label]:
+    """One label for each run that is enlarged elsewhere, and one for each other part that is used or large enough."""
+    for name, run in view.enlarged:
+        top, bottom = view.y(run[0].offset), view.y(max(area.end for area in run))
+        middle, half = (top + bottom) / 2, max((bottom - top) / 2, _LEAST_BRACKET / 2)
+        yield _Label(run[0].offset, f"see {name}", middle, "name", (middle - half, middle + half))
+    elsewhere = {area.offset for _, run in view.enlarged for area in run}
+    for area in view.areas:
+        height = view.y(area.end) - view.y(area.offset)
+        y = view.y(area.offset) + min(height / 2, _POINT)
+        if area.is_unused:
+            if height >= _LINE:
+                yield _Label(area.offset, "belongs to nothing", y, "address")
+        elif area.offset not in elsewhere:
+            yield _Label(area.offset, area.label, y)
 
 
 def spread(wanted: Sequence[float], bottom: float, line: float = _LINE) -> list[float]:
@@ -212,7 +276,7 @@ def _describe(area: Area) -> str:
 
 def _table(flash: FlashMap) -> Element:
     rows = [_row(area) for area in flash.used]
-    heads = ("Name", "Kind", "Address", "Room", "Filled by the bundle", "Protection")
+    heads = ("Name", "Kind", "Address", "Size", "Filled by the bundle", "Protection")
     return table("What lies where, by address", heads, rows, class_="cards")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+
 from secure_ext.bundle.report_page.element import Element, code, el, section
 from secure_ext.plan.key_block_map import Block, BlockKey
 
@@ -10,10 +13,10 @@ _MEANINGS = {
     "flash_encryption_key": "The chip decrypts its flash with it.",
     "flash_encryption_key_half_1": "With the other half, the chip decrypts its flash with it.",
     "flash_encryption_key_half_2": "With the other half, the chip decrypts its flash with it.",
-    "nvs_hmac_key": "The firmware makes from it the keys of its encrypted settings (NVS).",
-    "secure_boot_digest_0": "By it the chip recognises firmware signed with your signing key 1.",
-    "secure_boot_digest_1": "By it the chip recognises firmware signed with your signing key 2.",
-    "secure_boot_digest_2": "By it the chip recognises firmware signed with your signing key 3.",
+    "nvs_hmac_key": "The software makes from it the keys of its encrypted settings (NVS).",
+    "secure_boot_digest_0": "By it the chip recognises software signed with your signing key 1.",
+    "secure_boot_digest_1": "By it the chip recognises software signed with your signing key 2.",
+    "secure_boot_digest_2": "By it the chip recognises software signed with your signing key 3.",
 }
 
 
@@ -27,22 +30,35 @@ def key_blocks_section(blocks: tuple[Block, ...]) -> Element:
             f"A key block is a row of eFuses that holds {'one key' if len(blocks) > 1 else 'the keys'}. "
             f"{_used(blocks)} What is burned into a block stays there for ever.",
         ),
-        el("ul", [_block(block) for block in blocks], class_="blocks"),
+        el("ul", _blocks(blocks), class_="blocks"),
     )
 
 
+def _blocks(blocks: tuple[Block, ...]) -> Iterator[Element]:
+    """A card for each block with keys, one line for each run of empty ones."""
+    for is_empty, run in groupby(blocks, lambda block: not block.keys):
+        if is_empty:
+            yield _empty(list(run))
+        else:
+            yield from (_block(block) for block in run)
+
+
+def _empty(run: list[Block]) -> Element:
+    if len(run) == 1:
+        return el("li", el("p", code(run[0].name), ": empty. The plan leaves it alone."), class_="block empty")
+    names = (code(run[0].name), " to ", code(run[-1].name))
+    return el("li", el("p", *names, ": empty. The plan leaves them alone."), class_="block empty")
+
+
 def _block(block: Block) -> Element:
-    heading = el("h3", code(block.name))
-    if not block.keys:
-        return el("li", heading, el("p", "Empty. The plan leaves it alone."), class_="block empty")
-    return el("li", heading, [_key(key) for key in block.keys], class_="block")
+    return el("li", el("h3", code(block.name)), [_key(key) for key in block.keys], class_="block")
 
 
 def _key(key: BlockKey) -> Element:
     purpose = code(key.purpose) if key.purpose else "fixed by the chip"
     changing = "Nobody can change it." if key.write_protected else el("strong", "It can still be changed.")
     if key.read_protected:
-        reading = "Nobody can read it, not even the firmware."
+        reading = "Nobody can read it, not even the software."
     else:
         reading = "Anyone may read it: it is public, and the chip must see it."
     return el(

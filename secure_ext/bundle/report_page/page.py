@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, el, markup, revision
+from secure_ext.bundle.report_page.element import Element, el, markup, revisions
 from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
 from secure_ext.bundle.report_page.flash_map import flash_map_section
 from secure_ext.bundle.report_page.glossary import glossary_section
 from secure_ext.bundle.report_page.key_blocks import key_blocks_section
+from secure_ext.bundle.report_page.open_doors import open_doors
 from secure_ext.bundle.report_page.steps import steps_section
 from secure_ext.bundle.report_page.style import STYLE
-from secure_ext.bundle.report_page.summary import open_doors, summary_section
+from secure_ext.bundle.report_page.summary import summary_section
 from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.flash_map import flash_map
@@ -20,16 +22,6 @@ from secure_ext.plan.key_block_map import key_block_map
 
 REPORT = "report.html"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_CONTENTS = (
-    ("summary", "In plain words"),
-    ("flash-map", "Flash map"),
-    ("key-blocks", "Key blocks"),
-    ("steps", "Steps"),
-    ("findings", "Findings"),
-    ("rehearsal", "Rehearsal"),
-    ("hashes", "Hashes"),
-    ("words", "Words"),
-)
 
 
 def render_report(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Mapping[str, Any] | None) -> str:
@@ -65,28 +57,35 @@ def _render(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Map
         el("title", f"{project}: provisioning report"),
         el("style", STYLE),
     )
+    sections = (
+        summary_section(manifest, plan, effects),
+        flash_map_section(flash),
+        key_blocks_section(key_block_map(manifest["key_blocks"], plan)),
+        steps_section(plan),
+        findings_section(manifest["findings"]),
+        rehearsal_section(rehearsal),
+        hashes_section(manifest),
+        glossary_section(),
+    )
     body = el(
         "body",
         el("a", "Skip to the summary", href="#summary", class_="skip"),
         _header(manifest, plan, rehearsal, effects, project),
-        el(
-            "nav",
-            el("ul", [el("li", el("a", text, href=f"#{identifier}")) for identifier, text in _CONTENTS]),
-            aria_label="Contents",
-        ),
-        el(
-            "main",
-            summary_section(manifest, plan, effects),
-            flash_map_section(flash),
-            key_blocks_section(key_block_map(manifest["key_blocks"], plan)),
-            steps_section(plan),
-            findings_section(manifest["findings"]),
-            rehearsal_section(rehearsal),
-            hashes_section(manifest),
-            glossary_section(),
-        ),
+        _contents(sections),
+        el("main", sections),
     )
     return "<!DOCTYPE html>\n" + markup(el("html", head, body, lang="en")) + "\n"
+
+
+def _contents(sections: tuple[Element, ...]) -> Element:
+    """The way to every section, by its heading."""
+    links = [
+        el("li", el("a", heading.children, href=f"#{heading.attributes['id']}"))
+        for part in sections
+        for heading in part.children
+        if isinstance(heading, Element) and heading.tag == "h2"
+    ]
+    return el("nav", el("ul", links), aria_label="Contents")
 
 
 def _header(
@@ -105,8 +104,7 @@ def _header(
         el("h1", el("bdi", project)),
         el(
             "p",
-            f"For boards with the chip {manifest['chip']}, revision {revision(plan['min_revision'])} or later. "
-            f"{made}{built}.",
+            f"For boards with the chip {manifest['chip']}, revision {revisions(plan)}. {made}{built}.",
         ),
         el("p", _state(rehearsal), " ", _trouble(manifest["findings"])),
         el(
@@ -130,7 +128,12 @@ def _state(rehearsal: Mapping[str, Any] | None) -> Element:
 
 
 def _trouble(findings: list[Mapping[str, Any]]) -> Element:
-    serious = sum(finding["severity"] != "info" for finding in findings)
-    if not serious:
-        return el("span", "the doctor found no fault", class_="badge safe")
-    return el("span", f"the doctor found {serious} thing{'s' if serious > 1 else ''} to know", class_="badge note")
+    counts = Counter(finding["severity"] for finding in findings)
+    serious = [_count(counts[severity], severity) for severity in ("error", "warning") if counts[severity]]
+    notes = [_count(counts["info"], "note")] if counts["info"] else []
+    listed = ", ".join([*(serious or ["no fault"]), *notes])
+    return el("span", f"the doctor found {listed}", class_=f"badge {'note' if serious else 'safe'}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

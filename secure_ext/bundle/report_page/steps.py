@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, code, el, revision, section, sentence
+from secure_ext.bundle.report_page.element import Element, code, el, revision, revisions, section, sentence
 
 _STAGES = {
     "flash": ("Flash", "can be repeated", "safe"),
@@ -30,9 +30,9 @@ def steps_section(plan: Mapping[str, Any]) -> Element:
         "Every step, and why",
         el(
             "p",
-            "The program does them in this order and says the same words. “Wanted by” names the setting or the "
-            "rule that a "
-            "step comes from; “workflows” is ESP-IDF's page Security Features Enablement Workflows.",
+            "The program does them in this order. Each has its reason first, then what is done, in the words that the "
+            "program shows. “Wanted by” names the setting or the rule that a step comes from; “workflows” is "
+            "ESP-IDF's page Security Features Enablement Workflows.",
         ),
         _before(plan),
         [_stage(stage, list(steps), plan) for stage, steps in groupby(numbered, lambda item: str(item[1]["stage"]))],
@@ -40,21 +40,15 @@ def steps_section(plan: Mapping[str, Any]) -> Element:
 
 
 def _before(plan: Mapping[str, Any]) -> Element:
-    newest = plan["max_revision"]
-    span = (
-        f"{revision(plan['min_revision'])} or later"
-        if newest is None
-        else f"{revision(plan['min_revision'])} to {revision(newest)}"
-    )
     return el(
         "div",
         _heading("Look", "changes nothing", "safe"),
         el("p", "The board is refused, and nothing is done to it, unless all of this is so:"),
         el(
             "ul",
-            el("li", "its chip is an ", code(plan["chip"]), f", revision {span};"),
+            el("li", "its chip is an ", code(plan["chip"]), f", revision {revisions(plan)};"),
             [
-                el("li", code(item["field"]), " is not burned, which would mean: ", item["why"], ";")
+                el("li", code(item["field"]), " is not burned (if it is, ", item["why"], ");")
                 for item in plan["must_be_clear"]
             ],
             el("li", "no key block and no setting that this plan needs is taken or locked by something else."),
@@ -92,6 +86,6 @@ def _group(step: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 def _step(step: Mapping[str, Any]) -> Iterator[Element]:
     least = step["min_revision"]
     only = f" (only on chips from {revision(least)})" if least else ""
-    yield el("p", el("strong", step["title"]), only)
-    yield el("p", "Why: ", sentence(step["why"]))
+    yield el("p", "Why: ", el("strong", sentence(step["why"])))
+    yield el("p", "What: ", step["title"], only)
     yield el("p", "Wanted by: ", step["source"], class_="source")

@@ -38,6 +38,7 @@ a:focus-visible { outline: 3px solid var(--link); outline-offset: 3px; border-ra
 code { font: 0.88em/1.4 ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; }
 h1, figcaption, .hashes td, .block dd, .source, .finding { overflow-wrap: anywhere; }
 .cards code, .cards td:nth-child(4) { white-space: nowrap; }
+.command { display: inline-block; max-width: 100%; }
 .skip { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: 0.4rem 0.8rem; }
 .kind { color: var(--quiet); margin-bottom: 0.2rem; }
@@ -70,6 +71,9 @@ svg text { font-size: 13px; fill: var(--ink); }
 svg .address { font-family: ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; font-size: 12px; }
 svg .address { fill: var(--quiet); }
 svg .name { font-weight: 600; }
+.hatching { stroke: var(--edge); stroke-width: 1; opacity: 0.3; }
+.end { stroke: var(--edge); stroke-width: 1; }
+.bracket { fill: none; stroke: var(--edge); stroke-width: 1.5; }
 .leader { fill: none; stroke: var(--quiet); stroke-width: 1; opacity: 0.65; }
 rect { stroke: var(--edge); stroke-width: 1; vector-effect: non-scaling-stroke; }
 rect.image { stroke: none; }
@@ -86,7 +90,10 @@ rect.unused { fill: var(--unused); }
 .swatch.signed { background: var(--signed); }
 .swatch.plain { background: var(--plain); }
 .swatch.overhang { background: var(--over); }
-.swatch.room { background: var(--room); }
+.swatch.room {
+  background-color: var(--room);
+  background-image: repeating-linear-gradient(-45deg, var(--line) 0 1px, transparent 1px 4px);
+}
 .swatch.room-encrypted { background: var(--room-encrypted); }
 .swatch.unused { background: var(--unused); }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; line-height: 1.45; margin: 1.2rem 0; }
@@ -106,7 +113,9 @@ td::before { color: var(--quiet); }
 }
 .block { border: 1px solid var(--line); border-radius: 0.5rem; padding: 1rem 1.1rem; break-inside: avoid; }
 .block { background: var(--panel); }
+.block.empty { grid-column: 1 / -1; padding: 0.6rem 1.1rem; }
 .block.empty { background: none; border-style: dashed; color: var(--quiet); }
+.block.empty p { margin: 0; }
 .block h3 { margin: 0 0 0.5rem; }
 .block p { margin: 0 0 0.4rem; }
 .block dd code { font-size: 0.73rem; }

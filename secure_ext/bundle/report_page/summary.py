@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, Node, code, el, revision, section
+from secure_ext.bundle.report_page.aftermath import to_keep, when_it_stops, who_writes_by_cable
+from secure_ext.bundle.report_page.element import Element, Node, code, command, el, revision, section
+from secure_ext.bundle.report_page.open_doors import what_stays_open
 from secure_ext.plan.effects import Download, Effects
 
 
@@ -37,11 +39,13 @@ def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effect
         el("h3", "What happens, in this order"),
         el("ol", _stages(manifest, plan, effects, program), class_="stages"),
         el("h3", "What cannot be undone"),
-        el("ul", [el("li", item) for item in _final(plan, effects)]),
+        el("ul", [el("li", item) for item in _final(manifest, plan, effects)]),
+        el("h3", "What stays open on the finished board"),
+        what_stays_open(manifest, effects),
         el("h3", "If it stops in the middle"),
-        el("ul", [el("li", item) for item in _when_it_stops(plan, effects)]),
+        when_it_stops(plan, effects),
         el("h3", "What to keep"),
-        el("ul", [el("li", item) for item in _to_keep(effects, per_device)]),
+        el("ul", [el("li", item) for item in to_keep(plan, effects, per_device)]),
     )
 
 
@@ -76,7 +80,9 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
         "safe",
         "The program checks the files of this folder and reads the board. If the board is of another kind, damaged, or "
         "was used for something else before, the program says so and stops. Otherwise it shows every step and waits "
-        "until someone types the word BURN.",
+        "until someone types the word BURN. This is the last chance to stop it by an answer: it asks nothing after "
+        "that. ",
+        _pulling_out(effects),
     )
     counts = {stage: sum(step["stage"] == stage for step in plan["steps"]) for stage in ("flash", "burn", "seal")}
     images = len(manifest["images"])
@@ -103,10 +109,30 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
             "Seal",
             "can never be undone, comes last",
             "final",
-            f"The chip's service entrance for a cable is {_entrance(effects)}. Test the board before this: ",
-            code(f"{program} --until burn"),
-            " stops in time, and running it again without that does the rest.",
+            f"The chip's service entrance for a cable is {_entrance(effects)}. To test a board before this, run ",
+            command(f"{program} --until burn"),
+            ": it does Look, Flash and Burn, and stops before Seal. Burn is final even then. If the test passes, run "
+            "the program again without ",
+            command("--until burn"),
+            ": that does Seal. If the test fails, set the board aside as it is, not sealed.",
         )
+    yield _stage(
+        "Done looks like this",
+        "success",
+        "safe",
+        "The last line of the program is: ",
+        code("DONE. Label this board and take the next one."),
+    )
+
+
+def _pulling_out(effects: Effects) -> str:
+    """What an interruption before Burn does; without flash encryption a flashed board would start by itself."""
+    if effects.signing_keys and effects.flash_encryption == "off":
+        return (
+            "Ctrl-C is harmless until Burn begins, and so is pulling the cable until Flash begins; "
+            "a board that was flashed has to stay connected until Burn is over."
+        )
+    return "Until Burn begins, Ctrl-C and pulling the cable are harmless, too."
 
 
 def _entrance(effects: Effects) -> str:
@@ -130,13 +156,13 @@ def _stage(name: str, verdict: str, look: str, *text: Node) -> Element:
     return el("li", el("strong", name), " ", el("span", verdict, class_=f"badge {look}"), el("p", *text))
 
 
-def _final(plan: Mapping[str, Any], effects: Effects) -> Iterator[str]:
+def _final(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Iterator[str]:
     if effects.flash_encryption == "release":
-        update = ", or by cable from someone who has this board's key" if _cable_needs_key(effects) else ""
+        who = who_writes_by_cable(effects, manifest["per_device"])
         yield (
             "Flash encryption is on for ever: the software lies in the board's memory as ciphertext, and the chip "
-            "alone "
-            f"can make sense of it. New software comes through the update function of the software itself{update}."
+            "alone can make sense of it. New software comes through the update function of the software itself"
+            f"{f', or by cable from someone who has {who}' if who else ''}."
         )
     elif effects.flash_encryption == "development":
         yield (
@@ -171,95 +197,6 @@ def _final(plan: Mapping[str, Any], effects: Effects) -> Iterator[str]:
         f"Altogether {number} of {_number(len(plan['steps']), 'step')} can never be undone. "
         "Each is listed below with its reason."
     )
-
-
-def open_doors(effects: Effects) -> tuple[str, ...]:
-    """What stays open on the finished board, in words; a reader may take for closed what is not named."""
-    doors = []
-    if effects.flash_encryption != "release":
-        doors.append("Whoever has the board can get at its software: flash encryption is not on in release mode.")
-    if not effects.signing_keys:
-        doors.append("Secure boot is not on: the chip does not ask who made the software that it starts.")
-    if not effects.jtag_closed:
-        doors.append("The connection for debugging (JTAG) stays open.")
-    if effects.download is Download.OPEN:
-        older = "" if effects.sealed_from is None else f" on chips older than revision {revision(effects.sealed_from)}"
-        doors.append(f"The chip's service entrance for a cable (download mode) stays open{older}.")
-    return tuple(doors)
-
-
-def _when_it_stops(plan: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
-    yield el(
-        "span",
-        el("strong", "Run the same program again, with this same folder."),
-        " It reads the board, skips what is done and does what is missing. That is right at any time, also after a "
-        "power "
-        "failure or a pulled cable.",
-    )
-    yield el(
-        "span",
-        "If it stopped before ",
-        el("strong", "Burn"),
-        ", nothing final has happened. After that, only this folder can finish the board: do not try another one.",
-    )
-    if effects.signing_keys and effects.flash_encryption == "off":
-        yield el(
-            "span",
-            "Do not restart the board between Flash and Burn: its software would begin to turn secure boot on by "
-            "itself.",
-        )
-    yield el(
-        "span",
-        "If it prints STOP and a code such as SE812, it has refused to do harm, and says what to do. A board that "
-        "it calls "
-        "damaged, or not for this bundle, is set aside and never forced.",
-    )
-    if any(step["stage"] == "seal" for step in plan["steps"]):
-        yield el(
-            "span", "If a board does not answer any more after Seal, it is probably finished: test whether it works."
-        )
-
-
-def _to_keep(effects: Effects, per_device: Mapping[str, Any] | None) -> Iterator[Element]:
-    yield el(
-        "span",
-        "The folder ",
-        code("journal"),
-        ", which appears with the first board: without it a board that was stopped in the middle may not be finished "
-        "any more.",
-    )
-    if effects.signing_keys:
-        yield el(
-            "span",
-            "The private signing keys, in more than one safe place, and never at the factory. If they were made with "
-            "this bundle, they are in its folder ",
-            code("keys"),
-            ", and their names begin with ",
-            code("secure_boot_signing_key"),
-            ": copy them before that folder is deleted.",
-        )
-    if per_device and per_device["keep"] == "sealed":
-        yield el(
-            "span",
-            "The folder ",
-            code("sealed"),
-            ", which holds a sealed copy of each board's keys; and the offline key that opens them, far from here.",
-        )
-    if per_device and any(role.startswith("flash_encryption") for role in per_device["keys"]):
-        return
-    yield el(
-        "span",
-        "The folder ",
-        code("keys"),
-        ", until the last board is done: it holds secrets. Show it to nobody who does not need it, and delete it then.",
-        " Without a copy of it nobody can write these boards' memory over a cable any more."
-        if _cable_needs_key(effects)
-        else None,
-    )
-
-
-def _cable_needs_key(effects: Effects) -> bool:
-    return effects.flash_encryption == "release" and effects.download is not Download.DISABLED
 
 
 def _number(count: int, what: str) -> str:

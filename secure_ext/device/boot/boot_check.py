@@ -125,7 +125,7 @@ def _trusted(efuses: Efuses, findings: Findings) -> list[Digest] | None:
         findings.say("ROM: secure boot is off")
         return None
     trusted = digests(efuses, findings)
-    findings.say(f"ROM: secure boot is on, {len(trusted)} digests trusted")
+    findings.say(f"ROM: secure boot is on, {len(trusted)} digest{'' if len(trusted) == 1 else 's'} trusted")
     return trusted
 
 
@@ -133,6 +133,7 @@ def _check_image(
     region: Region, efuses: Efuses, trusted: list[Digest] | None, findings: Findings, is_app: bool = False
 ) -> None:
     length = app_image.image_length(region, efuses, is_app=is_app)
-    findings.say(f"{region.name} at {region.offset:#x}: {length:#x} bytes, checksum and SHA-256 right")
+    part = "" if trusted is None else " before its signatures"
+    findings.say(f"{region.name} at {region.offset:#x}: {length / 1024:.1f} KiB{part}, checksum and SHA-256 right")
     if trusted is not None:
         check_signatures(region, length, efuses, trusted, findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
-from secure_ext.policy.policy import BlankContent
+from secure_ext.policy.policy import BlankContent, NvsScheme
 from secure_ext.project.image import SECTOR_SIZE
 from secure_ext.project.partition_table import (
     DATA_NVS,
@@ -17,6 +17,12 @@ from secure_ext.project.partition_table import (
 
 _SPIFFS, _COREDUMP = 0x82, 0x03
 _PHY, _EFUSE_EMULATION = 0x01, 0x05
+_NVS_KEYS = {
+    NvsScheme.OFF: "NVS encryption is off, so that the firmware keeps no keys there",
+    NvsScheme.HMAC: "it is not needed: the firmware derives its NVS keys from the HMAC key in eFuse",
+    NvsScheme.FLASH_ENCRYPTION: "the firmware makes its own NVS keys at the first boot",
+}
+"""What becomes of an nvs_keys partition without an image."""
 
 
 def _row(partition: Partition, *, flags: str) -> str:
@@ -74,7 +80,7 @@ def _unfilled(subject: Subject) -> Iterator[Hit]:
     for blank in subject.blanks:
         partition = blank.partition
         if partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS:
-            text = "stays erased; the firmware makes its own NVS keys at the first boot"
+            text = f"stays erased; {_NVS_KEYS[subject.policy.nvs.scheme]}"
         elif blank.content is BlankContent.ERASED:
             text = "has no image and stays erased; the firmware reads noise there until it writes"
         else:
