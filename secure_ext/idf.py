@@ -109,8 +109,10 @@ def _hook_signs(build_dir: Path) -> bool:
     """Whether the build ends with the hook that makes the bundle: it needs passphrases and PINs itself."""
     from secure_ext.esp_idf.menu import read_json_or_nothing  # noqa: PLC0415
 
-    config = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
-    return config.get("SECURE_PROVISION_BUNDLE_ON_BUILD") is True
+    sdkconfig = build_dir / "config" / "sdkconfig.json"
+    if not sdkconfig.exists():  # the first build: nobody knows yet
+        return True
+    return read_json_or_nothing(sdkconfig).get("SECURE_PROVISION_BUNDLE_ON_BUILD") is True
 
 
 def _hide_secrets(ctx: Any) -> None:

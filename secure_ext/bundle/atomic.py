@@ -12,6 +12,7 @@ from pathlib import Path
 from secure_ext.errors import InputError
 
 MARK = "manifest.json"
+_STAGING, _ASIDE = ".partial", ".old"
 
 
 @contextlib.contextmanager
@@ -24,9 +25,10 @@ def replaced_directory(target: Path, *, keep: tuple[str, ...] = ()) -> Iterator[
     Raises InputError SE701 when `target` is something else than an earlier bundle, SE702 when it cannot be written.
     """
     try:
+        _bring_back(target)
         _refuse_foreign(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_STAGING, dir=target.parent))
     except OSError as error:
         raise _cannot_write(target, error) from None
     try:
@@ -37,6 +39,15 @@ def replaced_directory(target: Path, *, keep: tuple[str, ...] = ()) -> Iterator[
         raise _cannot_write(target, error) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _bring_back(target: Path) -> None:
+    """Power that went between the two renames of an exchange has left the earlier directory, with its keys, aside."""
+    if target.exists() or not target.parent.is_dir():
+        return
+    aside = sorted(target.parent.glob(f".{target.name}.*{_STAGING}{_ASIDE}"), key=lambda path: path.stat().st_mtime)
+    if aside:
+        aside[-1].rename(target)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -61,7 +72,7 @@ def _carry_over(names: tuple[str, ...], target: Path, staging: Path) -> None:
 
 def _exchange(staging: Path, target: Path) -> None:
     """Puts `staging` in the place of `target`; whatever happens, one whole directory is there afterwards."""
-    aside = staging.with_name(staging.name + ".old")
+    aside = staging.with_name(staging.name + _ASIDE)
     staging.chmod(0o755 & ~_umask())
     try:
         if target.exists():

@@ -19,17 +19,20 @@ from secure_ext.project.flasher_args import FLASHER_ARGS
 SIGNING_KEYS = "secure_boot.keys"
 _SDKCONFIG = "config/sdkconfig.json"
 _KEY_FILES = ("flash_encryption.key", "nvs.key")
+_NO_FILES = ("generate", "per-device", "device")
+_A_FILE = "a key file"
 _TOOLS = ("esptool", "cryptography")
 
 
 def recorded_inputs(decision: Decision) -> dict[str, Any]:
     """The member ``inputs`` of the manifest: hashes of the build's and the profile's files, options, versions.
 
-    Key files are not named: of the signing keys there is the number, of the others nothing.
+    Key files are not named: of the signing keys there is the number, of the others that there is one.
     """
     profile, build = decision.profile, decision.build
     keys = profile.from_options if profile.sha256 else frozenset(profile.values)
-    options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", *_KEY_FILES)}
+    options = {key: profile.values[key] for key in sorted(keys) if key != "schema"}
+    options |= {key: options[key] if options[key] in _NO_FILES else _A_FILE for key in _KEY_FILES if key in options}
     if SIGNING_KEYS in options:
         options[SIGNING_KEYS] = len(profile.texts(SIGNING_KEYS) or ())
     return {

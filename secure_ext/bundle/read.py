@@ -57,8 +57,9 @@ def read_bundle(folder: Path) -> FinishedBundle:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         files = manifest["files"].items()
-        int(manifest["images"][0]["offset"]), len(plan["steps"]), len(plan["chip"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        sizes = [(int(image["offset"]), int(image["size"])) for image in manifest["images"]]
+        sizes[0], len(plan["steps"]), len(plan["chip"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise InputError(
             "SE730",
             "this is no bundle: it has no readable manifest.json and plan.json",
@@ -68,7 +69,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
     for name, digest in files:
         try:
             content = (folder / name).read_bytes()
-        except OSError:
+        except (OSError, ValueError):  # a name with a zero byte
             content = b""
         if hashlib.sha256(content).hexdigest() != digest:
             raise InputError(

@@ -52,11 +52,13 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
     with shown_errors():
         from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.sealing import unseal  # noqa: PLC0415
+        from secure_ext.terminal_maps import printable  # noqa: PLC0415
 
         opened = unseal(file, key, secrets_of_the_command(passphrase_fd))
-        for name, data in opened.keys.items():
+        for name, data in opened.files().items():
             write_secret_file(output / f"{name}.bin", data)
-        click.echo(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}: {', '.join(opened.keys)} in {output}")
+        told = printable(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}")
+        click.echo(f"{told}: {', '.join(opened.files())} in {output}")
 
 
 @click.command("plan-rotation")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -161,8 +163,27 @@ class ToolResult:
         return redact(errors[-1] if errors else " / ".join(lines[-3:]))
 
 
-def run(line: Sequence[str]) -> ToolResult:
-    """Runs a program and collects what it prints. Raises Stop SE803 if it cannot be started."""
+def run_to_its_end(line: Sequence[str]) -> ToolResult:
+    """As `run`, and not even Ctrl-C ends it before: in the middle of a burn that would cost the board.
+
+    Raises KeyboardInterrupt afterwards if there was one.
+    """
+    noticed: list[bool] = []
+    before = signal.signal(signal.SIGINT, lambda *_: noticed.append(True))
+    try:
+        result = run(line, apart=True)
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if noticed:
+        raise KeyboardInterrupt
+    return result
+
+
+def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
+    """Runs a program and collects what it prints; `apart` keeps a terminal's Ctrl-C from it.
+
+    Raises Stop SE803 if it cannot be started.
+    """
     try:
         done = subprocess.run(
             list(line),
@@ -172,6 +193,8 @@ def run(line: Sequence[str]) -> ToolResult:
             encoding="utf-8",
             errors="replace",
             check=False,
+            start_new_session=apart and os.name != "nt",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,
         )
     except OSError as error:
         raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", "pip install esptool") from None

@@ -20,6 +20,7 @@ from secure_ext.device.esp_tools import Stop
 class Journal:
     """The journal of one board.
 
+    `is_readable` is False if there is a journal that cannot be read: then nobody knows what was begun.
     `keys_id` stands for the keys that are burned, `images_id` for what is written to flash: making a bundle again
     changes the images (signatures are random), and boards with its keys must still be known.
     """
@@ -29,11 +30,15 @@ class Journal:
         self._keys_id = keys_id
         self._images_id = images_id
         self._entry: dict[str, Any] = {}
+        self.is_readable = True
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return
-        if isinstance(entry, dict) and entry.get("keys") == keys_id:
+        except (OSError, ValueError):
+            self.is_readable = False
+            return
+        if isinstance(entry, dict) and keys_id in (entry.get("keys"), entry.get("keys_before")):
             self._entry = entry
 
     @property
@@ -53,6 +58,11 @@ class Journal:
     def note_burning(self) -> None:
         """Records that burning begins. Raises Stop SE830."""
         self._write("burning_begun", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+    def note_burning_with_other_keys(self, before: Journal) -> None:
+        """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
+        self._entry = {"keys": self._keys_id, "keys_before": before._keys_id}
+        self.note_burning()
 
     def _write(self, event: str, value: str) -> None:
         """Whole or not at all, and on the disk when it returns."""

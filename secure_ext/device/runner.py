@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run
+from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run, run_to_its_end
 from secure_ext.device.flash_images import FlashImages
 from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
@@ -87,6 +87,7 @@ class Runner:
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
             self.require_unchanged(read_chip(tools, self.connection), state)
+            self.files.check()
         if images_due:
             self.images.write(tools, journal)
         elif todo:
@@ -238,6 +239,9 @@ class Runner:
         calls = burn_calls(statuses, state, lambda name: str(self.files.path_of(name)))
         if not calls:
             return state
+        # Writing the flash takes minutes: what is burned now must be what the plan was made for.
+        self.files.check()
+        self.files.check_needed_keys(statuses)
         journal.note_burning()
         self.burning = True
         for number, call in enumerate(calls):
@@ -246,7 +250,7 @@ class Runner:
             if number and call[0] == "write-protect-efuse":
                 self.require_burned(compare(steps, state))
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
-            result = run(tools.espefuse(self.connection, call))
+            result = run_to_its_end(tools.espefuse(self.connection, call))
             if result.exit_code:
                 raise Stop(
                     4,

@@ -56,6 +56,12 @@ class Unsealed:
     label: dict[str, Any]
     keys: dict[str, bytes] = field(repr=False)
 
+    def files(self) -> dict[str, bytes]:
+        """The keys as the folder ``keys`` of a board's bundle has them: a key of 64 bytes in halves as well."""
+        whole = self.keys.get("flash_encryption_key", b"")
+        halves = (whole[:32], whole[32:]) if len(whole) == 64 else ()
+        return {**self.keys, **{f"flash_encryption_key_half_{n}": half for n, half in enumerate(halves, 1)}}
+
 
 def generate_sealing_pair() -> tuple[bytes, bytes]:
     """A new X25519 pair: the private key as unencrypted PKCS #8 PEM, and the public key as PEM."""
@@ -122,6 +128,10 @@ def seal(keys: Mapping[str, bytes], label: Mapping[str, Any], recipient: Sealing
     return json.dumps({**document, "ciphertext": _text(ciphertext)}, indent=2) + "\n"
 
 
+ROLES = frozenset({"flash_encryption_key", "nvs_hmac_key"})
+"""The keys that are sealed: those that a device can have for itself."""
+
+
 def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRETS) -> Unsealed:
     """Opens a sealed file; `secrets` is asked for the passphrase of the private key, if it has one.
 
@@ -148,7 +158,9 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
             key = _derive(shared, encapsulated, _raw(private_key.public_key()))
         content = json.loads(AESGCM(key).decrypt(nonce, ciphertext, _associated(document)))
         keys = {str(name): bytes.fromhex(data) for name, data in content.items()}
-    except (InvalidTag, ValueError, AttributeError, TypeError):
+        if not set(keys) <= ROLES:  # anybody can seal something to a public key
+            raise ValueError("names of other keys")
+    except (InvalidTag, ValueError, AttributeError, TypeError, RecursionError):
         raise CheckError(
             "SE685",
             "the sealed file does not open: it was changed after it was written, or is damaged",
@@ -168,7 +180,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
             raise ValueError("another kind")
         parts = [base64.b64decode(document[name], validate=True) for name in ("encapsulated", "nonce", "ciphertext")]
         str(document["recipient"])
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, binascii.Error):
         raise InputError(
             "SE683",
             "this is no sealed key file",

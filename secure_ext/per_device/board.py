@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.device.call_script import call_script
 from secure_ext.device.chip_state import ChipState, read_chip
-from secure_ext.device.esp_tools import find_tools
+from secure_ext.device.esp_tools import Stop, find_tools
 from secure_ext.device.journal import board_journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_layout
@@ -110,6 +111,13 @@ def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
     for folder in remove_left_over(run.private):
         say(f"An earlier run was killed and left keys behind in {folder}: destroyed.")
     look = _look(template, run)
+    with lock_port(str(run.record_of(look.state).absolute())):
+        if (look.begun is not None) != run.record_of(look.state).exists():
+            raise Stop(5, "SE832", f"another run works on board {look.state.mac}", "wait until it has ended")
+        return _flash(template, run, look, say)
+
+
+def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> int:
     if look.verdict.stop:
         look.show()
         raise look.verdict.stop
@@ -173,16 +181,25 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     """A run with keys: they are on this machine from here to the end of the block."""
     sealed = run.sealed / f"{look.state.mac}.sealed"
     is_sealed = template.manifest["per_device"]["keep"] == "sealed"
+    journal_file = run.journal / f"{look.state.mac}.json"
+
+    def keep_known(plan: dict[str, Any]) -> None:
+        """The journal knows keys by all fingerprints together: those that are burned belong to the new plan, too."""
+        if look.begun is not None and look.has_own_keys:
+            before = board_journal(look.begun.plan, journal_file)
+            board_journal(plan, journal_file).note_burning_with_other_keys(before)
+
     with private_folder(run.private) as (folder, lock):
-        board = write_device_bundle(template, keys, run.record_of(look.state), folder / "keys", look.begun)
         if is_sealed:
             _seal(template, look.state, keys, sealed, keeps_earlier=look.has_hidden_keys)
-        if look.has_own_keys:  # the journal knows keys by all fingerprints together
-            board_journal(board.plan, run.journal / f"{look.state.mac}.json").note_burning()
+        record = run.record_of(look.state)
+        board = write_device_bundle(template, keys, record, folder / "keys", look.begun, before_it_is_there=keep_known)
         words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
         code = call_script(run.script_line(board, look.state, *words), lock)
-    journal = board_journal(board.plan, run.journal / f"{look.state.mac}.json")
-    if not journal.burning_begun and not look.has_own_keys:
+    if folder.exists():
+        say(f"WARNING: the keys of this board could not be removed from {folder}: remove that folder yourself.")
+    journal = board_journal(board.plan, journal_file)
+    if code and journal.is_readable and not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
         sealed.unlink(missing_ok=True)
         say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from secure_ext.per_device.device_keys import DeviceKeys
 
 
 def write_device_bundle(
-    template: FinishedBundle, keys: DeviceKeys, folder: Path, keys_folder: Path, begun: FinishedBundle | None = None
+    template: FinishedBundle,
+    keys: DeviceKeys,
+    folder: Path,
+    keys_folder: Path,
+    begun: FinishedBundle | None = None,
+    *,
+    before_it_is_there: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> FinishedBundle:
     """Writes the bundle of one board: the images encrypted with its key, its plan, script and manifest.
 
@@ -30,6 +37,7 @@ def write_device_bundle(
         folder: the new bundle, whole or not at all; an earlier one of the board is replaced. On the disk on return.
         begun: what an earlier run made for this board. It tells the fingerprints of keys that are on the chip and not
             among `keys`; if the flash encryption key is one of them, its images are taken over.
+        before_it_is_there: gets the new plan when all is written, before it takes the place of an earlier one.
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
@@ -70,6 +78,7 @@ def write_device_bundle(
         for name, data in {**_shared_keys(template, plan), **keys.burned}.items():
             inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
             write_secret_file(inside / f"{name}.bin", data)
+        before_it_is_there(plan)
     _sync(folder.parent)
     return FinishedBundle(folder, manifest, plan)
 

@@ -91,6 +91,7 @@ class _Reader:
         self._is_in_row = False
 
     def read(self, text: str, sha256: str) -> NvsCsv:
+        csv.field_size_limit(max(csv.field_size_limit(), 2 * LONGEST_BLOB))
         rows = csv.reader(self._lines(text), strict=True)
         columns: list[str] | None = None
         namespace: str | None = None

@@ -161,3 +161,10 @@ def test_half_a_key_is_not_enough_on_any_chip(boards: Boards) -> None:
     for word in ("XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2"):
         state = burned(was, "KEY_PURPOSE_0", 2, word=word)
         assert failures(was, state) == {("flash-encryption-key", "KEY_PURPOSE_n")}
+
+
+def test_a_block_with_coding_errors_fails(boards: Boards) -> None:
+    """What is burned is then not what the chip uses."""
+    was = boards(Cell("esp32c3", "both"))
+    damaged = replace(was.state, coding_errors=("BLOCK9 has coding errors",))
+    assert failures(was, damaged) - failures(was, was.state) == {("coding-errors", "all blocks")}

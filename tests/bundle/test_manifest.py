@@ -432,3 +432,12 @@ def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snap
         raise AssertionError("it must not come to this")
     assert caught.value.code == "SE701"
     assert snapshot(target.parent) == before
+
+
+def test_power_lost_between_the_two_renames_costs_nothing(old: Path, snapshot: Snapshot) -> None:
+    """The earlier directory, with its keys, lies aside under another name; the next run finds it."""
+    before = snapshot(old)
+    old.rename(old.with_name(f".{old.name}.abc.partial.old"))
+    with pytest.raises(ValueError, match="stop"), replaced_directory(old):
+        raise ValueError("stop")
+    assert snapshot(old) == before

@@ -37,6 +37,20 @@ def test_a_broken_journal_counts_as_none(path: Path, content: str) -> None:
     path.write_text(content)
     journal = Journal(path, "keys", "images")
     assert not journal.images_written and not journal.burning_begun
+    assert journal.is_readable == (content in ("[]", '"keys"')), "nobody knows what a damaged one would say"
+
+
+def test_no_journal_is_not_a_damaged_one(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "none.json", "keys", "images").is_readable
+
+
+def test_a_board_that_goes_on_with_a_new_key_is_known_by_both(path: Path) -> None:
+    """By the keys of the plan that began it, in case the new plan never gets to its place; its images are due again."""
+    Journal(path, "new keys", "new images").note_burning_with_other_keys(Journal(path, "keys", "images"))
+    for keys_id in ("keys", "new keys"):
+        journal = Journal(path, keys_id, "images")
+        assert (journal.burning_begun, journal.images_written) == (True, False)
+    assert not Journal(path, "other keys", "images").burning_begun
 
 
 def test_a_journal_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:

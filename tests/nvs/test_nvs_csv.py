@@ -101,3 +101,10 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
     }
     assert csv.files == (tmp_path / "certs" / "ca.pem", tmp_path / "blob.b64")
     assert "BEGIN" not in repr(csv)
+
+
+def test_a_long_blob_may_stand_in_the_csv_itself(tmp_path: Path) -> None:
+    path = tmp_path / "nvs.csv"
+    path.write_text(APP + f"blob,data,hex2bin,{'a5' * 200_000}\n", encoding="utf-8")
+    (value,) = read_nvs_csv(path).values
+    assert value.value == b"\xa5" * 200_000

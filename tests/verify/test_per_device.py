@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alterations import set_at
 from click.testing import Result
+from matrix_tools import espefuse
 from verify_bundles import Made, make
 
 from secure_ext.bundle.verify.rebuild import BuildAtHand
@@ -87,3 +88,31 @@ def test_a_key_for_all_boards_does_not_belong_there(template: Made, tmp_path: Pa
     key.write_bytes(bytes(range(32)))
     key.chmod(0o600)
     assert failures(template, tmp_path) == {"key-fingerprint"}
+
+
+def test_the_option_is_remembered(
+    sample_project: Callable[[str], Path],
+    signing_keys: dict[str, Path],
+    run_cli: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
+    """Without a profile, and against one that says otherwise."""
+    build = sample_project("esp32c3") / "build"
+    options = ("--flash-encryption-key", "per-device", "--signing-key", signing_keys["rsa_0"])
+    made = make(run_cli, build, tmp_path / "bundle", signing_keys, *options)
+    checks = verify_bundle(made.folder, AtHand(BuildAtHand(build, None)))
+    assert {check.name for check in checks if check.outcome is not Outcome.PASSED} == NOT_SIGNED
+    (tmp_path / "profile.yaml").write_text("schema: 1\nflash_encryption: {key: per-device}\n")
+    key = tmp_path / "flash.bin"
+    key.write_bytes(bytes(range(7, 39)))
+    profile = ("--profile", tmp_path / "profile.yaml", "--signing-key", signing_keys["rsa_0"])
+    shared = make(run_cli, build, tmp_path / "shared", signing_keys, "--flash-encryption-key", key, *profile)
+    checks = verify_bundle(shared.folder, AtHand(BuildAtHand(build, tmp_path / "profile.yaml")))
+    assert {check.name for check in checks if check.outcome is Outcome.FAILED} <= {"key-permissions"}
+
+
+def test_a_board_can_be_audited_against_it(template: Made, run_cli: Callable[..., Result], tmp_path: Path) -> None:
+    """The plan names no fingerprints; everything else can be compared."""
+    espefuse("esp32c3", tmp_path / "board.bin", "summary")
+    done = run_cli("audit", template.folder, "--virt", tmp_path / "board.bin")
+    assert done.exit_code == 1 and "SE875" not in done.output, done.output

@@ -67,7 +67,7 @@ def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     for kind, (name, package, schema_name) in _SCHEMAS.items():
         text = files.read(name)
         try:
-            document = json.loads((text or b"").decode("utf-8"))
+            document = json.loads((text or b"").decode("utf-8"), parse_float=_no_fraction)
             json.dumps(document, ensure_ascii=False).encode()  # raises for half characters
         except (ValueError, RecursionError) as error:
             document = error
@@ -86,6 +86,11 @@ def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
             same = (json.dumps(document, indent=2) + "\n").encode() == text
             checks.append(judged("manifest-form", name, same, "as written", "it was edited", cure=COPY_AGAIN))
     return Documents(found["manifest"], found["plan"]) if len(found) == len(_SCHEMAS) else None
+
+
+def _no_fraction(text: str) -> float:
+    """Offsets and sizes are whole numbers, and so is everything else in these documents."""
+    raise ValueError(f"{text} is no whole number")
 
 
 def check_steps(documents: Documents) -> Iterator[Check]:

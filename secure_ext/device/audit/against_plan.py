@@ -39,6 +39,21 @@ def efuse_check(
     return EfuseCheck(name, place, outcome, evidence, "" if fits else cure, wanted, found, meaning)
 
 
+def coding_errors_check(board: Board) -> EfuseCheck:
+    """Whether what is burned fits its own check bytes: a key that does not is another key."""
+    seen = board.state is not None and board.errors_looked_for
+    errors = board.state.coding_errors if board.state else ()
+    return efuse_check(
+        "coding-errors",
+        "all blocks",
+        not errors if seen or errors else None,
+        wanted="none",
+        found="; ".join(errors) or ("none" if seen else "nobody asked the chip for coding errors"),
+        meaning="what is burned fits the check bytes beside it",
+        cure=_SET_ASIDE,
+    )
+
+
 def audit_plan(
     board: Board, plan: dict[str, Any], journal: Journal | None, key_of: Callable[[Step], bytes]
 ) -> tuple[Verdict, tuple[Check, ...]]:
@@ -85,7 +100,7 @@ class _Comparison:
 
     def checks(self) -> Iterator[Check]:
         yield from self._revision()
-        yield from self._coding_errors()
+        yield coding_errors_check(self.board)
         for step in self.plan["steps"]:
             if step["kind"] == "burn_key":
                 yield from self._key(step)
@@ -109,20 +124,6 @@ class _Comparison:
             found=SEALED if revision is None else _version(revision),
             meaning="the plan is made for these revisions of the chip",
             cure="use boards with the right chip revision, or build the firmware for this one",
-        )
-
-    def _coding_errors(self) -> Iterator[Check]:
-        state = self.board.state
-        seen = state is not None and self.board.errors_looked_for
-        errors = state.coding_errors if state else ()
-        yield efuse_check(
-            "coding-errors",
-            "all blocks",
-            not errors if seen or errors else None,
-            wanted="none",
-            found="; ".join(errors) or ("none" if seen else "nobody asked the chip for coding errors"),
-            meaning="what is burned fits the check bytes beside it",
-            cure=_SET_ASIDE,
         )
 
     def _is_needed(self, step: Step) -> bool | None:

@@ -20,7 +20,8 @@ _KINDS: Mapping[str, Mapping[str, str]] = {
     "burn_field": {"field": "text", "value": "number"},
     "write_protect": {"field": "text", "wr_dis_bit": "bit"},
     "burn_key": {
-        **dict.fromkeys(("block", "part", "purpose", "fingerprint", "file"), "text"),
+        **dict.fromkeys(("block", "part", "purpose", "file"), "text"),
+        "fingerprint": "text or none",
         **dict.fromkeys(("block_number", "length"), "bit"),
         **dict.fromkeys(("wr_dis_bits", "rd_dis_bits", "readable_bits"), "bits"),
         "reversed": "flag",

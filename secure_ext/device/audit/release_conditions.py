@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from secure_ext.checks import Check
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
-from secure_ext.device.audit.against_plan import EfuseCheck, efuse_check
+from secure_ext.device.audit.against_plan import EfuseCheck, coding_errors_check, efuse_check
 from secure_ext.device.audit.board import SEALED, Board
 
 _P256_ONLY_LOCKED = 3
@@ -44,7 +44,12 @@ def release_checks(board: Board) -> tuple[Check, ...]:
     """
     chip = load_chip(board.chip, board.revision or 0)
     conditions = _Conditions(board, chip)
-    return (*conditions.flash_encryption(), *conditions.secure_boot(), *conditions.both())
+    return (
+        coding_errors_check(board),
+        *conditions.flash_encryption(),
+        *conditions.secure_boot(),
+        *conditions.both(),
+    )
 
 
 @dataclass(frozen=True)

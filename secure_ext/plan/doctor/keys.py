@@ -93,6 +93,9 @@ def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
             return
 
 
+ABOUT_KEY_FILES = frozenset({"SP080", "SP082", "SP083", "SP084", "SP085", "SP086"})
+"""Codes of the rules that look at key files, or at how a signing key is made."""
+
 RULES = (
     Rule(
         "SP080",
