@@ -1,4 +1,4 @@
-"""The manifest and the plan keep to their schemas and tell the truth; a bundle is replaced whole or not at all."""
+"""The manifest and the plan keep to their schemas and tell the truth, also of a bundle that is made again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import copy
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.errors import InputError, SecureProvisionError
+from secure_ext.errors import SecureProvisionError
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import decide
 from secure_ext.plan.document import SCHEMA as PLAN_VERSION
@@ -255,189 +253,3 @@ def test_the_only_copy_of_a_key_is_never_deleted(
         make(**less)
     left = {path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert set(keys.values()) <= left
-
-
-# ---- a directory that appears whole or not at all
-
-
-def begun(target: Path, **contents: str) -> None:
-    target.mkdir()
-    for name, text in contents.items():
-        path = target / name.replace("__", "/")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-def finish(folder: Path, text: str) -> None:
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    folder = tmp_path / "place"
-    folder.mkdir()
-    return folder / "bundle"
-
-
-@pytest.fixture
-def old(target: Path) -> Path:
-    target.mkdir()
-    finish(target, "old")
-    (target / "journal").mkdir()
-    (target / "journal" / "board.json").write_text("{}", encoding="utf-8")
-    return target
-
-
-def test_directory_appears_whole(target: Path) -> None:
-    with replaced_directory(target) as folder:
-        finish(folder, "new")
-        assert not target.exists()
-        assert folder.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
-    assert (target / "manifest.json").read_text(encoding="utf-8") == "new"
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_parents_are_made(tmp_path: Path) -> None:
-    with replaced_directory(tmp_path / "a" / "b" / "bundle") as folder:
-        finish(folder, "new")
-    assert (tmp_path / "a" / "b" / "bundle" / "manifest.json").is_file()
-
-
-def test_an_empty_directory_is_taken(target: Path) -> None:
-    target.mkdir()
-    with replaced_directory(target) as folder:
-        finish(folder, "new")
-    assert (target / "manifest.json").is_file()
-
-
-def test_directory_is_replaced_and_some_of_it_kept(old: Path) -> None:
-    (old / "left.txt").write_text("left", encoding="utf-8")
-    with replaced_directory(old, keep=("journal", "absent")) as folder:
-        finish(folder, "new")
-        assert (old / "manifest.json").read_text(encoding="utf-8") == "old"
-    assert files_of(old) == {"manifest.json", "journal/board.json"}
-    assert (old / "manifest.json").read_text(encoding="utf-8") == "new"
-    assert list(old.parent.iterdir()) == [old]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError, InputError])
-@pytest.mark.parametrize("exists", [False, True])
-def test_nothing_is_left_after_an_error(
-    error: type[BaseException], exists: bool, target: Path, snapshot: Snapshot
-) -> None:
-    if exists:
-        begun(target, manifest__json="")
-        finish(target, "old")
-    before = snapshot(target.parent)
-    raised = InputError("SE000", "a cause", cure="a cure") if error is InputError else error()
-    with pytest.raises(error), replaced_directory(target) as folder:
-        finish(folder, "new")
-        raise raised
-    assert snapshot(target.parent) == before
-
-
-def test_an_error_of_the_disk_gets_its_code(old: Path, snapshot: Snapshot) -> None:
-    before = snapshot(old.parent)
-    with pytest.raises(InputError) as caught, replaced_directory(old) as folder:
-        (folder / "missing" / "file").write_bytes(b"")
-    assert caught.value.code == "SE702" and caught.value.place == str(old)
-    assert snapshot(old.parent) == before
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit(143)])
-def test_interrupted_while_the_journal_is_carried_over(
-    error: BaseException, old: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    before = snapshot(old.parent)
-    monkeypatch.setattr(shutil, "copytree", fail)
-    with pytest.raises((InputError, type(error))), replaced_directory(old, keep=("journal",)) as folder:
-        finish(folder, "new")
-    monkeypatch.undo()
-    assert snapshot(old.parent) == before
-
-
-@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), KeyboardInterrupt(), SystemExit(143)])
-@pytest.mark.parametrize("failing", [1, 2])
-def test_interrupted_while_directories_are_exchanged(
-    failing: int, error: BaseException, old: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename, calls = Path.rename, 0
-
-    def fail(path: Path, new: Path) -> Path:
-        nonlocal calls
-        calls += 1
-        if calls == failing:
-            raise error
-        return rename(path, new)
-
-    before = snapshot(old.parent)
-    monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises((InputError, type(error))), replaced_directory(old, keep=("journal",)) as folder:
-        finish(folder, "new")
-    monkeypatch.undo()
-    assert snapshot(old.parent) == before
-
-
-def test_a_run_inside_another_leaves_a_whole_directory(target: Path) -> None:
-    with replaced_directory(target) as first:
-        finish(first, "first")
-        with replaced_directory(target) as second:
-            finish(second, "second")
-        assert (target / "manifest.json").read_text(encoding="utf-8") == "second"
-    assert (target / "manifest.json").read_text(encoding="utf-8") == "first"
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_another_run_finishes_between_two_renames(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other run puts its directory into the place just when this one has cleared it."""
-    rename, calls = Path.rename, 0
-
-    def meet(path: Path, new: Path) -> Path:
-        nonlocal calls
-        calls += 1
-        done = rename(path, new)
-        if calls == 1:
-            begun(old, manifest__json="")
-            finish(old, "other")
-        return done
-
-    monkeypatch.setattr(Path, "rename", meet)
-    try:
-        with replaced_directory(old) as folder:
-            finish(folder, "new")
-    except InputError as error:
-        assert error.code == "SE702"
-    monkeypatch.undo()
-    assert (old / "manifest.json").read_text(encoding="utf-8") in ("other", "new")
-    assert list(old.parent.iterdir()) == [old]
-
-
-@pytest.mark.parametrize("kind", ["file", "link to a bundle", "directory with files", "link to nothing"])
-def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snapshot) -> None:
-    if kind == "file":
-        target.write_text("text", encoding="utf-8")
-    elif kind == "directory with files":
-        begun(target, text="text")
-    else:
-        other = target.with_name("other")
-        target.symlink_to(other)
-        if kind == "link to a bundle":
-            other.mkdir()
-            finish(other, "old")
-    before = snapshot(target.parent)
-    with pytest.raises(InputError) as caught, replaced_directory(target):
-        raise AssertionError("it must not come to this")
-    assert caught.value.code == "SE701"
-    assert snapshot(target.parent) == before
-
-
-def test_power_lost_between_the_two_renames_costs_nothing(old: Path, snapshot: Snapshot) -> None:
-    """The earlier directory, with its keys, lies aside under another name; the next run finds it."""
-    before = snapshot(old)
-    old.rename(old.with_name(f".{old.name}.abc.partial.old"))
-    with pytest.raises(ValueError, match="stop"), replaced_directory(old):
-        raise ValueError("stop")
-    assert snapshot(old) == before
