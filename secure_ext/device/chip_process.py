@@ -13,6 +13,10 @@ from typing import Any
 
 from secure_ext.errors import ToolError
 
+EFUSE_FILE = "efuses.json"
+EFUSES_BEFORE_THE_CUT = "efuses_before_the_cut.json"
+"""Kept where the power goes half-way through a burn."""
+
 
 @dataclass(frozen=True)
 class ChipOptions:
@@ -96,7 +100,7 @@ class ChipProcess:
     @property
     def efuses(self) -> dict[str, str]:
         """What is burned, block by block, in hexadecimal; keys included."""
-        path = self.state / "efuses.json"
+        path = self.state / EFUSE_FILE
         stored: dict[str, str] = json.loads(path.read_text(encoding="ascii")) if path.exists() else {}
         return stored
 

@@ -1,13 +1,14 @@
 """Interrupts the script everywhere, and lets an operator run it again.
 
-The power goes at a connection, in the middle of a flash write, between two register writes of the eFuse controller, or
-half-way through the burning of a block. Then the same script runs on the chip as it was left. In the end the chip must
-be what it is without an interruption, or, where silicon itself is lost (a half-burned key block), the script must say
-that it is damaged and leave it alone.
+The power goes at a connection, in the middle of a flash write, between two register writes of the eFuse controller,
+right before a block is burned, or half-way through its burning. Then the same script runs on the chip as it was left.
+In the end the chip must be what it is without an interruption, or, where silicon itself is lost (a half-burned key
+block), the script must say that it is damaged and leave it alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import itertools
@@ -17,18 +18,19 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.device.chip_process import ChipProcess, events
+from secure_ext.device.chip_process import EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
 from secure_ext.errors import DeviceError
 from secure_ext.rehearsal.script_run import ScriptRun, chip_for, run_script
 
 _TOOL_FAILED = 4
+_ONLY_FLASH = ("--until", "flash")
 _WORKERS_A_CORE = 2
 """Half of the time a program that talks to the chip waits."""
 
@@ -94,6 +96,14 @@ class _Chip:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """All that a script goes by: the chip, and what the journal knows (not when)."""
+
+    chip: _Chip
+    journal: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class _Board:
     """A folder with a virtual chip and the journal of its board."""
 
@@ -113,17 +123,39 @@ class _Board:
         """The same board once more."""
         shutil.copytree(self.folder, other.folder)
 
+    def before_the_burn(self) -> _Board | None:
+        """The same board with the eFuses as they were before the burn that was cut; None if none was."""
+        efuses = self.chip / EFUSES_BEFORE_THE_CUT
+        if not efuses.exists():
+            return None
+        before = _Board(self.folder.with_name(f"before-{self.folder.name}"))
+        self.copy_to(before)
+        efuses.replace(before.chip / EFUSE_FILE)
+        return before
+
     def left(self) -> _Chip:
         """What the chip is now."""
-        efuses = (self.chip / "efuses.json").read_text(encoding="ascii")
+        efuses = (self.chip / EFUSE_FILE).read_text(encoding="ascii")
         return _Chip(efuses, hashlib.sha256((self.chip / "flash.bin").read_bytes()).hexdigest())
 
-    def journal_events(self) -> list[str]:
-        """What the journal knows; not when."""
-        return sorted(
-            f"{path.name}: {sorted(json.loads(path.read_text(encoding='utf-8')))}"
-            for path in self.journal.glob("*.json")
-        )
+    def found(self) -> _Found:
+        """What a script finds on it now."""
+        paths = sorted(self.journal.glob("*.json"))
+        names = [(path.name, *sorted(json.loads(path.read_text(encoding="utf-8")))) for path in paths]
+        return _Found(self.left(), tuple(names))
+
+
+_Rerun = tuple[ScriptRun, _Chip]
+
+
+@contextlib.contextmanager
+def _kept(result: Future[_Rerun]) -> Iterator[None]:
+    """An error is raised for those that wait for the result, too."""
+    try:
+        yield
+    except BaseException as error:
+        result.set_exception(error)
+        raise
 
 
 def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every: int | None = None) -> PowerCuts:
@@ -145,45 +177,44 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
         burning.result()
         cuts += [(event, pool.submit(trial.cut, event)) for event in trial.events_while_burning(every)]
         done: list[Cut] = []
-        for event, cut in cuts:
-            done.append(cut.result())
-            progress(f"power cut {len(done)} of {len(cuts)}: {event}")
+        for number, (event, cut) in enumerate(cuts, 1):
+            done += cut.result()
+            progress(f"power cut {number} of {len(cuts)}: {event}")
         return PowerCuts(tuple(done), trial.register_writes)
 
 
 class Trial:
     """The uninterrupted run, and the cuts that are compared with it.
 
-    A board whose flash is written is kept aside: cuts in the burning begin there, with the script run again.
+    A board whose flash is written is kept aside: cuts in the burning begin there. Boards that are left alike, eFuses,
+    flash and journal, have the same future: it is tried once.
     """
 
     def __init__(self, bundle: FinishedBundle, folder: Path) -> None:
         self._bundle = bundle
         self._folder = folder
-        self._known: dict[str, tuple[ScriptRun, _Chip]] = {}
         self._lock = threading.Lock()
         self._flashed = _Board(folder / "flashed")
-        self._flashing = self._uninterrupted(self._flashed, "--until", "flash")
+        self._flashing, _ = self._uninterrupted(self._flashed, *_ONLY_FLASH)
         self._burning: list[dict[str, Any]] = []
-        self._whole: Future[_Chip] = Future()
+        self._whole: Future[_Rerun] = Future()
+        self._begin_of_burning = self._flashed.found()
+        self._next_runs: dict[_Found, Future[_Rerun]] = {self._begin_of_burning: self._whole}
 
     def burn(self) -> None:
         """Ends the uninterrupted run; cuts may be tried meanwhile, their judgement waits for it."""
         whole = _Board(self._folder / "whole")
-        self._flashed.copy_to(whole)
-        try:
-            self._burning = self._uninterrupted(whole)
-            self._whole.set_result(whole.left())
-        except BaseException as error:
-            self._whole.set_exception(error)
-            raise
+        with _kept(self._whole):
+            self._flashed.copy_to(whole)
+            self._burning, run = self._uninterrupted(whole)
+            self._whole.set_result((run, whole.left()))
 
     @property
     def register_writes(self) -> int:
         """How many writes of registers the burning takes."""
         return max((int(event["write"]) for event in self._burning), default=0)
 
-    def _uninterrupted(self, board: _Board, *options: str) -> list[dict[str, Any]]:
+    def _uninterrupted(self, board: _Board, *options: str) -> tuple[list[dict[str, Any]], ScriptRun]:
         log = board.folder.with_suffix(".events")
         with ChipProcess(replace(chip_for(self._bundle), log=log), board.chip) as chip:
             run = run_script(self._bundle, chip.url, board.journal, *options)
@@ -193,7 +224,7 @@ class Trial:
                 f"the script does not end on a virtual chip: {run.last_line}",
                 cure="run `secure-provision rehearse` without --power-cuts and see where it stops",
             )
-        return events(log)
+        return events(log), run
 
     def events_while_flashing(self) -> list[str]:
         """Before the first step, after each, and in flash writes; as ``flash/event:number``."""
@@ -205,45 +236,61 @@ class Trial:
         ]
 
     def events_while_burning(self, every: int | None) -> list[str]:
-        """After each step, in each burn and after it, at register writes; as ``burn/event:number``."""
+        """After each step, in each burn and at the end, at register writes; as ``burn/event:number``."""
         burns = [event for event in self._burning if event["event"] == "burn"]
-        if every:
-            writes = set(range(every, self.register_writes + 1, every))
-        else:
-            # the write that is counted with a burn is its command; at the next one the block is burned
-            writes = {event["write"] + 1 for event in burns}
+        # the write that is counted with a burn is its command
+        writes = range(every, self.register_writes + 1, every) if every else [burns[-1]["write"] + 1] if burns else []
         return [
             *(f"burn/connection:{number}" for number in _connections_after_changes(self._burning)),
+            *(f"burn/write:{number}" for number in writes),
             *(f"burn/burn:{event['burn']}" for event in burns),
-            *(f"burn/write:{number}" for number in sorted(writes)),
         ]
 
-    def cut(self, event: str) -> Cut:
-        """Lets the power go, runs the script again, and compares."""
+    def cut(self, event: str) -> tuple[Cut, ...]:
+        """Lets the power go, runs the script again, and compares.
+
+        The script that is interrupted cannot tell whether the power went right before a block was burned or half-way:
+        one interrupted run leads to both boards, and so to two cuts.
+        """
         stage, _, moment = event.partition("/")
         board = _Board(self._folder / event.replace("/", "-").replace(":", "-"))
         if stage == "burn":
             self._flashed.copy_to(board)
         with ChipProcess(chip_for(self._bundle, cut=moment), board.chip) as chip:
             first = run_script(self._bundle, chip.url, board.journal)
-            left = board.left()
-            key = f"{left} {board.journal_events()}"
-            with self._lock:
-                known = self._known.get(key)
-            if known is None:
-                known = self._rerun(chip.url, board.journal), board.left()
-                with self._lock:
-                    self._known[key] = known
-        second, end = known
+            before = board.before_the_burn()
+            cut = self._judged(event, first, board, chip.url)
+        if before is None:
+            return (cut,)
+        with ChipProcess(chip_for(self._bundle), before.chip) as chip:
+            return self._judged(event.replace("/", "/before-"), first, before, chip.url), cut
+
+    def _judged(self, event: str, first: ScriptRun, board: _Board, url: str) -> Cut:
+        left = board.left()
+        if event.startswith("flash/") and board.found() != self._begin_of_burning:
+            self._run_again(url, board.journal, *_ONLY_FLASH)
+        second, end = self._next_run(url, board)
         return Cut(event, first.last_line, second.last_line, self._outcome(left, second, end))
 
-    def _rerun(self, url: str, journal: Path) -> ScriptRun:
+    def _next_run(self, url: str, board: _Board) -> _Rerun:
+        """What the script says on this board, and the chip after it."""
+        found = board.found()
+        with self._lock:
+            is_new = found not in self._next_runs
+            future = self._next_runs.setdefault(found, Future())
+        if is_new:
+            with _kept(future):
+                future.set_result((self._run_again(url, board.journal), board.left()))
+        return future.result()
+
+    def _run_again(self, url: str, journal: Path, *options: str) -> ScriptRun:
         """The script again; and once more if a tool failed, as it then tells the operator."""
-        run = run_script(self._bundle, url, journal)
-        return run_script(self._bundle, url, journal) if run.exit_code == _TOOL_FAILED else run
+        run = run_script(self._bundle, url, journal, *options)
+        return run_script(self._bundle, url, journal, *options) if run.exit_code == _TOOL_FAILED else run
 
     def _outcome(self, left: _Chip, rerun: ScriptRun, end: _Chip) -> CutOutcome:
-        if end == self._whole.result() and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
+        _, whole = self._whole.result()
+        if end == whole and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
             return CutOutcome.RECOVERED
         if rerun.stop_code == "SE812" and end == left:
             return CutOutcome.DAMAGED

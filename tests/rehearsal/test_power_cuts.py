@@ -25,14 +25,15 @@ CELL = Cell("esp32c6", "boot")
     ],
 )
 def test_one_cut_of_each_kind(event: str, outcome: CutOutcome, bundle_of: BundleOf, tmp_path: Path) -> None:
-    """While connecting, in a flash write, between register writes: mended. Half-way in a key block: refused."""
+    """Half-way in a key block: refused. Right before it, while connecting, or in a flash write: mended."""
     trial = Trial(bundle_of(CELL), tmp_path)
     trial.burn()
     wanted = trial.events_while_flashing() + trial.events_while_burning(None)
     kinds = {"flash/connection", "flash/flash", "burn/connection", "burn/burn", "burn/write"}
     assert {event.partition(":")[0] for event in wanted} == kinds
-    cut = trial.cut(event)
+    *before, cut = trial.cut(event)
     assert cut.outcome is outcome, cut
+    assert [one.outcome for one in before] == [CutOutcome.RECOVERED] * ("burn:" in event)
     assert ("SE812" in cut.rerun) == (outcome is CutOutcome.DAMAGED)
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from secure_ext.device.chip_process import EFUSE_FILE
 from secure_ext.device.virtual_chip.efuse_controller import EfuseController
 from secure_ext.device.virtual_chip.flash import Flash
 from secure_ext.device.virtual_chip.fuses import Fuses
@@ -15,7 +16,7 @@ from secure_ext.device.virtual_chip.power import Event, Power
 from secure_ext.device.virtual_chip.rom_loader import RomLoader
 from secure_ext.device.virtual_chip.server import Server
 
-EFUSE_FILE, NEW_EFUSE_FILE = "efuses.json", "efuses_of_the_new_chip.json"
+NEW_EFUSE_FILE = "efuses_of_the_new_chip.json"
 LAYOUT_FILE, FLASH_FILE = "efuse_layout.json", "flash.bin"
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from secure_ext.device.chip_process import EFUSES_BEFORE_THE_CUT
 from secure_ext.device.virtual_chip.fuses import CHECK_BYTES, DATA_BYTES, Fuses, coded
 from secure_ext.device.virtual_chip.power import Event, Power, PowerCut
 
@@ -112,6 +113,7 @@ class EfuseController:
         if not any(new):
             return
         if self.power.count(Event.BURN):
+            self.fuses.copy_to(self.fuses.path.with_name(EFUSES_BEFORE_THE_CUT))
             # the controller burns from the first bit on: the second half of those that are due stays as it was
             due = [(index, bit) for index, byte in enumerate(new) for bit in range(8) if byte >> bit & 1]
             half = bytearray(stored)

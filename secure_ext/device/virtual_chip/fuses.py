@@ -31,7 +31,7 @@ class Fuses:
     """All blocks of a chip, by number."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._blocks: dict[int, bytes] = {}
         if path.exists():
             stored = json.loads(path.read_text(encoding="ascii"))
@@ -41,7 +41,7 @@ class Fuses:
         """Sets bits for ever."""
         old = self.raw(block, len(bits))
         self._blocks[block] = bytes(a | b for a, b in zip(old, bits, strict=True))
-        self._save()
+        self._save(self.path)
 
     def raw(self, block: int, length: int) -> bytes:
         """The bits of a block as they are; `length` bytes."""
@@ -58,12 +58,16 @@ class Fuses:
             return BlockContent(raw[:DATA_BYTES], corrected=7, failed=True)
         return BlockContent(bytes(data), corrected=len(positions))
 
-    def _save(self) -> None:
-        new = self._path.with_suffix(".new")
+    def copy_to(self, path: Path) -> None:
+        """Keeps what is burned now in another file, too."""
+        self._save(path)
+
+    def _save(self, path: Path) -> None:
+        new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             json.dump({str(number): block.hex() for number, block in sorted(self._blocks.items())}, file, indent=1)
-        new.replace(self._path)
+        new.replace(path)
 
 
 def coded(data: bytes) -> bytes:
