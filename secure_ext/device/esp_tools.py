@@ -5,6 +5,7 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -13,8 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
+from typing import Optional
 
 MINIMUM_VERSION = (4, 8)
 _ERROR_LINE = re.compile(
@@ -164,19 +167,29 @@ class ToolResult:
 
 
 def run_to_its_end(line: Sequence[str]) -> ToolResult:
-    """As `run`, and not even Ctrl-C ends it before: in the middle of a burn that would cost the board.
+    """As `run`, and no interruption ends it before: in the middle of a burn that would cost the board.
 
     Raises KeyboardInterrupt afterwards if there was one.
     """
     noticed: list[bool] = []
-    before = signal.signal(signal.SIGINT, lambda *_: noticed.append(True))
-    try:
+    with interruptions(lambda *_: noticed.append(True)):
         result = run(line, apart=True)
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
     if noticed:
         raise KeyboardInterrupt
     return result
+
+
+@contextlib.contextmanager
+def interruptions(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
+    """Calls `handler` for Ctrl-C, a polite kill and a terminal that is closed, as far as they are not ignored."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names if signal.getsignal(signal.Signals[name]) != signal.SIG_IGN]
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, earlier in before:
+            signal.signal(number, earlier or signal.SIG_DFL)
 
 
 def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:

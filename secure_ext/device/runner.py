@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,16 @@ from typing import Any, TextIO
 from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.burn_calls import burn_calls
 from secure_ext.device.chip_state import ChipState, read_chip
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, redact, run, run_to_its_end
+from secure_ext.device.esp_tools import (
+    Connection,
+    EspTools,
+    Stop,
+    find_tools,
+    interruptions,
+    redact,
+    run,
+    run_to_its_end,
+)
 from secure_ext.device.flash_images import FlashImages
 from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
@@ -342,8 +352,9 @@ def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None)
         sys.stdout.reconfigure(errors="replace")  # a name the terminal cannot show must not stop anything
     runner = Runner(plan, bundle, parse_arguments(plan, arguments))
     try:
-        runner.run()
-        runner.reset()
+        with interruptions(signal.default_int_handler):
+            runner.run()
+            runner.reset()
     except Stop as stop:
         runner.say(f"STOP {stop.code}: {redact(stop.cause)}")
         runner.say(f"  What to do: {stop.cure}")

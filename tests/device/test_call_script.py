@@ -1,4 +1,4 @@
-"""A script that is being run is not killed by Ctrl-C: it ends by itself, and says how."""
+"""A script that is being run is not killed by Ctrl-C, nor with the program that runs it: it ends by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, lambda *_: None)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: None)
 Path(sys.argv[1]).write_text("begun")
 time.sleep(1.5)
 Path(sys.argv[1]).write_text("ended")
@@ -24,17 +25,19 @@ STATION = """
 import signal, sys
 from secure_ext.device.call_script import call_script
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 sys.exit(call_script([sys.executable, "-c", sys.argv[1], sys.argv[2]]))
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal are sent to a process group")
-def test_ctrl_c_leaves_the_end_to_the_script(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 5), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_the_end_is_left_to_the_script(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
     told = tmp_path / "told"
     line = [sys.executable, "-c", STATION, SCRIPT, str(told)]
     with subprocess.Popen(line, start_new_session=True) as station:
         while not (told.exists() and told.read_text() == "begun"):
             time.sleep(0.02)
-        os.killpg(station.pid, signal.SIGINT)
-        assert station.wait() == 5
+        os.killpg(station.pid, number)
+        assert station.wait() == exit_code
     assert told.read_text() == "ended"

@@ -1,4 +1,4 @@
-"""Ctrl-C at a terminal does not reach espefuse while it burns: the call ends, and then the script stops."""
+"""No interruption reaches espefuse while it burns: the call ends, and then the script stops."""
 
 from __future__ import annotations
 
@@ -20,25 +20,30 @@ Path(sys.argv[1]).write_text("ended")
 """
 SCRIPT = """
 import signal, sys
-from secure_ext.device.esp_tools import run_to_its_end
+from secure_ext.device.esp_tools import interruptions, run_to_its_end
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    run_to_its_end([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+    with interruptions(signal.default_int_handler):
+        run_to_its_end([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 except KeyboardInterrupt:
     sys.exit(5)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal are sent to a process group")
-@pytest.mark.parametrize("presses", [0, 1, 2])
-def test_the_call_ends_before_the_script_does(tmp_path: Path, presses: int) -> None:
+@pytest.mark.parametrize(
+    "interruptions",
+    [(), ("SIGINT",), ("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP", "SIGTERM")],
+    ids=["none", "Ctrl-C", "Ctrl-C twice", "kill", "terminal closed and kill"],
+)
+def test_the_call_ends_before_the_script_does(tmp_path: Path, interruptions: tuple[str, ...]) -> None:
     told = tmp_path / "told"
     line = [sys.executable, "-c", SCRIPT, TOOL, str(told)]
     with subprocess.Popen(line, start_new_session=True) as script:
         while not (told.exists() and told.read_text() == "begun"):
             time.sleep(0.02)
-        for _ in range(presses):
-            os.killpg(script.pid, signal.SIGINT)
+        for name in interruptions:
+            os.killpg(script.pid, signal.Signals[name])
             time.sleep(0.1)
-        assert script.wait() == (5 if presses else 0)
+        assert script.wait() == (5 if interruptions else 0)
     assert told.read_text() == "ended"
