@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import enum
+import json
 import os
 import shutil
 import tempfile
@@ -11,22 +13,30 @@ from pathlib import Path
 
 from secure_ext.errors import InputError
 
-MARK = "manifest.json"
+_MANIFEST = "manifest.json"
 _STAGING, _ASIDE = ".partial", ".old"
 
 
+class Kind(str, enum.Enum):
+    """What a directory holds, as its manifest says; a bundle's says nothing."""
+
+    BUNDLE = "bundle"
+    UPDATE_PACKAGE = "ota"
+
+
 @contextlib.contextmanager
-def replaced_directory(target: Path, *, keep: tuple[str, ...] = ()) -> Iterator[Path]:
+def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[str, ...] = ()) -> Iterator[Path]:
     """Yields an empty directory (mode 0700) beside `target`, which takes its place when the block ends without error.
 
     On any error, and on an interrupt, nothing is left behind and `target` is as it was. Of a `target` that is replaced,
     the entries named in `keep` are carried over. Two runs at once each leave a whole directory; the later one stays.
 
-    Raises InputError SE701 when `target` is something else than an earlier bundle, SE702 when it cannot be written.
+    Raises InputError SE701 when `target` is something else than an earlier directory of this `kind`, SE702 when it
+    cannot be written.
     """
     try:
         _bring_back(target)
-        _refuse_foreign(target)
+        _refuse_foreign(target, kind)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_STAGING, dir=target.parent))
     except OSError as error:
@@ -50,18 +60,28 @@ def _bring_back(target: Path) -> None:
         aside[-1].rename(target)
 
 
-def _refuse_foreign(target: Path) -> None:
+def _refuse_foreign(target: Path, kind: Kind) -> None:
     if not target.exists() and not target.is_symlink():
         return
-    is_bundle = target.is_dir() and not target.is_symlink() and (target / MARK).is_file()
     is_empty = target.is_dir() and not any(target.iterdir())
-    if not is_bundle and not is_empty:
+    if not is_empty and (target.is_symlink() or _kind_of(target) is not kind):
+        name = "a bundle" if kind is Kind.BUNDLE else "an update package"
         raise InputError(
             "SE701",
-            "the output exists already and is not a bundle",
+            f"the output exists already and is not {name}",
             cure="give another directory with -o, or remove this one",
             place=str(target),
         )
+
+
+def _kind_of(folder: Path) -> Kind | None:
+    """None if it is not from this tool: other programs, too, write a manifest.json."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        is_ours = str(manifest["tool"]).startswith("idf-secure-provision ")
+        return Kind(manifest.get("kind", Kind.BUNDLE)) if is_ours else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _carry_over(names: tuple[str, ...], target: Path, staging: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
-from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.atomic import Kind, replaced_directory
 from secure_ext.bundle.manifest import MANIFEST, creation_time
 from secure_ext.checks import Check, checks_data
-from secure_ext.errors import InputError
 from secure_ext.ota.app import UpdateApp, Wanted, make_app
 from secure_ext.ota.fleet import Fleet, ota_slots
 from secure_ext.ota.slots import SlotImage, check_sizes, pre_encrypt
@@ -21,7 +20,6 @@ from secure_ext.project.files import read_bytes
 from secure_ext.project.partition_table import Partition
 
 SCHEMA = 1
-KIND = "ota"
 APP = "app.bin"
 README = "README.txt"
 
@@ -39,9 +37,8 @@ def write_package(build: Build, fleet: Fleet, wanted: Wanted, output: Path, *, p
     """Makes the update in the directory `output`, whole or not at all; an earlier update there is replaced.
 
     Raises what `make_app`, `ota_slots`, `check_sizes` and `pre_encrypt` raise; InputError SE701, SE702 if it cannot be
-    written, SE766 if something else than an update is there.
+    written.
     """
-    _refuse_other_output(output)
     table_sha256 = hashlib.sha256(read_bytes(build.partition_table_file.path)).hexdigest()
     slots = ota_slots(fleet, build.partitions, table_sha256)
     app = make_app(build, fleet, wanted)
@@ -49,7 +46,7 @@ def write_package(build: Build, fleet: Fleet, wanted: Wanted, output: Path, *, p
     images = pre_encrypt(slots, app.content, fleet) if pre_encrypted else ()
     checks = (*app.checks, *sizes, *(check for image in images for check in image.checks))
     manifest = _manifest(fleet, app, slots, images, checks)
-    with replaced_directory(output) as folder:
+    with replaced_directory(output, Kind.UPDATE_PACKAGE) as folder:
         (folder / APP).write_bytes(app.content)
         for image in images:
             path = folder / _file(image.slot)
@@ -59,22 +56,6 @@ def write_package(build: Build, fleet: Fleet, wanted: Wanted, output: Path, *, p
         text = json.dumps(manifest, indent=2) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     return Package(output, manifest, checks)
-
-
-def _refuse_other_output(output: Path) -> None:
-    """A bundle's folder looks much like an update's, and holds keys."""
-    path = output / MANIFEST
-    try:
-        kind = json.loads(path.read_bytes()).get("kind") if path.is_file() else KIND
-    except (OSError, ValueError, AttributeError):
-        kind = None
-    if kind != KIND:
-        raise InputError(
-            "SE766",
-            "the output exists already and is no update package",
-            cure="give another directory with -o",
-            place=str(output),
-        )
 
 
 def _file(slot: Partition) -> str:
@@ -91,7 +72,7 @@ def _manifest(
     encrypted = {image.slot: image for image in images}
     return {
         "schema": SCHEMA,
-        "kind": KIND,
+        "kind": Kind.UPDATE_PACKAGE.value,
         "tool": f"idf-secure-provision {__version__}",
         "created": creation_time(),
         "fleet": fleet.identity,

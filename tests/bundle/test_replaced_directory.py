@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,14 @@ def begun(target: Path, **contents: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def finish(folder: Path, text: str) -> None:
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+def finish(folder: Path, name: str) -> None:
+    manifest = {"tool": "idf-secure-provision 0", "name": name}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def name_of(folder: Path) -> str:
+    name: str = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["name"]
+    return name
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ def test_directory_appears_whole(target: Path) -> None:
         finish(folder, "new")
         assert not target.exists()
         assert folder.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
-    assert (target / "manifest.json").read_text(encoding="utf-8") == "new"
+    assert name_of(target) == "new"
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -68,10 +75,10 @@ def test_directory_is_replaced_and_some_of_it_kept(old: Path) -> None:
     (old / "left.txt").write_text("left", encoding="utf-8")
     with replaced_directory(old, keep=("journal", "absent")) as folder:
         finish(folder, "new")
-        assert (old / "manifest.json").read_text(encoding="utf-8") == "old"
+        assert name_of(old) == "old"
     left = {path.relative_to(old).as_posix() for path in old.rglob("*") if path.is_file()}
     assert left == {"manifest.json", "journal/board.json"}
-    assert (old / "manifest.json").read_text(encoding="utf-8") == "new"
+    assert name_of(old) == "new"
     assert list(old.parent.iterdir()) == [old]
 
 
@@ -141,8 +148,8 @@ def test_a_run_inside_another_leaves_a_whole_directory(target: Path) -> None:
         finish(first, "first")
         with replaced_directory(target) as second:
             finish(second, "second")
-        assert (target / "manifest.json").read_text(encoding="utf-8") == "second"
-    assert (target / "manifest.json").read_text(encoding="utf-8") == "first"
+        assert name_of(target) == "second"
+    assert name_of(target) == "first"
     assert list(target.parent.iterdir()) == [target]
 
 
@@ -166,16 +173,28 @@ def test_another_run_finishes_between_two_renames(old: Path, monkeypatch: pytest
     except InputError as error:
         assert error.code == "SE702"
     monkeypatch.undo()
-    assert (old / "manifest.json").read_text(encoding="utf-8") in ("other", "new")
+    assert name_of(old) in ("other", "new")
     assert list(old.parent.iterdir()) == [old]
 
 
-@pytest.mark.parametrize("kind", ["file", "link to a bundle", "directory with files", "link to nothing"])
+FOREIGN_MANIFESTS = {
+    "manifest of a web page": '{"name": "a web page"}',
+    "manifest of another kind": '{"tool": "idf-secure-provision 0", "kind": "ota"}',
+    "manifest of an unknown kind": '{"tool": "idf-secure-provision 0", "kind": []}',
+    "broken manifest": "{",
+    "list as manifest": "[]",
+}
+NO_BUNDLES = ["file", "link to a bundle", "directory with files", "link to nothing", *FOREIGN_MANIFESTS]
+
+
+@pytest.mark.parametrize("kind", NO_BUNDLES)
 def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snapshot) -> None:
     if kind == "file":
         target.write_text("text", encoding="utf-8")
     elif kind == "directory with files":
         begun(target, text="text")
+    elif kind in FOREIGN_MANIFESTS:
+        begun(target, manifest__json=FOREIGN_MANIFESTS[kind])
     else:
         other = target.with_name("other")
         target.symlink_to(other)
