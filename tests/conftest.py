@@ -157,3 +157,17 @@ def snapshot() -> Callable[..., dict[str, tuple[int, bytes]]]:
         return taken
 
     return take
+
+
+@pytest.fixture
+def killed_run() -> Callable[[Path], Path]:
+    """Leaves what a run that was killed in the middle of writing a directory leaves beside it."""
+
+    def leave(target: Path) -> Path:
+        folder = target.with_name(f".{target.name}.partial-abc")
+        (folder / "new").mkdir(parents=True)
+        (folder / "lock").touch()
+        (folder / "new" / "key.bin").write_bytes(b"secret")
+        return folder
+
+    return leave

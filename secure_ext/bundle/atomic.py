@@ -7,14 +7,14 @@ import enum
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.keys.locked_folder import left_over_folders, locked_folder
 
 _MANIFEST = "manifest.json"
-_STAGING, _ASIDE = ".partial", ".old"
+_NEW, _OLD = "new", "old"
 
 
 class Kind(str, enum.Enum):
@@ -34,30 +34,45 @@ def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[st
     Raises InputError SE701 when `target` is something else than an earlier directory of this `kind`, SE702 when it
     cannot be written.
     """
-    try:
-        _bring_back(target)
-        _refuse_foreign(target, kind)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_STAGING, dir=target.parent))
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    try:
-        yield staging
-        _carry_over(keep, target, staging)
-        _exchange(staging, target)
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            _bring_back(target)
+            _refuse_foreign(target, kind)
+            remove_left_over(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place, _ = stack.enter_context(locked_folder(target.parent, _prefix(target)))
+            new = place / _NEW
+            new.mkdir(mode=0o700)
+        except OSError as error:
+            raise _cannot_write(target, error) from None
+        try:
+            yield new
+            _carry_over(keep, target, new)
+            _exchange(new, target)
+        except OSError as error:
+            raise _cannot_write(target, error) from None
+
+
+def remove_left_over(target: Path) -> None:
+    """Removes what `left_over` finds."""
+    for folder in left_over(target):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_over(target: Path) -> list[Path]:
+    """What runs that were killed have left beside `target`, keys perhaps."""
+    return left_over_folders(target.parent, _prefix(target))
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
 
 
 def _bring_back(target: Path) -> None:
     """Power that went between the two renames of an exchange has left the earlier directory, with its keys, aside."""
-    if target.exists() or not target.parent.is_dir():
-        return
-    aside = sorted(target.parent.glob(f".{target.name}.*{_STAGING}{_ASIDE}"), key=lambda path: path.stat().st_mtime)
-    if aside:
-        aside[-1].rename(target)
+    aside = [folder / _OLD for folder in left_over(target) if (folder / _OLD).is_dir()]
+    if aside and not target.exists():
+        max(aside, key=lambda path: path.stat().st_mtime).rename(target)
 
 
 def _refuse_foreign(target: Path, kind: Kind) -> None:
@@ -84,27 +99,24 @@ def _kind_of(folder: Path) -> Kind | None:
         return None
 
 
-def _carry_over(names: tuple[str, ...], target: Path, staging: Path) -> None:
+def _carry_over(names: tuple[str, ...], target: Path, new: Path) -> None:
     for name in names:
-        if (target / name).exists() and not (staging / name).exists():
-            shutil.copytree(target / name, staging / name)
+        if (target / name).exists() and not (new / name).exists():
+            shutil.copytree(target / name, new / name)
 
 
-def _exchange(staging: Path, target: Path) -> None:
-    """Puts `staging` in the place of `target`; whatever happens, one whole directory is there afterwards."""
-    aside = staging.with_name(staging.name + _ASIDE)
-    staging.chmod(0o755 & ~_umask())
+def _exchange(new: Path, target: Path) -> None:
+    """Puts `new` in the place of `target`; whatever happens, one whole directory is there afterwards."""
+    old = new.with_name(_OLD)
+    new.chmod(0o755 & ~_umask())
     try:
         if target.exists():
-            target.rename(aside)
-        staging.rename(target)
+            target.rename(old)
+        new.rename(target)
     except BaseException:
-        if aside.exists() and not target.exists():
-            aside.rename(target)
+        if old.exists() and not target.exists():
+            old.rename(target)
         raise
-    finally:
-        if target.exists():
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -16,59 +16,37 @@ from pathlib import Path
 from typing import TextIO
 
 from secure_ext.errors import InputError
+from secure_ext.keys.locked_folder import left_over_folders, locked_folder
 
 _PREFIX = "secure-provision-keys-"
-_LOCK = "lock"
 _MEMORY = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
 
 
 @contextlib.contextmanager
 def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
-    """A new folder (mode 0700) in `root` that is gone when the block ends, and its lock.
-
-    `root` is by default the first of `roots`. The lock says that the folder is in use: a process that inherits it keeps
-    the folder from being removed as left over when this one dies.
+    """A `locked_folder` in `root`, which is by default the first of `roots`.
 
     Raises InputError SE686 if it cannot be made.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root or roots()[0]))
-    except OSError as error:
-        raise _cannot_make(error) from None
-    try:
-        with _new_lock(folder) as lock:
-            yield folder, lock
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _new_lock(folder: Path) -> TextIO:
-    """A lock that gets its name when it is held, so that nobody finds it free; Windows does not rename open files."""
-    is_renamed = os.name != "nt"
-    path = folder / (f"{_LOCK}.new" if is_renamed else _LOCK)
-    try:
-        lock = path.open("w", encoding="ascii")
-        _hold(lock)
-        if is_renamed:
-            path.rename(folder / _LOCK)
-    except OSError as error:
-        raise _cannot_make(error) from None
-    return lock
+    with contextlib.ExitStack() as stack:
+        try:
+            entered = stack.enter_context(locked_folder(root or roots()[0], _PREFIX))
+        except OSError as error:
+            raise InputError(
+                "SE686",
+                f"no private folder for keys can be made: {error.strerror}",
+                cure="check the permissions and free space of the folder for temporary files, or name one: --private",
+            ) from None
+        yield entered
 
 
 def remove_left_over(root: Path | None = None) -> list[Path]:
     """Removes the folders of runs that were killed, from `root` or else from `roots`; returns which they were."""
-    removed = []
-    for place in [root] if root else roots():
-        for folder in sorted(place.glob(f"{_PREFIX}*")):
-            try:
-                with (folder / _LOCK).open("r+", encoding="ascii") as lock:
-                    _hold(lock)
-                shutil.rmtree(folder)
-            except OSError:
-                continue  # in use, or somebody else's
-            removed.append(folder)
-    return removed
+    places = [root] if root else roots()
+    folders = [folder for place in places for folder in left_over_folders(place, _PREFIX)]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folders
 
 
 def roots() -> list[Path]:
@@ -77,23 +55,3 @@ def roots() -> list[Path]:
     if sys.platform == "linux" and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK):
         places.insert(0, _MEMORY)
     return places
-
-
-def _hold(file: TextIO) -> None:
-    """Raises OSError if another process holds it."""
-    if os.name == "nt":
-        import msvcrt  # noqa: PLC0415 (only there is on Windows)
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl  # noqa: PLC0415 (not on Windows)
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _cannot_make(error: OSError) -> InputError:
-    return InputError(
-        "SE686",
-        f"no private folder for keys can be made: {error.strerror}",
-        cure="check the permissions and the free space of the folder for temporary files, or give one with --private",
-    )

@@ -13,6 +13,7 @@ from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.errors import InputError
 
 Snapshot = Callable[..., dict[str, tuple[int, bytes]]]
+KilledRun = Callable[[Path], Path]
 
 
 def begun(target: Path, **contents: str) -> None:
@@ -53,7 +54,7 @@ def test_directory_appears_whole(target: Path) -> None:
     with replaced_directory(target) as folder:
         finish(folder, "new")
         assert not target.exists()
-        assert folder.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
+        assert folder.parent.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
     assert name_of(target) == "new"
     assert list(target.parent.iterdir()) == [target]
 
@@ -130,8 +131,8 @@ def test_interrupted_while_directories_are_exchanged(
 
     def fail(path: Path, new: Path) -> Path:
         nonlocal calls
-        calls += 1
-        if calls == failing:
+        calls += path.is_dir()
+        if path.is_dir() and calls == failing:
             raise error
         return rename(path, new)
 
@@ -159,9 +160,9 @@ def test_another_run_finishes_between_two_renames(old: Path, monkeypatch: pytest
 
     def meet(path: Path, new: Path) -> Path:
         nonlocal calls
-        calls += 1
+        calls += path.is_dir()
         done = rename(path, new)
-        if calls == 1:
+        if path.is_dir() and calls == 1:
             begun(old, manifest__json="")
             finish(old, "other")
         return done
@@ -208,10 +209,30 @@ def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snap
     assert snapshot(target.parent) == before
 
 
-def test_power_lost_between_the_two_renames_costs_nothing(old: Path, snapshot: Snapshot) -> None:
+def test_what_a_killed_run_left_is_removed_by_the_next(target: Path, killed_run: KilledRun) -> None:
+    killed_run(target)
+    with replaced_directory(target) as first:
+        finish(first, "first")
+        with replaced_directory(target) as second:
+            assert first.is_dir(), "it is in use"
+            finish(second, "second")
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_what_a_killed_run_left_stays_beside_a_foreign_directory(target: Path, killed_run: KilledRun) -> None:
+    """It may hold the only copy of an earlier bundle's keys."""
+    begun(target, text="text")
+    left = killed_run(target)
+    with pytest.raises(InputError), replaced_directory(target):
+        raise AssertionError("it must not come to this")
+    assert (left / "new" / "key.bin").exists()
+
+
+def test_power_lost_between_the_two_renames_costs_nothing(old: Path, killed_run: KilledRun, snapshot: Snapshot) -> None:
     """The earlier directory, with its keys, lies aside under another name; the next run finds it."""
     before = snapshot(old)
-    old.rename(old.with_name(f".{old.name}.abc.partial.old"))
+    folder = killed_run(old)
+    old.rename(folder / "old")
     with pytest.raises(ValueError, match="stop"), replaced_directory(old):
         raise ValueError("stop")
     assert snapshot(old) == before

@@ -56,6 +56,15 @@ def test_what_is_there_is_told_and_deleted(bundle: FinishedBundle, run_cli: Call
     assert read_bundle(bundle.folder).manifest == bundle.manifest
 
 
+def test_what_a_killed_run_left_goes_too(
+    bundle: FinishedBundle, killed_run: Callable[[Path], Path], run_cli: Callable[..., Result]
+) -> None:
+    assert run_cli("keys", "destroy", bundle.folder, "--yes").exit_code == 0
+    left = killed_run(bundle.folder)
+    done = run_cli("keys", "destroy", bundle.folder, "--yes")
+    assert (done.exit_code, str(left) in done.stdout, left.exists()) == (0, True, False)
+
+
 def test_signing_keys_only_when_told(bundle: FinishedBundle, run_cli: Callable[..., Result]) -> None:
     assert run_cli("keys", "destroy", bundle.folder, "--yes", "--with-signing-keys").exit_code == 0
     assert not (bundle.folder / "keys").exists()
