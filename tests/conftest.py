@@ -164,10 +164,10 @@ def killed_run() -> Callable[[Path], Path]:
     """Leaves what a run that was killed in the middle of writing a directory leaves beside it."""
 
     def leave(target: Path) -> Path:
-        folder = target.with_name(f".{target.name}.partial-abc")
-        (folder / "new").mkdir(parents=True)
-        (folder / "lock").touch()
-        (folder / "new" / "key.bin").write_bytes(b"secret")
+        folder = target.with_name(f".{target.name}.partial-abcd_123")
+        folder.mkdir()
+        (folder / "key.bin").write_bytes(b"secret")
+        target.with_name(f".{target.name}.lock").touch()
         return folder
 
     return leave

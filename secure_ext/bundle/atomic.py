@@ -1,20 +1,35 @@
-"""A directory that appears whole or not at all."""
+"""A directory that appears whole or not at all, and of which nothing is lost, whatever ends a run.
+
+Beside the directory NAME there are, while it is written:
+
+- ``.NAME.lock``: held by the one run that writes.
+- ``.NAME.partial-*`` (mode 0700): what the run makes, and in the end what it has replaced. A run that is killed leaves
+  it; the next one removes it.
+- ``.NAME.old-*``: NAME itself, for the moment in which the new one takes its place. After a kill it may be the only
+  copy of keys: the next run brings it back, and none ever removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import errno
+import glob
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from secure_ext.errors import InputError
-from secure_ext.keys.locked_folder import left_over_folders, locked_folder
+from secure_ext.keys.file_lock import hold
 
 _MANIFEST = "manifest.json"
-_NEW, _OLD = "new", "old"
+_RANDOM_CHARACTERS = 8
+"""How many `tempfile.mkdtemp` appends."""
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 class Kind(str, enum.Enum):
@@ -22,6 +37,14 @@ class Kind(str, enum.Enum):
 
     BUNDLE = "bundle"
     UPDATE_PACKAGE = "ota"
+    SIGNATURE_REQUESTS = "signature requests"
+
+
+_NAMES = {
+    Kind.BUNDLE: "a bundle",
+    Kind.UPDATE_PACKAGE: "an update package",
+    Kind.SIGNATURE_REQUESTS: "empty",
+}
 
 
 @contextlib.contextmanager
@@ -29,20 +52,21 @@ def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[st
     """Yields an empty directory (mode 0700) beside `target`, which takes its place when the block ends without error.
 
     On any error, and on an interrupt, nothing is left behind and `target` is as it was. Of a `target` that is replaced,
-    the entries named in `keep` are carried over. Two runs at once each leave a whole directory; the later one stays.
+    the entries named in `keep` are carried over.
 
     Raises InputError SE701 when `target` is something else than an earlier directory of this `kind`, SE702 when it
-    cannot be written.
+    cannot be written, SE705 when another run is writing it, SE706 when what was moved aside cannot be put back.
     """
     with contextlib.ExitStack() as stack:
         try:
-            _bring_back(target)
-            _refuse_foreign(target, kind)
-            remove_left_over(target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            place, _ = stack.enter_context(locked_folder(target.parent, _prefix(target)))
-            new = place / _NEW
-            new.mkdir(mode=0o700)
+            stack.enter_context(only_run(target))
+            _bring_back(target, kind)
+            _refuse_foreign(target, kind)
+            for folder in left_over(target):
+                shutil.rmtree(folder, ignore_errors=True)
+            new = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+            stack.callback(shutil.rmtree, new, ignore_errors=True)
         except OSError as error:
             raise _cannot_write(target, error) from None
         try:
@@ -53,40 +77,82 @@ def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[st
             raise _cannot_write(target, error) from None
 
 
-def remove_left_over(target: Path) -> None:
-    """Removes what `left_over` finds."""
-    for folder in left_over(target):
-        shutil.rmtree(folder, ignore_errors=True)
+@contextlib.contextmanager
+def only_run(target: Path) -> Iterator[None]:
+    """Keeps other runs from writing `target`.
+
+    Raises InputError SE705 if one is writing it, OSError if that cannot be found out.
+    """
+    path = target.parent / f".{target.name}.lock"
+    lock = _locked(path, target)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows does not remove what is open
+            path.unlink()
+        lock.close()
 
 
 def left_over(target: Path) -> list[Path]:
-    """What runs that were killed have left beside `target`, keys perhaps."""
-    return left_over_folders(target.parent, _prefix(target))
+    """What runs that were killed have left beside `target` and nobody needs, keys perhaps; for the `only_run`."""
+    return _beside(target, "partial")
 
 
-def _prefix(target: Path) -> str:
-    return f".{target.name}.partial-"
+def moved_aside(target: Path) -> list[Path]:
+    """Earlier directories that were being replaced when a run was killed; their keys may be nowhere else."""
+    return _beside(target, "old")
 
 
-def _bring_back(target: Path) -> None:
+def _beside(target: Path, what: str) -> list[Path]:
+    pattern = glob.escape(f".{target.name}.{what}-") + "?" * _RANDOM_CHARACTERS
+    return sorted(target.parent.glob(pattern))
+
+
+def _locked(path: Path, target: Path) -> TextIO:
+    while True:
+        lock = path.open("a", encoding="ascii")
+        try:
+            hold(lock)
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except FileNotFoundError:
+            pass  # the run that has just ended has removed it
+        except OSError as error:
+            lock.close()
+            if error.errno not in _HELD:
+                raise
+            raise InputError(
+                "SE705",
+                "another run is writing this output",
+                cure="wait until it has ended, or give another directory with -o",
+                place=str(target),
+            ) from None
+        lock.close()
+
+
+def _bring_back(target: Path, kind: Kind) -> None:
     """Power that went between the two renames of an exchange has left the earlier directory, with its keys, aside."""
-    aside = [folder / _OLD for folder in left_over(target) if (folder / _OLD).is_dir()]
-    if aside and not target.exists():
+    aside = [path for path in moved_aside(target) if _kind_of(path) is kind]
+    if aside and not target.is_symlink() and (not target.exists() or _is_empty(target)):
+        if target.exists():
+            target.rmdir()
         max(aside, key=lambda path: path.stat().st_mtime).rename(target)
 
 
 def _refuse_foreign(target: Path, kind: Kind) -> None:
     if not target.exists() and not target.is_symlink():
         return
-    is_empty = target.is_dir() and not any(target.iterdir())
-    if not is_empty and (target.is_symlink() or _kind_of(target) is not kind):
-        name = "a bundle" if kind is Kind.BUNDLE else "an update package"
+    if target.is_symlink() or not (_is_empty(target) or _kind_of(target) is kind):
         raise InputError(
             "SE701",
-            f"the output exists already and is not {name}",
+            f"the output exists already and is not {_NAMES[kind]}",
             cure="give another directory with -o, or remove this one",
             place=str(target),
         )
+
+
+def _is_empty(target: Path) -> bool:
+    return target.is_dir() and not any(target.iterdir())
 
 
 def _kind_of(folder: Path) -> Kind | None:
@@ -106,17 +172,36 @@ def _carry_over(names: tuple[str, ...], target: Path, new: Path) -> None:
 
 
 def _exchange(new: Path, target: Path) -> None:
-    """Puts `new` in the place of `target`; whatever happens, one whole directory is there afterwards."""
-    old = new.with_name(_OLD)
+    """Puts `new` in the place of `target`, and what was there in the place of `new`."""
     new.chmod(0o755 & ~_umask())
-    try:
-        if target.exists():
-            target.rename(old)
+    if not target.exists():
         new.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
+        return
+    if hasattr(os, "sync"):
+        os.sync()  # what was carried over must be on the disk before the only other copy goes
+    aside = target.parent / new.name.replace(".partial-", ".old-")
+    try:
+        target.rename(aside)
+        new.rename(target)
+    except BaseException as error:
+        _put_back(aside, target, error)
         raise
+    with contextlib.suppress(OSError):
+        aside.rename(new)
+
+
+def _put_back(aside: Path, target: Path, error: BaseException) -> None:
+    """Raises InputError SE706 if that is not possible."""
+    with contextlib.suppress(OSError):
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+    if aside.exists():
+        raise InputError(
+            "SE706",
+            "the new output could not be put in its place, and the earlier one, with its keys, was moved aside",
+            cure=f"move it back to {target} by hand, then run again",
+            place=str(aside),
+        ) from error
 
 
 def _umask() -> int:
@@ -129,6 +214,6 @@ def _cannot_write(target: Path, error: OSError) -> InputError:
     return InputError(
         "SE702",
         f"the output cannot be written: {error.strerror or error}",
-        cure="check the permissions and the free space, or give another directory with -o",
+        cure="check the permissions, the free space and that files can be locked there, or give another place with -o",
         place=str(target),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.bundle.atomic import left_over, moved_aside, only_run
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
@@ -82,6 +84,26 @@ def destroy(secrets: Sequence[SecretFile], folder: Path) -> None:
     for path in sorted([folder, *folder.rglob("*")], reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def destroy_left_over(target: Path, say: Callable[[str], None]) -> None:
+    """Deletes what runs that were killed have left beside `target`, which nobody needs any more.
+
+    Names to `say` what is deleted; and an earlier bundle that was moved aside, which is not.
+
+    Raises InputError SE696 if something cannot be deleted, SE705 if a run is writing `target`.
+    """
+    if left_over(target):
+        try:
+            with only_run(target):
+                for folder in left_over(target):
+                    shutil.rmtree(folder)
+                    say(f"A run was killed and left keys behind in {folder}: destroyed.")
+        except OSError as error:
+            raise _cannot(target.parent, "deleted", error) from None
+    for folder in moved_aside(target):
+        say(f"A run was killed while it replaced an earlier bundle, which is now in {folder}: left alone.")
+        say("  It may hold the only copy of keys that boards have. When it does not, run this command on it.")
 
 
 def _boards(bundle: FinishedBundle) -> tuple[str, ...]:

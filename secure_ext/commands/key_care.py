@@ -133,12 +133,16 @@ def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
     Do it when the last board is done. Boards whose keys are burned can still be finished.
     """
     with shown_errors():
-        from secure_ext.bundle.atomic import left_over, remove_left_over  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.read import read_bundle  # noqa: PLC0415
-        from secure_ext.bundle.secrets_left import boards_of_other_keys, destroy, secrets_left  # noqa: PLC0415
+        from secure_ext.bundle.read import read_bundle  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.secrets_left import (  # noqa: PLC0415
+            boards_of_other_keys,
+            destroy,
+            destroy_left_over,
+            secrets_left,
+        )
 
+        destroy_left_over(bundle.resolve(), click.echo)
         opened = read_bundle(bundle)
-        place = opened.folder.absolute()
         found = secrets_left(opened)
         chosen = [secret for secret in found if with_signing_keys or not secret.is_signing_key]
         for secret in found:
@@ -150,18 +154,13 @@ def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
             else:
                 click.echo(f"  boards: {', '.join(secret.boards) or 'none in the journal'}")
             click.echo(f"  lost with it: {secret.lost}")
-        unfinished = left_over(place)
-        for folder in unfinished:
-            click.echo(f"{folder}\n  left behind by a run that was killed")
-        if not chosen and not unfinished:
+        if not chosen:
             click.echo("Nothing to destroy: the bundle holds no key that goes into boards.")
             return
-        number = len(chosen) + len(unfinished)
         if not yes:
-            _confirm(number)
+            _confirm(len(chosen))
         destroy(chosen, opened.folder / "keys")
-        remove_left_over(place)
-        click.echo(f"{number} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
+        click.echo(f"{len(chosen)} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
 
 
 def _confirm(number: int) -> None:

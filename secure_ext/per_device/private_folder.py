@@ -16,37 +16,72 @@ from pathlib import Path
 from typing import TextIO
 
 from secure_ext.errors import InputError
-from secure_ext.keys.locked_folder import left_over_folders, locked_folder
+from secure_ext.keys.file_lock import hold
 
 _PREFIX = "secure-provision-keys-"
+_LOCK = "lock"
 _MEMORY = Path("/dev/shm")  # noqa: S108 (mkdtemp makes a private folder in it)
 
 
 @contextlib.contextmanager
 def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
-    """A `locked_folder` in `root`, which is by default the first of `roots`.
+    """A new folder (mode 0700) in `root` that is gone when the block ends, and its lock.
+
+    `root` is by default the first of `roots`. The lock says that the folder is in use: a process that inherits it keeps
+    the folder from being removed as left over when this one dies.
 
     Raises InputError SE686 if it cannot be made.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            entered = stack.enter_context(locked_folder(root or roots()[0], _PREFIX))
-        except OSError as error:
-            raise InputError(
-                "SE686",
-                f"no private folder for keys can be made: {error.strerror}",
-                cure="check the permissions and free space of the folder for temporary files, or name one: --private",
-            ) from None
-        yield entered
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root or roots()[0]))
+    except OSError as error:
+        raise _cannot_make(error) from None
+    try:
+        with _new_lock(folder) as lock:
+            yield folder, lock
+    finally:
+        _remove(folder)
+
+
+def _new_lock(folder: Path) -> TextIO:
+    """A lock that gets its name when it is held, so that nobody finds it free; Windows does not rename open files."""
+    is_renamed = os.name != "nt"
+    path = folder / (f"{_LOCK}.new" if is_renamed else _LOCK)
+    try:
+        lock = path.open("w", encoding="ascii")
+        hold(lock)
+        if is_renamed:
+            path.rename(folder / _LOCK)
+    except OSError as error:
+        raise _cannot_make(error) from None
+    return lock
 
 
 def remove_left_over(root: Path | None = None) -> list[Path]:
     """Removes the folders of runs that were killed, from `root` or else from `roots`; returns which they were."""
-    places = [root] if root else roots()
-    folders = [folder for place in places for folder in left_over_folders(place, _PREFIX)]
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-    return folders
+    removed = []
+    for place in [root] if root else roots():
+        for folder in sorted(place.glob(f"{_PREFIX}*")):
+            try:
+                with (folder / _LOCK).open("r+", encoding="ascii") as lock:
+                    hold(lock)
+            except OSError:
+                continue  # in use, or somebody else's
+            _remove(folder)
+            if not folder.exists():
+                removed.append(folder)
+    return removed
+
+
+def _remove(folder: Path) -> None:
+    """The lock goes last: a folder that could not be removed whole is found again."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+        shutil.rmtree(folder)
 
 
 def roots() -> list[Path]:
@@ -55,3 +90,11 @@ def roots() -> list[Path]:
     if sys.platform == "linux" and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK):
         places.insert(0, _MEMORY)
     return places
+
+
+def _cannot_make(error: OSError) -> InputError:
+    return InputError(
+        "SE686",
+        f"no private folder for keys can be made: {error.strerror}",
+        cure="check the permissions and the free space of the folder for temporary files, or give one with --private",
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.atomic import Kind, replaced_directory
 from secure_ext.errors import InputError
 
 Snapshot = Callable[..., dict[str, tuple[int, bytes]]]
@@ -54,7 +54,7 @@ def test_directory_appears_whole(target: Path) -> None:
     with replaced_directory(target) as folder:
         finish(folder, "new")
         assert not target.exists()
-        assert folder.parent.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
+        assert folder.parent == target.parent and folder.stat().st_mode & 0o777 == 0o700
     assert name_of(target) == "new"
     assert list(target.parent.iterdir()) == [target]
 
@@ -131,8 +131,8 @@ def test_interrupted_while_directories_are_exchanged(
 
     def fail(path: Path, new: Path) -> Path:
         nonlocal calls
-        calls += path.is_dir()
-        if path.is_dir() and calls == failing:
+        calls += 1
+        if calls == failing:
             raise error
         return rename(path, new)
 
@@ -144,37 +144,59 @@ def test_interrupted_while_directories_are_exchanged(
     assert snapshot(old.parent) == before
 
 
-def test_a_run_inside_another_leaves_a_whole_directory(target: Path) -> None:
+def test_a_second_run_is_refused(target: Path) -> None:
+    """The later one would replace, and delete, keys that the earlier one has just generated."""
     with replaced_directory(target) as first:
         finish(first, "first")
-        with replaced_directory(target) as second:
-            finish(second, "second")
-        assert name_of(target) == "second"
+        with pytest.raises(InputError) as raised, replaced_directory(target):
+            raise AssertionError("it must not come to this")
+        assert raised.value.code == "SE705"
     assert name_of(target) == "first"
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_another_run_finishes_between_two_renames(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other run puts its directory into the place just when this one has cleared it."""
+@pytest.mark.parametrize("appears", ["a journal", "another bundle"])
+def test_something_appears_between_the_two_renames(appears: str, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that provisions a board in this moment makes its journal there: the earlier bundle must not be lost."""
     rename, calls = Path.rename, 0
 
     def meet(path: Path, new: Path) -> Path:
         nonlocal calls
-        calls += path.is_dir()
+        calls += 1
         done = rename(path, new)
-        if path.is_dir() and calls == 1:
-            begun(old, manifest__json="")
-            finish(old, "other")
+        if calls == 1:
+            begun(old, journal__board="{}") if appears == "a journal" else begun(old, manifest__json="")
         return done
 
     monkeypatch.setattr(Path, "rename", meet)
-    try:
-        with replaced_directory(old) as folder:
-            finish(folder, "new")
-    except InputError as error:
-        assert error.code == "SE702"
+    with pytest.raises(InputError) as raised, replaced_directory(old) as folder:
+        finish(folder, "new")
     monkeypatch.undo()
-    assert name_of(old) in ("other", "new")
+    aside = Path(str(raised.value.place))
+    assert (raised.value.code, name_of(aside)) == ("SE706", "old")
+    assert sorted(old.parent.iterdir()) == [aside, old]
+
+
+@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), SystemExit(143)])
+def test_neither_put_in_place_nor_put_back(error: BaseException, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something holds the directory, or a second signal comes: the earlier one is aside, and the next run finds it."""
+    rename, calls = Path.rename, 0
+
+    def fail(path: Path, new: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise error
+        return rename(path, new)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((InputError, SystemExit)), replaced_directory(old) as folder:
+        finish(folder, "new")
+    monkeypatch.undo()
+    assert not old.exists()
+    with pytest.raises(ValueError, match="stop"), replaced_directory(old):
+        raise ValueError("stop")
+    assert name_of(old) == "old"
     assert list(old.parent.iterdir()) == [old]
 
 
@@ -185,7 +207,14 @@ FOREIGN_MANIFESTS = {
     "broken manifest": "{",
     "list as manifest": "[]",
 }
-NO_BUNDLES = ["file", "link to a bundle", "directory with files", "link to nothing", *FOREIGN_MANIFESTS]
+NO_BUNDLES = [
+    "file",
+    "link to a bundle",
+    "link to an empty directory",
+    "directory with files",
+    "link to nothing",
+    *FOREIGN_MANIFESTS,
+]
 
 
 @pytest.mark.parametrize("kind", NO_BUNDLES)
@@ -199,8 +228,9 @@ def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snap
     else:
         other = target.with_name("other")
         target.symlink_to(other)
-        if kind == "link to a bundle":
+        if kind != "link to nothing":
             other.mkdir()
+        if kind == "link to a bundle":
             finish(other, "old")
     before = snapshot(target.parent)
     with pytest.raises(InputError) as caught, replaced_directory(target):
@@ -210,29 +240,46 @@ def test_what_is_no_bundle_is_left_alone(kind: str, target: Path, snapshot: Snap
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(target: Path, killed_run: KilledRun) -> None:
-    killed_run(target)
-    with replaced_directory(target) as first:
-        finish(first, "first")
-        with replaced_directory(target) as second:
-            assert first.is_dir(), "it is in use"
-            finish(second, "second")
+    left, other = killed_run(target), killed_run(target.with_name(f"{target.name}.partial-x"))
+    with replaced_directory(target) as folder:
+        finish(folder, "new")
+    assert (left.exists(), other.exists(), name_of(target)) == (False, True, "new")
+
+
+@pytest.fixture
+def aside(old: Path) -> Path:
+    """Power has gone between the two renames: the earlier directory, with its keys, lies under another name."""
+    path = old.with_name(f".{old.name}.old-abcd_123")
+    old.rename(path)
+    return path
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_power_lost_between_the_two_renames_costs_nothing(
+    is_made_again: bool, target: Path, aside: Path, snapshot: Snapshot
+) -> None:
+    """Also if somebody, such as CMake, has made an empty directory since."""
+    before = snapshot(aside)
+    if is_made_again:
+        target.mkdir()
+    with pytest.raises(ValueError, match="stop"), replaced_directory(target):
+        raise ValueError("stop")
+    assert snapshot(target) == before
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_what_a_killed_run_left_stays_beside_a_foreign_directory(target: Path, killed_run: KilledRun) -> None:
-    """It may hold the only copy of an earlier bundle's keys."""
-    begun(target, text="text")
-    left = killed_run(target)
-    with pytest.raises(InputError), replaced_directory(target):
-        raise AssertionError("it must not come to this")
-    assert (left / "new" / "key.bin").exists()
-
-
-def test_power_lost_between_the_two_renames_costs_nothing(old: Path, killed_run: KilledRun, snapshot: Snapshot) -> None:
-    """The earlier directory, with its keys, lies aside under another name; the next run finds it."""
-    before = snapshot(old)
-    folder = killed_run(old)
-    old.rename(folder / "old")
-    with pytest.raises(ValueError, match="stop"), replaced_directory(old):
-        raise ValueError("stop")
-    assert snapshot(old) == before
+def test_the_only_copy_is_never_removed(target: Path, aside: Path) -> None:
+    """Something else is in its place: another bundle, an update package, signature requests."""
+    with replaced_directory(target, Kind.UPDATE_PACKAGE) as folder:
+        (folder / "manifest.json").write_text('{"tool": "idf-secure-provision 0", "kind": "ota"}', encoding="utf-8")
+    assert name_of(aside) == "old"
+    shutil.rmtree(target)
+    with replaced_directory(target, Kind.SIGNATURE_REQUESTS) as folder:
+        (folder / "requests.json").write_text("{}", encoding="utf-8")
+    assert name_of(aside) == "old"
+    shutil.rmtree(target)
+    begun(target, journal__board="{}")
+    finish(target, "another")
+    with replaced_directory(target) as folder:
+        finish(folder, "new")
+    assert name_of(aside) == "old"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,13 +57,30 @@ def test_what_is_there_is_told_and_deleted(bundle: FinishedBundle, run_cli: Call
     assert read_bundle(bundle.folder).manifest == bundle.manifest
 
 
+@pytest.mark.parametrize("there_is", ["a bundle", "a link to it", "nothing"])
 def test_what_a_killed_run_left_goes_too(
-    bundle: FinishedBundle, killed_run: Callable[[Path], Path], run_cli: Callable[..., Result]
+    there_is: str, bundle: FinishedBundle, killed_run: Callable[[Path], Path], run_cli: Callable[..., Result]
 ) -> None:
-    assert run_cli("keys", "destroy", bundle.folder, "--yes").exit_code == 0
-    left = killed_run(bundle.folder)
+    left, named = killed_run(bundle.folder), bundle.folder
+    if there_is == "a link to it":
+        named = bundle.folder.with_name("link")
+        named.symlink_to(bundle.folder)
+    elif there_is == "nothing":
+        shutil.rmtree(bundle.folder)
+    done = run_cli("keys", "destroy", named, "--yes")
+    assert (done.exit_code, str(left) in done.stdout, left.exists()) == (3 * (there_is == "nothing"), True, False)
+
+
+def test_an_earlier_bundle_that_was_moved_aside_is_named_and_left_alone(
+    bundle: FinishedBundle, run_cli: Callable[..., Result]
+) -> None:
+    aside = bundle.folder.with_name(f".{bundle.folder.name}.old-abcd_123")
+    shutil.copytree(bundle.folder, aside)
     done = run_cli("keys", "destroy", bundle.folder, "--yes")
-    assert (done.exit_code, str(left) in done.stdout, left.exists()) == (0, True, False)
+    assert (done.exit_code, str(aside) in done.stdout) == (0, True)
+    assert (aside / "keys" / "flash_encryption_key.bin").exists()
+    assert run_cli("keys", "destroy", aside, "--yes").exit_code == 0
+    assert not (aside / "keys" / "flash_encryption_key.bin").exists()
 
 
 def test_signing_keys_only_when_told(bundle: FinishedBundle, run_cli: Callable[..., Result]) -> None:

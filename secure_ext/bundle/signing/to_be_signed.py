@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
-from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.atomic import Kind, replaced_directory
 from secure_ext.bundle.signing.answers import nothing_to_sign
 from secure_ext.bundle.signing.signature_requests import REQUESTS, SignatureRequest, signature_requests
 from secure_ext.bundle.signing.signers import signers_without_secrets
@@ -48,7 +48,7 @@ def write_signature_requests(decision: Decision, output: Path) -> dict[str, Any]
         "project": decision.build.project_name,
         "requests": [_entry(request) for request in requests],
     }
-    with replaced_directory(output) as folder:
+    with replaced_directory(output, Kind.SIGNATURE_REQUESTS) as folder:
         for request in requests:
             (folder / request.content_file).write_bytes(request.content)
             (folder / request.digest_file).write_bytes(request.digest)
