@@ -51,6 +51,9 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
-    # A polite kill cleans up like Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # A polite kill and a closed terminal clean up like Ctrl-C does.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     cli(arguments, prog_name="secure-provision")

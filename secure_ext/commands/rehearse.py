@@ -119,13 +119,12 @@ def _new_chip(flash_size: int | None, revision: str | None, burned: tuple[str, .
 
 
 def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
-    import tempfile  # noqa: PLC0415 (used here alone)
-
     from secure_ext.device.chip_process import ChipProcess  # noqa: PLC0415 (loaded when used)
+    from secure_ext.per_device.private_folder import virtual_chip_folder  # noqa: PLC0415
     from secure_ext.rehearsal.script_run import chip_for  # noqa: PLC0415
 
     options = dataclasses.replace(chip_for(bundle, new), port=tcp_port)
-    with tempfile.TemporaryDirectory(prefix="chip-") as folder, ChipProcess(options, Path(folder, "chip")) as chip:
+    with virtual_chip_folder() as folder, ChipProcess(options, folder / "chip") as chip:
         click.echo(f"A new virtual {options.chip} is on {chip.url} until you press Ctrl-C. Each connection resets it.")
         click.echo(f"  python -m espefuse --chip {options.chip} --port {chip.url} summary")
         click.echo(f"  python -m esptool --chip {options.chip} --port {chip.url} --no-stub --after no-reset flash-id")

@@ -13,6 +13,8 @@ from typing import Any
 
 from secure_ext.errors import ToolError
 
+CUT = "cut"
+"""The event in a chip's log that its power went."""
 EFUSE_FILE = "efuses.json"
 EFUSES_BEFORE_THE_CUT = "efuses_before_the_cut.json"
 """Kept where the power goes half-way through a burn."""

@@ -166,6 +166,19 @@ class ToolResult:
         return redact(errors[-1] if errors else " / ".join(lines[-3:]))
 
 
+_INTERRUPTIONS = [
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
+    if (number := getattr(signal, name, None)) is not None
+]
+"""Ctrl-C, a polite kill, a terminal that is closed, Ctrl-\\, Ctrl-Break."""
+
+
+def _ignore_interruptions() -> None:
+    for number in _INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def run_to_its_end(line: Sequence[str]) -> ToolResult:
     """As `run`, and no interruption ends it before: in the middle of a burn that would cost the board.
 
@@ -181,9 +194,8 @@ def run_to_its_end(line: Sequence[str]) -> ToolResult:
 
 @contextlib.contextmanager
 def interruptions(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
-    """Calls `handler` for Ctrl-C, a polite kill and a terminal that is closed, as far as they are not ignored."""
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [signal.Signals[name] for name in names if signal.getsignal(signal.Signals[name]) != signal.SIG_IGN]
+    """Calls `handler` for every interruption that is not ignored."""
+    numbers = [number for number in _INTERRUPTIONS if signal.getsignal(number) != signal.SIG_IGN]
     before = [(number, signal.signal(number, handler)) for number in numbers]
     try:
         yield
@@ -193,7 +205,7 @@ def interruptions(handler: Callable[[int, Optional[FrameType]], object]) -> Iter
 
 
 def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
-    """Runs a program and collects what it prints; `apart` keeps a terminal's Ctrl-C from it.
+    """Runs a program and collects what it prints; `apart` keeps interruptions from it, wherever they come from.
 
     Raises Stop SE803 if it cannot be started.
     """
@@ -207,7 +219,8 @@ def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
             errors="replace",
             check=False,
             start_new_session=apart and os.name != "nt",
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,
+            preexec_fn=_ignore_interruptions if apart and os.name != "nt" else None,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) if apart else 0,
         )
     except OSError as error:
         raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", "pip install esptool") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import signal
 import sys
@@ -60,7 +61,10 @@ class Runner:
         if self._log:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact(text)}\n")
             self._log.flush()
-        print(text, flush=True)  # noqa: T201 (this is the script's voice)
+        try:
+            print(text, flush=True)  # noqa: T201 (this is the script's voice)
+        except OSError:
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (the terminal is gone; the log goes on)
 
     def run(self) -> None:
         """The whole run; raises Stop when it cannot go on."""

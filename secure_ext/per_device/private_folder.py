@@ -43,6 +43,15 @@ def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
         _remove(folder)
 
 
+@contextlib.contextmanager
+def virtual_chip_folder() -> Iterator[Path]:
+    """A private folder for virtual chips, which hold keys and whole flashes: on the disk, not in memory."""
+    root = Path(tempfile.gettempdir())
+    remove_left_over(root)
+    with private_folder(root) as (folder, _):
+        yield folder
+
+
 def _new_lock(folder: Path) -> TextIO:
     """A lock that gets its name when it is held, so that nobody finds it free; Windows does not rename open files."""
     is_renamed = os.name != "nt"

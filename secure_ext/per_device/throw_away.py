@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
+from secure_ext.per_device.private_folder import private_folder
 
 
 @contextlib.contextmanager
@@ -22,6 +21,6 @@ def bundle_of_a_board(bundle: FinishedBundle) -> Iterator[FinishedBundle]:
         yield bundle
         return
     keys = new_keys(own_steps(bundle.plan, bundle.manifest["per_device"]["keys"]))
-    with tempfile.TemporaryDirectory(prefix="board-") as name:
-        folder = Path(name, "bundle")
+    with private_folder() as (place, _):
+        folder = place / "bundle"
         yield write_device_bundle(bundle, keys, folder, folder / "keys")

@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.device.chip_process import EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
+from secure_ext.device.chip_process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
 from secure_ext.errors import DeviceError
+from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import ScriptRun, chip_for, run_script
 
 _TOOL_FAILED = 4
@@ -170,16 +170,20 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
     Raises DeviceError SE841 if the script does not even end without a cut.
     """
     workers = _WORKERS_A_CORE * (os.cpu_count() or 1)
-    with tempfile.TemporaryDirectory(prefix="power-cuts-") as name, ThreadPoolExecutor(workers) as pool:
-        trial = Trial(bundle, Path(name))
-        burning = pool.submit(trial.burn)
-        cuts = [(event, pool.submit(trial.cut, event)) for event in trial.events_while_flashing()]
-        burning.result()
-        cuts += [(event, pool.submit(trial.cut, event)) for event in trial.events_while_burning(every)]
-        done: list[Cut] = []
-        for number, (event, cut) in enumerate(cuts, 1):
-            done += cut.result()
-            progress(f"power cut {number} of {len(cuts)}: {event}")
+    with virtual_chip_folder() as folder, ThreadPoolExecutor(workers) as pool:
+        try:
+            trial = Trial(bundle, folder)
+            burning = pool.submit(trial.burn)
+            cuts = [(event, pool.submit(trial.cut, event)) for event in trial.events_while_flashing()]
+            burning.result()
+            cuts += [(event, pool.submit(trial.cut, event)) for event in trial.events_while_burning(every)]
+            done: list[Cut] = []
+            for number, (event, cut) in enumerate(cuts, 1):
+                done += cut.result()
+                progress(f"power cut {number} of {len(cuts)}: {event}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         return PowerCuts(tuple(done), trial.register_writes)
 
 
@@ -239,10 +243,11 @@ class Trial:
         """After each step, in each burn and at the end, at register writes; as ``burn/event:number``."""
         burns = [event for event in self._burning if event["event"] == "burn"]
         # the write that is counted with a burn is its command
-        writes = range(every, self.register_writes + 1, every) if every else [burns[-1]["write"] + 1] if burns else []
+        after_the_last = [burns[-1]["write"] + 1] if burns else []
+        writes = {*after_the_last, *(range(every, self.register_writes + 1, every) if every else ())}
         return [
             *(f"burn/connection:{number}" for number in _connections_after_changes(self._burning)),
-            *(f"burn/write:{number}" for number in writes),
+            *(f"burn/write:{number}" for number in sorted(writes)),
             *(f"burn/burn:{event['burn']}" for event in burns),
         ]
 
@@ -256,8 +261,11 @@ class Trial:
         board = _Board(self._folder / event.replace("/", "-").replace(":", "-"))
         if stage == "burn":
             self._flashed.copy_to(board)
-        with ChipProcess(chip_for(self._bundle, cut=moment), board.chip) as chip:
+        log = board.folder.with_suffix(".events")
+        with ChipProcess(replace(chip_for(self._bundle, cut=moment), log=log), board.chip) as chip:
             first = run_script(self._bundle, chip.url, board.journal)
+            if not any(event["event"] == CUT for event in events(log)):
+                return (Cut(event, first.last_line, "the power never went", CutOutcome.FAILED),)
             before = board.before_the_burn()
             cut = self._judged(event, first, board, chip.url)
         if before is None:

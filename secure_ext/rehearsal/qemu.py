@@ -11,7 +11,6 @@ import json
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.chip_process import ChipProcess
 from secure_ext.errors import InputError, ToolError
+from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.rehearse import Means, Progress
 from secure_ext.rehearsal.script_run import chip_for, run_script
 
@@ -87,8 +87,7 @@ def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emula
     Raises ToolError SE843 if the emulator does not start.
     """
     chip, machine, program = bundle.plan["chip"], emulator.machine, emulator.program
-    with tempfile.TemporaryDirectory(prefix="qemu-") as name:
-        work = Path(name)
+    with virtual_chip_folder() as work:
         progress("the script on an emulated chip")
         _new_chip_files(bundle, machine, work)
         with _download_mode(machine, program, chip, work) as url:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
 
 SCHEMA = 1
@@ -80,8 +79,7 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
 
     Raises ToolError SE840 if the virtual chip cannot be started.
     """
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
-        folder = Path(name)
+    with virtual_chip_folder() as folder:
         with ChipProcess(chip_for(bundle, new), folder / "chip") as chip:
             progress("the script on a new virtual chip")
             first = run_script(bundle, chip.url, folder / "journal")

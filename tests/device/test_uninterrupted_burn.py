@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 TOOL = """
-import sys, time
+import os, sys, time
 from pathlib import Path
-Path(sys.argv[1]).write_text("begun")
+Path(sys.argv[1]).write_text(f"begun as {os.getpid()}\\n")
 time.sleep(1.5)
 Path(sys.argv[1]).write_text("ended")
 """
@@ -33,17 +33,20 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal are sent to a process group")
 @pytest.mark.parametrize(
     "interruptions",
-    [(), ("SIGINT",), ("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP", "SIGTERM")],
-    ids=["none", "Ctrl-C", "Ctrl-C twice", "kill", "terminal closed and kill"],
+    [(), ("SIGINT",), ("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP", "SIGTERM"), ("SIGQUIT",)],
+    ids=["none", "Ctrl-C", "Ctrl-C twice", "kill", "terminal closed and kill", "Ctrl-backslash"],
 )
 def test_the_call_ends_before_the_script_does(tmp_path: Path, interruptions: tuple[str, ...]) -> None:
     told = tmp_path / "told"
     line = [sys.executable, "-c", SCRIPT, TOOL, str(told)]
     with subprocess.Popen(line, start_new_session=True) as script:
-        while not (told.exists() and told.read_text() == "begun"):
+        tool = 0
+        while not tool:
             time.sleep(0.02)
+            tool = int(told.read_text().split()[-1]) if told.exists() and told.read_text().endswith("\n") else 0
         for name in interruptions:
             os.killpg(script.pid, signal.Signals[name])
+            os.kill(tool, signal.Signals[name])  # as a service manager does, that ends all of a service's processes
             time.sleep(0.1)
         assert script.wait() == (5 if interruptions else 0)
     assert told.read_text() == "ended"

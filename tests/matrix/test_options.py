@@ -43,6 +43,18 @@ def test_a_dry_run_and_a_run_that_nobody_confirms_change_nothing(board: Boards) 
     assert not Path(f"{fresh.chip_file}.journal.json").exists()
 
 
+def test_a_script_to_which_nobody_listens_goes_on(board: Boards) -> None:
+    """The terminal or the pipe that it writes to is gone: that is no reason to leave a board half-way."""
+    fresh = board(ESP32C6_BOOT)
+    line = [sys.executable, str(fresh.made.folder / "provision.py"), "--virt", str(fresh.chip_file), "--yes"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as script:
+        assert script.stdout and script.stderr
+        script.stdout.close()
+        assert (script.stderr.read(), script.wait(timeout=120)) == (b"", 0)
+    assert fresh.unmet() == []
+    assert "DONE" in Path(f"{fresh.chip_file}.journal.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pty") is None or os.name != "posix", reason="needs a pseudo terminal")
 @pytest.mark.parametrize(
     ("word", "exit_code"),

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
+from secure_ext.device.chip_process import CUT
+
 
 class Event(str, enum.Enum):
     """What is counted, each from 1.
@@ -30,9 +32,9 @@ class Power:
     """Counts events into a log, and cuts at one of them.
 
     Args:
-        cut: the event and its number; None for never. It happens once. A CONNECTION is refused, a FLASH or WRITE is
-            not done, and a BURN stops half-way.
-        log: JSON lines, one an event that changes the chip or begins a connection.
+        cut: the event and its number; None for never. It happens once. A CONNECTION is refused, a WRITE is not done,
+            a FLASH or BURN stops half-way.
+        log: JSON lines, one an event that changes the chip or begins a connection, and one for the cut.
     """
 
     def __init__(self, cut: tuple[Event, int] | None, log: Path | None) -> None:
@@ -43,14 +45,19 @@ class Power:
     def count(self, event: Event) -> bool:
         """Notes an event; whether the power goes now."""
         self.counts[event] += 1
-        if self._log and event is not Event.WRITE:
-            line = {"event": event.value, **{str(name.value): self.counts[name] for name in Event}}
-            self._log.write(json.dumps(line) + "\n")
-            self._log.flush()
+        if event is not Event.WRITE:
+            self._note(event.value)
         if self._cut != (event, self.counts[event]):
             return False
         self._cut = None
+        self._note(CUT)
         return True
+
+    def _note(self, event: str) -> None:
+        if self._log:
+            line = {"event": event, **{str(name.value): self.counts[name] for name in Event}}
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
 
     def close(self) -> None:
         """Closes the log."""
