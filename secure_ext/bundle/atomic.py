@@ -88,7 +88,9 @@ def only_run(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows does not remove what is open
+        if os.name == "nt":
+            lock.close()  # what is open, here or in another run, is not removed on Windows
+        with contextlib.suppress(OSError):
             path.unlink()
         lock.close()
 
