@@ -59,7 +59,13 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.long] if any("--power-cuts" in command for command in commands(page)) else []
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=marks(page)) for page in PAGES if commands(page)]
+)
 def test_the_commands_of_a_page_run(page: Path, project: Path) -> None:
     listed = commands(page)
     write_files_of(page, project)
