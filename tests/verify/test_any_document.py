@@ -26,7 +26,7 @@ ODD_VALUES = st.sampled_from(
         *("", "x", "0" * 64, "0" * 32, "images/x.bin", "../x", "\0", "\ud800", "app", "BLOCK_KEY1", "a\n"),
         *([], [1], [1, 1], ["BLOCK0", [1]], ["BLOCK0", 1], {}, {"a": 1}, {"schema": 1}),
     )
-)
+).map(copy.deepcopy)
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -50,7 +50,7 @@ def spoilt(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
         elif how == "add" and isinstance(inner, dict):
             inner[draw(st.sampled_from(("more", "schema", "keys/x", "")))] = draw(ODD_VALUES)
         elif how == "add":
-            inner.append(draw(st.one_of(ODD_VALUES, st.sampled_from(inner))))
+            inner.append(draw(st.one_of(ODD_VALUES, st.sampled_from(inner).map(copy.deepcopy))))
         else:
             inner[last] = draw(ODD_VALUES)
     return document
