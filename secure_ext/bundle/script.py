@@ -14,6 +14,7 @@ from secure_ext.errors import InputError
 
 RUNNER_MODULES = (
     "secure_ext.keys.fingerprint",
+    "secure_ext.keys.file_lock",
     "secure_ext.device.esp_tools",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",

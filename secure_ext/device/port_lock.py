@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from secure_ext.device.esp_tools import Stop
+from secure_ext.keys.file_lock import hold
 
 
 def lock_port(port: str) -> TextIO:
@@ -24,7 +25,7 @@ def lock_port(port: str) -> TextIO:
     path = Path(tempfile.gettempdir(), f"secure-provision-{name}.lock")
     try:
         file = path.open("a+", encoding="ascii")
-        _lock(file)
+        hold(file)
     except OSError:
         raise Stop(
             5,
@@ -33,15 +34,3 @@ def lock_port(port: str) -> TextIO:
             "wait until it has ended; if there is none, switch the board off and on and try again",
         ) from None
     return file
-
-
-def _lock(file: TextIO) -> None:
-    if os.name == "nt":
-        import msvcrt  # noqa: PLC0415 (only there is on Windows)
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl  # noqa: PLC0415 (not on Windows)
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,7 @@
-"""A lock on a file: held by one process at a time, and free as soon as that process has ended, however it ended."""
+"""A lock on a file: held by one process at a time, and free as soon as that process has ended, however it ended.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
 
 from __future__ import annotations
 
