@@ -152,9 +152,9 @@ Bundles = Callable[[Cell], Made]
 
 def make(cell: Cell, keys: SigningKeys, folder: Path) -> Made:
     """Makes the sample build and the bundle of a cell in `folder`."""
-    build = make_sample_build(folder / "project", cell.chip, options=_options(cell))
+    build = make_sample_build(folder / "project", cell.chip, options=options_of(cell))
     signing_keys = keys(cell.signature_scheme)[: cell.keys] if cell.has_secure_boot else ()
-    decision = decide(build, Profile(folder, _profile(cell, signing_keys)))
+    decision = decide(build, Profile(folder, profile_of(cell, signing_keys)))
     bundle = write_bundle(decision, folder / "bundle", lambda _: None)
     wanted = Wanted(
         min_revision=decision.build.min_revision,
@@ -168,7 +168,7 @@ def make(cell: Cell, keys: SigningKeys, folder: Path) -> Made:
     return Made(cell, bundle.folder, build, signing_keys, wanted)
 
 
-def _options(cell: Cell) -> SampleOptions:
+def options_of(cell: Cell) -> SampleOptions:
     config: dict[str, object] = {}
     if cell.key_bits == 256:
         config = {"SECURE_FLASH_ENCRYPTION_AES256": True, "SECURE_FLASH_ENCRYPTION_AES128": False}
@@ -187,7 +187,7 @@ def _options(cell: Cell) -> SampleOptions:
     )
 
 
-def _profile(cell: Cell, signing_keys: tuple[Path, ...]) -> dict[str, str | tuple[str, ...]]:
+def profile_of(cell: Cell, signing_keys: tuple[Path, ...]) -> dict[str, str | tuple[str, ...]]:
     values: dict[str, str | tuple[str, ...]] = {}
     if signing_keys:
         values["secure_boot.keys"] = tuple(str(key) for key in signing_keys)
