@@ -1,3 +1,3 @@
 """Sign, encrypt and provision ESP-IDF projects from the host."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
