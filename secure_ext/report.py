@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.write import Bundle
+from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
@@ -57,9 +58,9 @@ def summary_text(decision: Decision) -> str:
         features.append("NVS HMAC key")
     elif policy.nvs.scheme.value == "flash-encryption":
         features.append(f"NVS keys {policy.nvs.key.describe()}")
-    lowest = f"v{decision.plan.min_revision // 100}.{decision.plan.min_revision % 100}"
+    revisions = revision_range(decision.plan.min_revision, decision.plan.max_revision)
     return (
-        f"{build.project_name or 'project'} for {build.chip}, chip revision {lowest} or later: "
+        f"{build.project_name or 'project'} for {build.chip}, chip revision {revisions}: "
         f"{', '.join(features)}; "
         f"download mode {policy.lockdown.download_mode.value}, "
         f"JTAG {'disabled' if policy.lockdown.jtag_disabled else 'OPEN'}"
@@ -98,8 +99,7 @@ def _step_lines(decision: Decision) -> Iterator[str]:
         yield ""
         yield _STAGE_TITLES[stage]
         for step in steps:
-            revision = step.min_revision
-            only = f" (chips from v{revision // 100}.{revision % 100})" if revision else ""
+            only = f" (chips from {revision_text(step.min_revision)})" if step.min_revision else ""
             yield f"  {step.title}{only}"
             yield f"      why: {step.why} [{step.source}]"
     yield ""

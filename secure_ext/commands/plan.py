@@ -43,4 +43,4 @@ def plan(diff: tuple[Path, Path] | None, output_format: str, **options: Any) -> 
             print_json(plan_data(decision))
         else:
             show(plan_lines(decision))
-            show_next("bundle")
+            show_next("doctor" if any(finding.stops for finding in decision.findings) else "bundle")

@@ -60,8 +60,8 @@ def make_plan(
         raise CheckError(
             "SE403",
             "neither flash encryption nor secure boot nor an NVS key is wanted: there is nothing to provision",
-            cure="enable them in menuconfig (Security features) or in a profile; "
-            "`secure-provision profile --init profile.yaml` writes one",
+            cure="give --flash-encryption release and --secure-boot, or enable them in menuconfig (Security features), "
+            "or in a profile: `secure-provision profile --init profile.yaml` writes one",
         )
     builder = PlanBuilder(chip)
     planner = _Planner(chip, policy)

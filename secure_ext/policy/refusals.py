@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from secure_ext.errors import UsageError
+from secure_ext.errors import InputError, UsageError
 from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
 from secure_ext.policy.policy import FlashEncryptionPolicy, NvsPolicy, NvsScheme
 from secure_ext.policy.profile import Profile
@@ -24,16 +24,19 @@ class Config(Protocol):
 
 
 def refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
-    """Raises UsageError SE310 to SE313 for features and sources of keys that are known, and not covered."""
+    """Refuses features and sources of keys that are known, and not covered.
+
+    Raises InputError SE310, SE311 for what the build asks for; UsageError SE312, SE313 for what the profile does.
+    """
     if config.enabled("SECURE_BOOT_V1_ENABLED"):
-        raise UsageError(
+        raise InputError(
             "SE310",
             "the build uses Secure Boot V1, which signs with a key the device keeps and cannot be prepared on the host",
             cure="use Secure Boot V2: set the minimum chip revision to v3.0, choose V2 in menuconfig and build again",
             place="CONFIG_SECURE_BOOT_V1_ENABLED",
         )
     if config.enabled("SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR"):
-        raise UsageError(
+        raise InputError(
             "SE311",
             "the build takes the flash encryption key from the Key Manager, whose recovery data only the chip can make",
             cure="choose eFuse Key Block under Flash Encryption Key Source in menuconfig and build again",

@@ -40,8 +40,9 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
 
-    Raises UsageError SE310 to SE317, SE319 to SE322, SE337, SE339, SE680 for what is recognised but cannot be done, by
-    name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for a bad PKCS#11 URI.
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE322, SE337, SE339, SE680 for what is
+    recognised but cannot be done, by name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for
+    a bad PKCS#11 URI.
     """
     refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir)

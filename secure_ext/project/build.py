@@ -189,6 +189,8 @@ def _read_build(build_dir: Path) -> Build:
 
 def _supported_chip(description: dict[str, object], build_dir: Path) -> str:
     chip = description.get("target")
+    if chip is None and "bootloader_elf" not in description:
+        raise _too_old(build_dir, f"{PROJECT_DESCRIPTION} names no target")
     if not isinstance(chip, str) or chip not in CHIP_IDS:
         raise InputError(
             "SE105",
@@ -204,14 +206,18 @@ def _supported_version(description: dict[str, object], build_dir: Path) -> str |
     revision = str(description.get("git_revision") or "")
     known = bool(revision) and not revision.endswith("-NOTFOUND")
     if "bootloader_elf" not in description or _OLD_VERSION.match(revision):
-        reason = f"it records {revision}" if known else f"{PROJECT_DESCRIPTION} has no bootloader_elf"
-        raise InputError(
-            "SE104",
-            f"{build_dir} was built with an ESP-IDF older than 5.0 ({reason})",
-            cure="build the project with ESP-IDF 5.0 or later; 5.3 and later are supported in full",
-            place=str(build_dir / PROJECT_DESCRIPTION),
-        )
+        raise _too_old(build_dir, f"it records {revision}" if known else f"{PROJECT_DESCRIPTION} has no bootloader_elf")
     return revision if known else None
+
+
+def _too_old(build_dir: Path, reason: str) -> InputError:
+    """ESP-IDF names the target in the description since 4.2, and ``bootloader_elf`` since 5.0."""
+    return InputError(
+        "SE104",
+        f"{build_dir} was built with an ESP-IDF older than 5.0 ({reason})",
+        cure="build the project with ESP-IDF 5.0 or later; 5.3 and later are supported in full",
+        place=str(build_dir / PROJECT_DESCRIPTION),
+    )
 
 
 def _refuse_partial_build(config: SdkConfig, chip: str, build_dir: Path) -> None:

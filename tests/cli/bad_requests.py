@@ -232,12 +232,12 @@ def nvs_key_in_a_block_that_does_not_exist(world: World) -> None:
 # ---- what cannot be done
 
 
-@case("SE311", 2)
+@case("SE311", 3)
 def build_with_key_manager(world: World) -> None:
     world.edit("config/sdkconfig.json", lambda values: values.update(SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR=True))
 
 
-@case("SE310", 2)
+@case("SE310", 3)
 def build_with_secure_boot_v1(world: World) -> None:
     world.edit("config/sdkconfig.json", lambda values: values.update(SECURE_BOOT_V1_ENABLED=True))
 

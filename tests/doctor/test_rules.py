@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doctor_cases import (
@@ -13,11 +14,13 @@ from doctor_cases import (
     ENCRYPTED,
     MORE_CASES,
     PASSING,
+    PLAIN,
     SIGNED,
     Case,
     case_decision,
     case_folder,
     examine_case,
+    rows,
 )
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
@@ -26,6 +29,7 @@ from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor import ALL_RULES, FILES
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.project.partition_table import TYPE_DATA, Partition
 
 RULES = {rule.code: rule for rule in ALL_RULES}
 KNOWN_IN_A_CLEAN_SAMPLE = {"SP064", "SP081"}
@@ -117,6 +121,64 @@ def test_what_is_found_in_the_clean_sample_of_each_chip(chip: str, tmp_path: Pat
     codes = {finding.code for finding in examine_case(Case(ENCRYPTED, chip=chip), tmp_path / "encrypted").findings}
     old_esp32 = {"SP050"} if chip == "esp32" else set()
     assert codes == {"SP040"} | KNOWN_IN_A_CLEAN_SAMPLE | OF_THE_CHIP.get(chip, set()) | old_esp32
+
+
+SP050_ELSEWHERE = {
+    "the plan stops on the older ones": Case(
+        PLAIN, {"secure_boot": {"enabled": True}, "lockdown": {"download_mode": "disabled"}}, chip="esp32"
+    ),
+    "later ones cannot come": Case(BOTH | {"config": {"ESP32H2_REV_MAX_FULL": 99}}, chip="esp32h2"),
+}
+
+
+@pytest.mark.parametrize("case", SP050_ELSEWHERE.values(), ids=SP050_ELSEWHERE)
+def test_a_step_is_missed_only_where_boards_of_both_kinds_come(case: Case, tmp_path: Path) -> None:
+    assert not found(examine_case(case, tmp_path), "SP050")
+
+
+@pytest.mark.parametrize("newest", [199, 301])
+def test_a_field_of_later_revisions_is_missed_only_there(newest: int, tmp_path: Path) -> None:
+    """ESP-IDF's list of capabilities is that of the newest ESP32-P4, whatever revisions the build is for."""
+    config = {"SOC_FLASH_ENCRYPTION_XTS_AES_SUPPORT_PSEUDO_ROUND": True, "ESP32P4_REV_MAX_FULL": newest}
+    case = Case(BOTH | {"min_revision": 100, "config": config}, chip="esp32p4")
+    assert bool(found(examine_case(case, tmp_path), "SP051")) == (newest == 301)
+
+
+OTHER_OFFSET = re.compile(r"CONFIG_PARTITION_TABLE_OFFSET=(0x[0-9a-f]+)")
+
+
+@pytest.mark.parametrize(
+    ("built_in", "least"),
+    [(BOTH, 0), ({}, 0xC000), ({"secure_boot": True}, 0xC000)],
+    ids=["both features", "neither", "secure boot alone"],
+)
+def test_the_table_moves_behind_the_bootloader_that_the_other_cures_make(
+    built_in: dict[str, Any], least: int, tmp_path: Path
+) -> None:
+    case = Case(
+        built_in | {"table_offset": 0x5000, "partitions": rows()},
+        {"flash_encryption": {"mode": "release"}, "secure_boot": {"enabled": True}},
+    )
+    (finding,) = found(examine_case(case, tmp_path), "SP001")
+    match = OTHER_OFFSET.search(finding.cure)
+    assert match and int(match[1], 0) >= least
+
+
+@pytest.mark.parametrize("code", ["SP020", "SP029"])
+def test_what_nvs_encryption_needs_is_said_before_it_is_turned_on(code: str, tmp_path: Path) -> None:
+    features: dict[str, Any] = (
+        {} if code == "SP020" else {"flash_encryption": "release", "config": {"NVS_ENCRYPTION": False}}
+    )
+    for without, names_the_row in (((), False), (("nvs_keys",), True)):
+        case = Case({**features, "partitions": rows(without=without)}, {"flash_encryption": {"mode": "release"}})
+        (finding,) = found(examine_case(case, tmp_path / str(names_the_row)), code)
+        assert ("nvs_keys, data, nvs_keys, , 0x1000, encrypted" in finding.cure) == names_the_row
+
+
+def test_a_ready_row_is_one_that_the_next_run_takes(tmp_path: Path) -> None:
+    odd = Partition("storage", TYPE_DATA, 0x81, 0x220000, 0x400)
+    (finding,) = found(examine_case(Case(BOTH | {"partitions": rows(odd)}), tmp_path), "SP070")
+    assert "storage, data, fat, , 0x1000, encrypted" in finding.cure
 
 
 ACCEPTABLE = sorted(rule.code for rule in ALL_RULES if rule.severity is Severity.ERROR and rule.acceptable)

@@ -239,8 +239,8 @@ RSA_ON: dict[str, Any] = {"enabled": True, **KEYS}
 @pytest.mark.parametrize(
     ("code", "kind", "chip", "config", "profile"),
     [
-        ("SE310", UsageError, "esp32", {"SECURE_BOOT_V1_ENABLED": True}, {}),
-        ("SE311", UsageError, "esp32c5", {"SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR": True}, {}),
+        ("SE310", InputError, "esp32", {"SECURE_BOOT_V1_ENABLED": True}, {}),
+        ("SE311", InputError, "esp32c5", {"SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR": True}, {}),
         ("SE312", UsageError, "esp32c3", {}, {"secure_boot": {"enabled": True, "keys": ["per-device"]}}),
         ("SE339", UsageError, "esp32c3", {}, {"nvs": {"scheme": "flash-encryption", "key": "per-device"}}),
         ("SE339", UsageError, "esp32c3", {}, {"nvs": {"scheme": "hmac", "key": "per-device", "images": {"nvs": "a"}}}),

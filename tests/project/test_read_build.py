@@ -236,8 +236,14 @@ def test_older_than_esp_idf_5(build_dir: Path, change: Edit) -> None:
     assert error_of(build_dir).code == "SE104"
 
 
-@pytest.mark.parametrize("target", ["esp8266", "linux", "esp32x9", None])
-def test_unsupported_chip(build_dir: Path, target: str | None) -> None:
+def test_a_build_that_names_no_target_is_older_still(build_dir: Path) -> None:
+    """ESP-IDF 4.0 and 4.1 wrote neither."""
+    edit(build_dir / DESCRIPTION, lambda description: (description.pop("target"), description.pop("bootloader_elf")))
+    assert error_of(build_dir).code == "SE104"
+
+
+@pytest.mark.parametrize("target", ["esp8266", "linux", "esp32x9", ""])
+def test_unsupported_chip(build_dir: Path, target: str) -> None:
     edit(build_dir / DESCRIPTION, lambda description: description.update(target=target))
     edit(build_dir / DESCRIPTION, lambda description: description.pop("bootloader_elf"))
     assert error_of(build_dir).code == "SE105"

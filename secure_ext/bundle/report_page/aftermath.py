@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, Node, code, command, el, revision, table
+from secure_ext.bundle.report_page.element import Element, Node, code, command, el, table
+from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import FLASH_KEY_ROLES, Download, Effects
 
 STOPS = (
@@ -80,8 +81,8 @@ def _finished_board(plan: Mapping[str, Any], effects: Effects) -> Iterator[Node]
     if effects.download is Download.SECURE:
         yield ", because the sealed chip shows its eFuses to nobody."
     elif effects.sealed_from is not None:
-        yield f", because it does not answer any more; with a chip older than {revision(effects.sealed_from)} it says "
-        yield "“Nothing to do”."
+        older = f"a chip older than {revision_text(effects.sealed_from)}"
+        yield f", because it does not answer any more; with {older} it says “Nothing to do”."
     else:
         yield ", because it does not answer any more."
     yield " That is no fault: test whether the board works."

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from secure_ext.chips.revision import revision_range
+
 _VOID = frozenset({"meta", "br", "hr"})
 # No character of HTML (control, surrogate, noncharacter), or one that turns the direction of the text around it.
 _UNFIT = re.compile(
@@ -73,15 +75,9 @@ def sentence(text: str) -> str:
     return begun if begun.endswith((".", "!", "?")) else begun + "."
 
 
-def revision(number: int) -> str:
-    """A chip revision (major * 100 + minor) as people write it."""
-    return f"v{number // 100}.{number % 100}"
-
-
 def revisions(plan: Mapping[str, Any]) -> str:
     """The chip revisions that a plan document is for."""
-    least, most = plan["min_revision"], plan["max_revision"]
-    return f"{revision(least)} or later" if most is None else f"{revision(least)} to {revision(most)}"
+    return revision_range(plan["min_revision"], plan["max_revision"])
 
 
 def section(identifier: str, title: str, *children: Node | Iterable[Node] | None) -> Element:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, el, revision
+from secure_ext.bundle.report_page.element import Element, el
+from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import Download, Effects
 
 
@@ -19,7 +20,9 @@ def open_doors(effects: Effects) -> tuple[str, ...]:
     if not effects.jtag_closed:
         doors.append("The connection for debugging (JTAG) stays open.")
     if effects.download is Download.OPEN:
-        older = "" if effects.sealed_from is None else f" on chips older than revision {revision(effects.sealed_from)}"
+        older = (
+            "" if effects.sealed_from is None else f" on chips older than revision {revision_text(effects.sealed_from)}"
+        )
         doors.append(f"The chip's service entrance for a cable (download mode) stays open{older}.")
     return tuple(doors)
 

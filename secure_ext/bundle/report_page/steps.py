@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from secure_ext.bundle.report_page.element import Element, code, el, revision, revisions, section, sentence
+from secure_ext.bundle.report_page.element import Element, code, el, revisions, section, sentence
+from secure_ext.chips.revision import revision_text
 
 _STAGES = {
     "flash": ("Flash", "can be repeated", "safe"),
@@ -85,7 +86,7 @@ def _group(step: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 
 def _step(step: Mapping[str, Any]) -> Iterator[Element]:
     least = step["min_revision"]
-    only = f" (only on chips from {revision(least)})" if least else ""
+    only = f" (only on chips from {revision_text(least)})" if least else ""
     yield el("p", "Why: ", el("strong", sentence(step["why"])))
     yield el("p", "What: ", step["title"], only)
     yield el("p", "Wanted by: ", step["source"], class_="source")

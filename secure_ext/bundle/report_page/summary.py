@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from secure_ext.bundle.report_page.aftermath import to_keep, when_it_stops, who_writes_by_cable
-from secure_ext.bundle.report_page.element import Element, Node, code, command, el, revision, section
+from secure_ext.bundle.report_page.element import Element, Node, code, command, el, section
 from secure_ext.bundle.report_page.open_doors import what_stays_open
+from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import Download, Effects
 
 
@@ -137,7 +138,7 @@ def _pulling_out(effects: Effects) -> str:
 
 def _entrance(effects: Effects) -> str:
     if effects.sealed_from is not None:
-        return f"closed for ever, but only on chips from revision {revision(effects.sealed_from)}"
+        return f"closed for ever, but only on chips from revision {revision_text(effects.sealed_from)}"
     if effects.download is Download.DISABLED:
         return "closed for ever"
     return "narrowed for ever: one can still write through it, but not read"

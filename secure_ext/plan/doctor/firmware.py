@@ -17,7 +17,20 @@ def _flash_encryption_built_in(subject: Subject) -> Iterator[Hit]:
             "CONFIG_SECURE_FLASH_ENC_ENABLED",
             "the firmware is built without flash encryption: it boots, but its writes to encrypted partitions "
             "(OTA updates, OTA data) fail",
+            f"set CONFIG_SECURE_FLASH_ENC_ENABLED=y ({_MENU}), which also turns NVS encryption on; "
+            f"{_what_nvs_encryption_needs(subject)}and build again",
         )
+
+
+def _what_nvs_encryption_needs(subject: Subject) -> str:
+    """What the next run would ask for (SP028), or ESP-IDF's own check of NVS_SEC_HMAC_EFUSE_KEY_ID, said at once."""
+    rows = subject.build.partitions.partitions
+    if any(row.type == TYPE_DATA and row.subtype == DATA_NVS_KEYS for row in rows):
+        return ""
+    row = "add to the CSV: nvs_keys, data, nvs_keys, , 0x1000, encrypted"
+    if subject.chip.facts.hmac:
+        row += " (or choose the HMAC scheme, and set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to a free key block)"
+    return row + ", "
 
 
 def _secure_boot_built_in(subject: Subject) -> Iterator[Hit]:
@@ -121,6 +134,8 @@ def _nvs_in_plaintext(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_NVS_ENCRYPTION",
             "flash encryption does not cover NVS: Wi-Fi passwords and the like stay readable in flash",
+            "set CONFIG_NVS_ENCRYPTION=y (menuconfig, Component config, NVS), "
+            f"{_what_nvs_encryption_needs(subject)}and build again",
         )
 
 

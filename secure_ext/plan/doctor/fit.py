@@ -11,6 +11,10 @@ from secure_ext.project.image import SECTOR_SIZE
 
 _ROM_BUFFER = 0x10000
 _ROM_BUFFER_OF_ESP32 = 0xC000
+_GROWTH_BY_FEATURES = 0x3000
+"""More than secure boot and flash encryption add to a bootloader, in bytes."""
+_USUAL_TABLE_OFFSET = 0xC000
+"""Where ESP-IDF's own examples with secure boot have their table."""
 
 
 def _bootloader_under_table(subject: Subject) -> Iterator[Hit]:
@@ -23,13 +27,22 @@ def _bootloader_under_table(subject: Subject) -> Iterator[Hit]:
                 image.source,
                 f"the bootloader{signed} has {image.final_size} bytes, but only {room} fit under the partition table "
                 f"at 0x{build.table_offset:x}",
-                f"set CONFIG_PARTITION_TABLE_OFFSET=0x{_next_table_offset(image.end):x} or more (menuconfig, Partition "
-                "Table), leave the offsets in the CSV empty, and build again",
+                f"set CONFIG_PARTITION_TABLE_OFFSET=0x{_table_offset_for(subject, image.end):x} or more (menuconfig, "
+                "Partition Table), leave the offsets in the CSV empty, and build again",
             )
 
 
-def _next_table_offset(end: int) -> int:
-    return -(-end // SECTOR_SIZE) * SECTOR_SIZE
+def _table_offset_for(subject: Subject, end: int) -> int:
+    """Behind the bootloader as it will be: one that is yet to be built with a feature (SP020, SP021) grows by it."""
+    policy, config = subject.policy, subject.build.config
+    grows = (policy.flash_encryption.enabled and not config.enabled("SECURE_FLASH_ENC_ENABLED")) or (
+        policy.secure_boot.enabled and not config.enabled("SECURE_BOOT_V2_ENABLED")
+    )
+    return max(_whole_sectors(end + _GROWTH_BY_FEATURES), _USUAL_TABLE_OFFSET) if grows else _whole_sectors(end)
+
+
+def _whole_sectors(size: int) -> int:
+    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
 
 
 def _image_in_partition(subject: Subject) -> Iterator[Hit]:
@@ -41,7 +54,7 @@ def _image_in_partition(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{image.source} in partition {partition.label}",
                 f"the image{signed} has {image.final_size} bytes, the partition {partition.size}",
-                f"give {partition.label} the size 0x{_next_table_offset(image.final_size):x} or more in the CSV, or "
+                f"give {partition.label} the size 0x{_whole_sectors(image.final_size):x} or more in the CSV, or "
                 "make the image smaller",
             )
 

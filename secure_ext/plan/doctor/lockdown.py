@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from secure_ext.chips.revision import revision_text
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode
 
@@ -131,25 +132,31 @@ def _revision(subject: Subject) -> Iterator[Hit]:
 
 
 def _later_revision_only(subject: Subject) -> Iterator[Hit]:
-    facts, built = subject.chip.facts, subject.build.min_revision
-    policy = subject.policy
+    """Only where boards of both kinds can come: the plan itself may stop on the older ones, or on the later ones."""
+    facts, plan, policy = subject.chip.facts, subject.plan, subject.policy
     disabled = policy.locks_down and policy.lockdown.download_mode is DownloadMode.DISABLED
     for what, revision, applies in (
         ("pseudo rounds", facts.pseudo_round_revision, bool(policy.flash_encryption.pseudo_round)),
         ("locking the ECDSA curve", facts.ecdsa_curve_mode_revision, policy.secure_boot.enabled),
         ("disabling the download mode", facts.uart_download_disable_revision, disabled),
     ):
-        if applies and built < revision:
+        later_ones_come = plan.max_revision is None or plan.max_revision >= revision
+        if applies and plan.min_revision < revision and later_ones_come:
             yield Hit(
                 "minimum chip revision",
-                f"{what} needs {subject.chip.name} v{revision // 100}.{revision % 100}; the script leaves it out on "
-                "older chips, which the build allows",
+                f"{what} needs {subject.chip.name} {revision_text(revision)}; the script leaves it out on older chips, "
+                "which the build allows",
             )
 
 
 def _capabilities(subject: Subject) -> Iterator[Hit]:
+    """ESP-IDF lists what the newest revision can do; a field that no board of the plan has yet is not missed."""
+    most = subject.plan.max_revision
+    not_yet = (
+        {"XTS_DPA_PSEUDO_LEVEL"} if most is not None and most < subject.chip.facts.pseudo_round_revision else set()
+    )
     for symbol, field in _SOC_FIELDS.items():
-        if subject.build.config.enabled(symbol) and not subject.chip.uses(field):
+        if subject.build.config.enabled(symbol) and field not in not_yet and not subject.chip.uses(field):
             yield Hit(
                 f"CONFIG_{symbol}",
                 f"this ESP-IDF says {subject.chip.name} has {field}, which secure-provision does not burn there",

@@ -26,8 +26,9 @@ _NVS_KEYS = {
 
 
 def _row(partition: Partition, *, flags: str) -> str:
-    """What to write in the CSV."""
-    row = f"{partition.label}, {partition.type_name}, {partition.subtype_name}, , 0x{partition.size:x}, {flags}"
+    """What to write in the CSV; an encrypted partition takes whole sectors (SP063)."""
+    size = -(-partition.size // SECTOR_SIZE) * SECTOR_SIZE if flags else partition.size
+    row = f"{partition.label}, {partition.type_name}, {partition.subtype_name}, , 0x{size:x}, {flags}"
     return f"change the row in the CSV to: {row.rstrip()}"
 
 
