@@ -97,7 +97,8 @@ def test_a_file_that_somebody_else_left_there_is_no_refusal_for_ever(tmp_path: P
 
 
 def test_the_lock_is_free_when_its_process_has_been_killed() -> None:
-    text = "from secure_ext.device.port_lock import lock_port; lock = lock_port('/dev/null'); print('held', flush=True); input()"
+    text = "from secure_ext.device import port_lock as p; lock = p.lock_port('/dev/null'); print('held', flush=True)"
+    text += "; input()"
     environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
     with subprocess.Popen(
         [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
