@@ -29,6 +29,7 @@ from secure_ext.keys.file_lock import hold
 _MANIFEST = "manifest.json"
 _RANDOM_CHARACTERS = 8
 """How many `tempfile.mkdtemp` appends."""
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -112,7 +113,7 @@ def _beside(target: Path, what: str) -> list[Path]:
 
 def _locked(path: Path, target: Path) -> TextIO:
     while True:
-        lock = path.open("a", encoding="ascii")
+        lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o600), "a", encoding="ascii")
         try:
             hold(lock)
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):

@@ -12,6 +12,7 @@ from typing import Any
 from secure_ext.bundle.manifest import with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.errors import InputError
+from secure_ext.plan.replay import replay_plan
 
 REHEARSAL = "rehearsal.json"
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
@@ -51,7 +52,8 @@ class FinishedBundle:
 def read_bundle(folder: Path) -> FinishedBundle:
     """Reads the bundle in `folder`, and compares every public file with its hash in the manifest.
 
-    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed).
+    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed); what `replay_plan` raises for a
+    plan that would damage a board.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -78,6 +80,15 @@ def read_bundle(folder: Path) -> FinishedBundle:
                 cure="make the bundle again, or copy the whole of it again",
                 place=str(folder),
             )
+    try:
+        replay_plan(plan)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            "SE730",
+            "this is no bundle: its plan.json is damaged",
+            cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
+            place=str(folder),
+        ) from None
     return FinishedBundle(folder, manifest, plan)
 
 

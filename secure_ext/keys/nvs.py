@@ -57,14 +57,14 @@ def derive_nvs_keys(hmac_key: bytes) -> NvsKeys:
 def load_nvs_keys(path: Path) -> NvsKeys:
     """Reads keys as ``nvs_partition_gen generate-key`` writes them.
 
-    Raises InputError SE620 to SE625 as `secure_ext.keys.symmetric.load_secret`, SE544 if the CRC is wrong.
+    Raises InputError SE620 to SE626 as `secure_ext.keys.symmetric.load_secret`, SE544 if the CRC is wrong.
     """
     content = load_secret(path, NVS_KEYS, (KEYS_SIZE,)).data
     return parse_nvs_keys(content, place=str(path))
 
 
 def parse_nvs_keys(content: bytes, *, place: str) -> NvsKeys:
-    """Keys from the content of their file or partition. Raises InputError SE544, SE622 to SE625."""
+    """Keys from the content of their file or partition. Raises InputError SE544, SE622 to SE626."""
     keys = NvsKeys(content[:_LENGTH])
     if content != keys.image():
         raise InputError(

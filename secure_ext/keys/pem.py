@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_BOUNDARY = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
 _OPENSSH_LABEL = "OPENSSH PRIVATE KEY"
 
 
@@ -31,7 +33,7 @@ def read_pem_key(path: Path) -> PemKey:
     """
     place = str(path)
     try:
-        data = path.read_bytes()
+        data = read_file(path, KEY_FILE_LIMIT)
     except OSError as error:
         raise unreadable_key(path, error) from error
     if b"-----BEGIN " not in data:
@@ -41,7 +43,7 @@ def read_pem_key(path: Path) -> PemKey:
             cure="give a PEM file; a DER file becomes one with: openssl pkey -inform DER -in key.der -out key.pem",
             place=place,
         )
-    blocks = [(match.group(1).decode("ascii"), match.group(0)) for match in _PEM_BLOCK.finditer(data)]
+    blocks = list(_blocks(data, place))
     if not blocks:
         raise damaged_key(place)
     keys = [(label, text) for label, text in blocks if label.endswith(("PRIVATE KEY", "PUBLIC KEY"))]
@@ -63,6 +65,20 @@ def read_pem_key(path: Path) -> PemKey:
     label, text = keys[0]
     is_locked = "ENCRYPTED" in label or b"Proc-Type: 4,ENCRYPTED" in text
     return PemKey(place=place, is_private=label.endswith("PRIVATE KEY"), is_locked=is_locked, text=text + b"\n")
+
+
+def _blocks(data: bytes, place: str) -> Iterator[tuple[str, bytes]]:
+    """Label and text of each block. Raises InputError SE606 if one has no end, or another one's."""
+    begun: re.Match[bytes] | None = None
+    for boundary in _BOUNDARY.finditer(data):
+        word, label = boundary.groups()
+        if (word == b"END") != (begun is not None and begun.group(2) == label):
+            raise damaged_key(place)
+        if begun is not None:
+            yield label.decode("ascii"), data[begun.start() : boundary.end()]
+        begun = boundary if word == b"BEGIN" else None
+    if begun is not None:
+        raise damaged_key(place)
 
 
 def damaged_key(place: str) -> InputError:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from secure_ext.errors import InputError
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
 MIN_LENGTH = 16
+_LONGEST_KEY = 64
+"""Bytes of an XTS-AES-256 key."""
 _TEXT = frozenset(string.printable.encode("ascii"))
 _NEW_KEY = "Use 'generate' for the key, or make a file of random bytes: openssl rand -out KEYFILE LENGTH"
 
@@ -39,7 +44,7 @@ def generate_secret(role: str, length: int) -> SecretKey:
         raise ValueError(f"a secret of {length} bytes is too short, the least is {MIN_LENGTH}")
     while True:
         data = secrets.token_bytes(length)
-        if not (_is_text(data) or _is_repetition(data)):
+        if not (_is_text(data) or _is_repetition(data) or _has_a_pattern(data)):
             return SecretKey(role, data)
 
 
@@ -53,10 +58,10 @@ def load_secret(path: Path, role: str, allowed_lengths: Collection[int]) -> Secr
 
     Raises:
         InputError: SE620 unreadable, SE621 wrong length, SE622 all zero, SE623 one byte repeated,
-            SE624 a longer pattern repeated, SE625 text instead of raw bytes.
+            SE624 a longer pattern repeated, SE625 text instead of raw bytes, SE626 bytes that count, or hardly differ.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, KEY_FILE_LIMIT)
     except OSError as error:
         raise InputError(
             "SE620",
@@ -69,7 +74,7 @@ def load_secret(path: Path, role: str, allowed_lengths: Collection[int]) -> Secr
 
 
 def refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> None:
-    """Raises InputError SE621 to SE625 for a secret that nobody can have meant; see `load_secret`."""
+    """Raises InputError SE621 to SE626 for a secret that nobody can have meant; see `load_secret`."""
     if data and _is_text(data):
         raise InputError(
             "SE625",
@@ -91,6 +96,13 @@ def refuse_weak(data: bytes, allowed_lengths: Collection[int], place: str) -> No
         raise InputError("SE623", "the key is one byte value repeated", cure=_NEW_KEY, place=place)
     if _is_repetition(data):
         raise InputError("SE624", "the key is a shorter pattern repeated", cure=_NEW_KEY, place=place)
+    if _has_a_pattern(data):
+        raise InputError(
+            "SE626",
+            "the key's bytes count up or down, or are nearly all the same: nobody made it from random numbers",
+            cure=_NEW_KEY,
+            place=place,
+        )
 
 
 def _is_text(data: bytes) -> bool:
@@ -101,4 +113,20 @@ def _is_repetition(data: bytes) -> bool:
     length = len(data)
     return any(
         length % period == 0 and data == data[:period] * (length // period) for period in range(1, length // 2 + 1)
+    )
+
+
+def _has_a_pattern(data: bytes) -> bool:
+    """True for bytes that count (00 01 02 ...), in part or in whole, that are few different ones, or one of them often.
+
+    Of random keys of 16 bytes this takes one in ten million, of longer ones fewer; `generate_secret` makes another.
+    A file that is more than a key (NVS keys, with erased flash behind them) is not meant.
+    """
+    if len(data) > _LONGEST_KEY:
+        return False
+    steps = Counter((after - before) % 256 for before, after in pairwise(data))
+    return (
+        len(set(data)) < len(data) // 2
+        or max(Counter(data).values()) > len(data) // 3
+        or max(steps.values()) > len(data) // 3
     )

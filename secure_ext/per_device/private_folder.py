@@ -7,8 +7,10 @@ another place. On Linux it lies in memory (/dev/shm), which never reaches a disk
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -72,7 +74,7 @@ def remove_left_over(root: Path | None = None) -> list[Path]:
     for place in [root] if root else roots():
         for folder in sorted(place.glob(f"{_PREFIX}*")):
             try:
-                with (folder / _LOCK).open("r+", encoding="ascii") as lock:
+                with _lock_of_own(folder) as lock:
                     hold(lock)
             except OSError:
                 continue  # in use, or somebody else's
@@ -80,6 +82,17 @@ def remove_left_over(root: Path | None = None) -> list[Path]:
             if not folder.exists():
                 removed.append(folder)
     return removed
+
+
+def _lock_of_own(folder: Path) -> TextIO:
+    """The lock of a folder as `private_folder` makes it. Raises OSError for anything else: /tmp is everybody's."""
+    status = folder.lstat()
+    is_private = os.name == "nt" or (status.st_uid == os.getuid() and stat.S_IMODE(status.st_mode) == 0o700)
+    if not stat.S_ISDIR(status.st_mode) or not is_private:
+        raise PermissionError(errno.EPERM, "it is not a private folder of this user", str(folder))
+    # Nobody else can put anything into a folder with these modes, or exchange it in a sticky /tmp.
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.fdopen(os.open(folder / _LOCK, flags), "r+", encoding="ascii")
 
 
 def _remove(folder: Path) -> None:

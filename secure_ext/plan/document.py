@@ -52,7 +52,7 @@ def plan_document(
         "enabling_fields": [name for name in enabling if name in burned],
         "must_be_clear": [{"field": item.field, "why": item.why} for item in plan.must_be_clear],
         "images": [vars(image) for image in images],
-        "steps": [_step(step, fingerprints or {}) for step in plan.steps],
+        "steps": [step_members(step, fingerprints or {}) for step in plan.steps],
     }
 
 
@@ -71,7 +71,8 @@ def _layout(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
     ]
 
 
-def _step(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
+def step_members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
+    """One step, as it stands in the document."""
     return {
         "title": step.title,
         "why": step.why,

@@ -40,6 +40,11 @@ def assign_key_blocks(chip: Chip, policy: Policy) -> tuple[BurnKey, ...]:
     return tuple(keys)
 
 
+def can_hold_xts_key(chip: Chip, block: KeyBlock) -> bool:
+    """False for the last block of some chips (espefuse refuses it there, too)."""
+    return block.name != "BLOCK_KEY5" or chip.facts.xts_key_in_block_key5
+
+
 def _wanted(policy: Policy) -> list[tuple[KeyRole, str]]:
     wanted: list[tuple[KeyRole, str]] = []
     if policy.flash_encryption.enabled:
@@ -56,8 +61,8 @@ def _wanted(policy: Policy) -> list[tuple[KeyRole, str]]:
 
 def _first_free(chip: Chip, taken: dict[str, BurnKey], purpose: str) -> KeyBlock:
     for block in chip.key_blocks:
-        quirk = block.name == "BLOCK_KEY5" and purpose.startswith("XTS_") and not chip.facts.xts_key_in_block_key5
-        if block.name not in taken and not quirk:
+        fits = not purpose.startswith("XTS_") or can_hold_xts_key(chip, block)
+        if block.name not in taken and fits:
             return block
     raise UsageError(
         "SE402",

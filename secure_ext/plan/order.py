@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
+from secure_ext.plan.key_blocks import can_hold_xts_key
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -38,6 +39,18 @@ _FLASH_KEYS = (
     {KeyRole.FLASH_ENCRYPTION},
     {KeyRole.FLASH_ENCRYPTION_1, KeyRole.FLASH_ENCRYPTION_2},
 )
+_PURPOSES = {
+    KeyRole.FLASH_ENCRYPTION: ("XTS_AES_128_KEY", "XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"),
+    KeyRole.FLASH_ENCRYPTION_1: ("XTS_AES_256_KEY_1",),
+    KeyRole.FLASH_ENCRYPTION_2: ("XTS_AES_256_KEY_2",),
+    KeyRole.NVS_HMAC: ("HMAC_UP",),
+    KeyRole.DIGEST_0: ("SECURE_BOOT_DIGEST0", "SECURE_BOOT_DIGEST"),
+    KeyRole.DIGEST_1: ("SECURE_BOOT_DIGEST1",),
+    KeyRole.DIGEST_2: ("SECURE_BOOT_DIGEST2",),
+}
+"""The key purposes that make a block hold what a role is for; the second ones are those of the ESP32-C2."""
+_FIXED_BLOCKS = {KeyRole.FLASH_ENCRYPTION: "BLOCK1", KeyRole.DIGEST_0: "BLOCK2"}
+"""Where the hardware of the esp32 looks for a key."""
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
 
@@ -45,6 +58,8 @@ class PlanOrderError(CheckError):
     """A step in a place where it would damage the chip or achieve nothing (SE401)."""
 
     def __init__(self, step: str, reason: str) -> None:
+        self.step = step
+        self.reason = reason
         super().__init__(
             "SE401",
             f"the plan would be out of order: {step}: {reason}",
@@ -62,6 +77,11 @@ class PlanBuilder:
         self._keys: list[BurnKey] = []
         self._burned: dict[str, int] = {}
         self._locked_bits: set[int] = set()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What was added."""
+        return tuple(self._steps)
 
     def add(self, step: Step) -> None:
         """Appends a step. Raises PlanOrderError if it may not stand here."""
@@ -113,6 +133,7 @@ class PlanBuilder:
             raise PlanOrderError(step.id, "keys are burned in the burn stage")
         if key.role in self._roles:
             raise PlanOrderError(step.id, "this key is burned already")
+        self._check_purpose(step, key)
         for other in self._keys:
             if other.block == key.block and BlockPart.WHOLE in (other.part, key.part):
                 raise PlanOrderError(step.id, f"{key.block.name} is taken")
@@ -128,6 +149,15 @@ class PlanBuilder:
             raise PlanOrderError(step.id, "slots are revoked after all digests are burned")
         if key.block.wr_dis_bit in self._locked_bits:
             raise PlanOrderError(step.id, f"{key.block.name} is write-protected")
+
+    def _check_purpose(self, step: Step, key: BurnKey) -> None:
+        if self._chip.has_fixed_key_blocks:
+            if key.purpose or _FIXED_BLOCKS.get(key.role) != key.block.name:
+                raise PlanOrderError(step.id, f"the chip does not look for this key in {key.block.name}")
+        elif key.purpose not in _PURPOSES[key.role]:
+            raise PlanOrderError(step.id, f"a block with the purpose {key.purpose or 'none'} does not serve this key")
+        if key.purpose.startswith("XTS_") and not can_hold_xts_key(self._chip, key.block):
+            raise PlanOrderError(step.id, f"{key.block.name} cannot hold a flash encryption key on this chip")
 
     def _check_field(self, step: Step, action: BurnField) -> None:
         field = self._chip.efuses.require(action.field)

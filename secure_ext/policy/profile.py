@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.policy.settings import SETTINGS, Kind, Setting
+from secure_ext.reading import PROFILE_LIMIT, parse_yaml, read_file
 
 Value = str | int | bool | tuple[str, ...] | Mapping[str, str]
+_KEY_MATERIAL = re.compile(
+    r"(?:0x)?[0-9a-fA-F]{32,}|(?:[0-9a-fA-F]{2}[:,-]){15,}[0-9a-fA-F]{2}|[A-Za-z0-9+/]{22,}={1,2}"
+)
+"""Sixteen bytes or more, in hex or in base64; no path is written like that."""
+_LONGEST_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _TOP_LEVEL = {setting.key for setting in SETTINGS if "." not in setting.key}
 _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in setting.key}
@@ -60,25 +68,22 @@ def load_profile(path: Path) -> Profile:
 
     Raises InputError SE301 (unreadable), UsageError SE302 (not YAML), SE303 (unknown key), SE304 (wrong value).
     """
-    import yaml  # noqa: PLC0415 (slow to import, and only needed here)
-
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
+        content = read_file(path, PROFILE_LIMIT)
+        document = parse_yaml(content)
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text"
         raise InputError(
             "SE301",
-            f"the profile cannot be read: {error}",
+            f"the profile cannot be read: {reason}",
             cure="check the path; `secure-provision profile --init profile.yaml` writes a new one",
             place=str(path),
         ) from None
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(
             "SE302",
-            f"the profile is not valid YAML: {' '.join(str(error).split())}",
-            cure="mend the line that is named; strings with a colon need quotes",
+            f"the profile is not valid YAML: {error}",
+            cure="correct the line that is named; strings with a colon need quotes",
             place=str(path),
         ) from None
     return replace(check_profile(document, path), sha256=hashlib.sha256(content).hexdigest())
@@ -108,15 +113,32 @@ def _checked(path: Path, key: str, value: object, *, known: bool = True) -> Valu
         nearest = difflib.get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1, cutoff=0.5)
         raise UsageError(
             "SE303",
-            f"the profile has an unknown key {key!r}",
+            f"the profile has an unknown key {key if len(key) <= _LONGEST_SHOWN else '(a long text)'!r}",
             cure=f"did you mean {nearest[0]!r}?" if nearest else "`secure-provision profile --init -` lists all keys",
+            place=f"{path}: {key if len(key) <= _LONGEST_SHOWN else '...'}",
+        )
+    if _has_key_material(value):
+        raise UsageError(
+            "SE304",
+            f"{key} seems to hold a key itself; a profile names the file that a key is in",
+            cure="put the key into a file with `secure-provision keys generate` or by hand (mode 0600), name that file "
+            "here, and count the key as seen by everybody who has read the profile",
             place=f"{path}: {key}",
         )
     checked = _value(setting, value)
     if checked is None:
-        shown = repr(value) if "pin-value" not in repr(value) else "this"
+        shown = repr(value) if "pin-value" not in repr(value) and len(repr(value)) <= _LONGEST_SHOWN else "this"
         raise _wrong_value(path, key, f"{shown} is no value for {key}: {_expectation(setting)}")
     return checked
+
+
+def _has_key_material(value: object) -> bool:
+    """Whether a text, or one in a list or a map, is PEM, or a long number in hex or base64 and nothing else."""
+    if isinstance(value, list):
+        return any(map(_has_key_material, value))
+    if isinstance(value, dict):
+        return any(map(_has_key_material, value.values()))
+    return isinstance(value, str) and ("-----BEGIN" in value or bool(_KEY_MATERIAL.fullmatch("".join(value.split()))))
 
 
 def _value(setting: Setting, value: object) -> Value | None:

@@ -234,7 +234,7 @@ def test_made_elsewhere_gets_keys_of_its_own(make: Callable[..., Bundle], tmp_pa
 
 def test_a_given_key_replaces_a_generated_one(make: Callable[..., Bundle], tmp_path: Path) -> None:
     make()
-    given = bytes(range(100, 132))
+    given = hashlib.sha256(b"a given key").digest()
     (tmp_path / "flash.bin").write_bytes(given)
     assert key_files(make(flash_encryption__key="flash.bin"))["flash_encryption_key.bin"] == given
 

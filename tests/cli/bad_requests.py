@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from bad_world import SECURE, World, case, pem, unreadable
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -123,7 +125,7 @@ def flash_encryption_key_of_the_wrong_length(world: World) -> None:
 
 @case("SE621", 3)
 def xts_256_key_for_xts_128(world: World) -> None:
-    flash_key(world, bytes(range(128, 192)))
+    flash_key(world, hashlib.sha512(b"a key").digest())
 
 
 @case("SE622", 3)
@@ -138,7 +140,12 @@ def flash_encryption_key_of_one_byte(world: World) -> None:
 
 @case("SE624", 3)
 def flash_encryption_key_of_two_equal_halves(world: World) -> None:
-    flash_key(world, bytes(range(128, 144)) * 2)
+    flash_key(world, hashlib.md5(b"a key", usedforsecurity=False).digest() * 2)
+
+
+@case("SE626", 3)
+def flash_encryption_key_that_counts(world: World) -> None:
+    flash_key(world, bytes(range(32)))
 
 
 @case("SE625", 3)
@@ -148,7 +155,7 @@ def flash_encryption_key_as_text(world: World) -> None:
 
 @case("SE711", 2)
 def one_key_for_two_uses(world: World) -> None:
-    world.file("key.bin", bytes(range(100, 132)))
+    world.file("key.bin", hashlib.sha256(b"a key").digest())
     world.profile("flash_encryption: {key: key.bin}\nnvs: {key: key.bin}\n")
 
 

@@ -31,6 +31,16 @@ BAD: dict[str, tuple[bytes, Collection[int], str, str]] = {
     "hex with line end": (GOOD.hex().encode() + b"\r\n", (32, 64), "SE625", "66 characters of text"),
     "passphrase": (b"correct horse battery staple 123", (32,), "SE625", "text"),
     "one letter": (b"A" * 32, (32,), "SE625", "text"),
+    "counting up": (bytes(range(200, 232)), (32,), "SE626", "count"),
+    "counting down": (bytes(range(31, -1, -1)), (32,), "SE626", "count"),
+    "counting by threes": (bytes(range(0, 96, 3)), (32,), "SE626", "count"),
+    "counting from 0": (bytes(range(16)), (16,), "SE626", "count"),
+    "counting in its first half": (bytes(range(128, 160)) + GOOD, (64,), "SE626", "count"),
+    "one": (b"\x01" + bytes(31), (32,), "SE626", "the same"),
+    "one at the end": (bytes(15) + b"\x01", (16,), "SE626", "the same"),
+    "half zeros": (GOOD[:16] + bytes(16), (32,), "SE626", "the same"),
+    "every other byte zero": (bytes(n for b in GOOD[:16] for n in (b, 0)), (32,), "SE626", "the same"),
+    "few values": (bytes(b & 7 for b in GOOD), (32,), "SE626", "the same"),
 }
 
 

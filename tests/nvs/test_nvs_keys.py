@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_generated_keys_are_new_and_readable(tmp_path: Path) -> None:
     assert load_nvs_keys(tmp_path / "keys.bin") == keys
 
 
-GOOD = NvsKeys(bytes(range(128, 192)))
+GOOD = NvsKeys(hashlib.sha512(b"NVS keys").digest())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,8 @@ GOOD = NvsKeys(bytes(range(128, 192)))
         ("SE544", GOOD.image()[:64] + b"\0" + GOOD.image()[65:]),
         ("SE544", GOOD.image()[:-1] + b"\0"),
         ("SE622", NvsKeys(bytes(64)).image()),
-        ("SE624", NvsKeys(bytes(range(128, 160)) * 2).image()),
+        ("SE626", NvsKeys(bytes(range(128, 192))).image()),
+        ("SE624", NvsKeys(GOOD.data[:32] * 2).image()),
     ],
 )
 def test_a_bad_key_file_is_refused(code: str, content: bytes | None, tmp_path: Path) -> None:

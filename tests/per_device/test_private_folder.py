@@ -97,3 +97,22 @@ def test_no_place_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(InputError) as raised, private_folder():
         pass
     assert raised.value.code == "SE686"
+
+
+def test_only_private_folders_of_this_user_are_removed(tmp_path: Path) -> None:
+    """Everybody writes into /tmp: a link there leads to what is not ours, and an open folder was not made here."""
+    victim = tmp_path / "home"
+    victim.mkdir(mode=0o700)
+    for name in ("lock", "thesis.txt"):
+        (victim / name).write_text("precious", encoding="ascii")
+    (tmp_path / "secure-provision-keys-link").symlink_to(victim)
+    shared = tmp_path / "secure-provision-keys-open"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "lock").touch()
+    lured = tmp_path / "secure-provision-keys-lured"
+    lured.mkdir(mode=0o700)
+    (lured / "lock").symlink_to(victim / "lock")
+    assert remove_left_over() == []
+    assert sorted(path.name for path in victim.iterdir()) == ["lock", "thesis.txt"]
+    assert shared.exists() and lured.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from importlib import resources
@@ -323,3 +324,39 @@ def test_an_empty_profile_object() -> None:
     assert profile.texts("secure_boot.keys") is None
     assert profile.integer("nvs.key_id") is None
     assert profile.flag("secure_boot.enabled") is None
+
+
+KEY_IN_HEX = bytes(range(200, 232)).hex()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"flash_encryption: {{key: {KEY_IN_HEX}}}",
+        f"nvs: {{key: '0x{KEY_IN_HEX}'}}",
+        f"flash_encryption: {{key: {base64.b64encode(bytes(range(200, 232))).decode()}}}",
+        f"secure_boot: {{keys: ['{KEY_IN_HEX}']}}",
+        f"secure_boot: {{keys: {KEY_IN_HEX}}}",
+        f"flash_encryption: {{mode: {KEY_IN_HEX}}}",
+        f"{KEY_IN_HEX}: 1",
+        f"flash_encryption: {{key: '{KEY_IN_HEX}",
+        f"secure_boot:\n  keys:\n    - |\n      -----BEGIN PRIVATE KEY-----\n      {KEY_IN_HEX}\n",
+    ],
+)
+def test_a_key_that_was_pasted_is_refused_and_never_shown(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "profile.yaml"
+    path.write_text(f"schema: 1\n{text}\n", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_profile(path)
+    shown = f"{caught.value} {caught.value.as_dict()}"
+    assert KEY_IN_HEX[:16] not in shown
+    assert "yMnKy8" not in shown
+
+
+def test_a_section_that_is_there_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "profile.yaml"
+    path.write_text("schema: 1\nlockdown: {jtag: disabled}\nlockdown: {rom_basic: disabled}\n", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_profile(path)
+    assert caught.value.code == "SE302"
+    assert "line 3" in caught.value.cause

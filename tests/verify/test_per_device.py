@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_another_way_to_keep_keys_is_seen(template: Made, tmp_path: Path) -> Non
 def test_a_key_for_all_boards_does_not_belong_there(template: Made, tmp_path: Path) -> None:
     key = template.folder / "keys" / "flash_encryption_key.bin"
     key.parent.mkdir(mode=0o700, exist_ok=True)
-    key.write_bytes(bytes(range(32)))
+    key.write_bytes(hashlib.sha256(b"another key").digest())
     key.chmod(0o600)
     assert failures(template, tmp_path) == {"key-fingerprint"}
 
@@ -104,7 +105,7 @@ def test_the_option_is_remembered(
     assert {check.name for check in checks if check.outcome is not Outcome.PASSED} == NOT_SIGNED
     (tmp_path / "profile.yaml").write_text("schema: 1\nflash_encryption: {key: per-device}\n")
     key = tmp_path / "flash.bin"
-    key.write_bytes(bytes(range(7, 39)))
+    key.write_bytes(hashlib.sha256(b"a key").digest())
     profile = ("--profile", tmp_path / "profile.yaml", "--signing-key", signing_keys["rsa_0"])
     shared = make(run_cli, build, tmp_path / "shared", signing_keys, "--flash-encryption-key", key, *profile)
     checks = verify_bundle(shared.folder, AtHand(BuildAtHand(build, tmp_path / "profile.yaml")))

@@ -12,6 +12,7 @@ CHECKS = {
     "plan-readable": "the plan is there and is a JSON object",
     "plan-schema": "the plan keeps to its JSON Schema",
     "plan-steps": "every step once, the stages in their order, images written before anything is burned",
+    "plan-order": "no step stands where it would damage a chip, and each says of the chip what espefuse's tables say",
     "file-hash": "a file has the hash that the manifest lists",
     "file-missing": "a file that the manifest lists is there",
     "file-extra": "a file that is there is listed",

@@ -12,7 +12,9 @@ from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.bundle.verify.schema import load_schema, schema_errors
-from secure_ext.checks import Check
+from secure_ext.checks import Check, Outcome
+from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.replay import replay_plan
 
 PLAN = "plan.json"
 _SCHEMAS = {
@@ -112,3 +114,14 @@ def check_steps(documents: Documents) -> Iterator[Check]:
     )
     wrong = [text for is_wrong, text in problems if is_wrong]
     yield judged("plan-steps", PLAN, not wrong, f"{len(steps)} steps", "; ".join(wrong))
+    yield _order(documents.plan)
+
+
+def _order(plan: dict[str, Any]) -> Check:
+    try:
+        replay_plan(plan)
+    except CheckError as error:
+        return failed("plan-order", PLAN, error.cause, error.cure)
+    except SecureProvisionError as error:
+        return Check("plan-order", PLAN, Outcome.NOT_VERIFIABLE, f"{error.code}: {error.cause}")
+    return passed("plan-order", PLAN, "no step stands where it would damage a chip")

@@ -1,0 +1,120 @@
+"""A plan document, read back through the builder: whoever wrote it, no step stands where it would damage a chip.
+
+The rules of `secure_ext.plan.order` guard what this process builds. A document comes from a folder that anybody may
+have changed, with all its hashes made right; so every reader that goes on to use it replays it here. What a step says
+of the chip (bits of protection, layout) is compared with espefuse's own tables, which the document has no say in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from secure_ext.chips.chip import Chip, KeyBlock, load_chip
+from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.document import step_members
+from secure_ext.plan.order import PlanBuilder, PlanOrderError
+from secure_ext.plan.steps import (
+    Action,
+    BlockPart,
+    BurnField,
+    BurnKey,
+    EraseFlash,
+    KeyRole,
+    Plan,
+    Stage,
+    Step,
+    WriteImages,
+    WriteProtect,
+)
+
+_WORDS = ("title", "why", "source", "fingerprint")
+"""Members of a step that no chip has a say in."""
+
+
+def replay_plan(document: Mapping[str, Any]) -> Plan:
+    """The plan of a document that keeps to its schema.
+
+    Raises CheckError SE412 if it would damage a chip, or says of the chip what is not so; InputError SE204 and the
+    ToolErrors of `load_chip` if the chip is not known here.
+    """
+    chip = load_chip(str(document["chip"]), int(document["min_revision"]))
+    builder = PlanBuilder(chip)
+    try:
+        for members in document["steps"]:
+            step = _step(members, chip)
+            builder.add(step)
+            _compare(members, step)
+        enabling = {step.action.field for step in builder.steps if isinstance(step.action, BurnField)} & {
+            chip.crypt_count.name,
+            chip.secure_boot_enable.name,
+        }
+        if set(document["enabling_fields"]) != enabling:
+            raise _harmful("enabling_fields", "it does not name what turns the features on")
+        return builder.build(
+            min_revision=document["min_revision"], max_revision=document["max_revision"], must_be_clear=()
+        )
+    except PlanOrderError as error:
+        raise _harmful(error.step, error.reason) from None
+
+
+def _step(members: Mapping[str, Any], chip: Chip) -> Step:
+    identity = str(members["id"])
+    try:
+        stage, action = Stage(members["stage"]), _action(members, chip)
+    except (KeyError, TypeError, ValueError, SecureProvisionError) as error:
+        raise _harmful(identity, f"it is not a step for {chip.name} ({error})") from None
+    return Step(
+        identity, stage, action, members["title"], members["why"], members["source"], int(members["min_revision"])
+    )
+
+
+def _action(members: Mapping[str, Any], chip: Chip) -> Action:
+    kind = members["kind"]
+    if kind == "erase_flash":
+        return EraseFlash(_whole(members["offset"]), None if members["size"] is None else _whole(members["size"]))
+    if kind == "write_images":
+        return WriteImages()
+    if kind == "burn_key":
+        return BurnKey(
+            KeyRole(members["role"]),
+            _block(members["block"], chip),
+            members["purpose"] or "",
+            BlockPart(members["part"]),
+        )
+    chip.efuses.require(members["field"])
+    if kind == "burn_field":
+        return BurnField(members["field"], _whole(members["value"]))
+    if kind == "write_protect":
+        return WriteProtect(members["field"], _whole(members["wr_dis_bit"]))
+    raise ValueError(f"its kind is {kind!r}")
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+def _block(name: str, chip: Chip) -> KeyBlock:
+    for block in chip.key_blocks:
+        if block.name == name:
+            return block
+    raise ValueError(f"there is no {name}")
+
+
+def _compare(members: Mapping[str, Any], step: Step) -> None:
+    """What the step says must be what this tool would write down for it."""
+    expected = step_members(step, {})
+    for name in sorted((members.keys() | expected.keys()) - set(_WORDS)):
+        if members.get(name) != expected.get(name):
+            raise _harmful(step.id, f"{name} is {members.get(name)!r}, and should be {expected.get(name)!r}")
+
+
+def _harmful(step: str, reason: str) -> CheckError:
+    return CheckError(
+        "SE412",
+        f"the plan would damage a board: {step}: {reason}",
+        cure="do not use this bundle; make it again from the build, and ask who has changed it",
+        place="plan.json",
+    )
