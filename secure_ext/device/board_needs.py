@@ -75,8 +75,8 @@ def board_needs(
 def needed_flash(plan: dict[str, Any]) -> int:
     """Bytes of flash that a board must have: what the bootloader takes it for, and all partitions and images."""
     asked = plan.get("requirements") or {}
-    images = max((image["offset"] + image["size"] for image in plan["images"]), default=0)
-    return max(images, asked.get("flash_size") or 0, asked.get("flash_end", 0))
+    ends = [int(image["offset"]) + int(image["size"]) for image in plan["images"]]
+    return max([0, *ends, int(asked.get("flash_size") or 0), int(asked.get("flash_end", 0))])
 
 
 def version_text(revision: int) -> str:
