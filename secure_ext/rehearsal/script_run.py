@@ -42,7 +42,7 @@ class NewChip:
     """What a new virtual chip is, where it is not as the plan wants it.
 
     Attributes:
-        flash_size: bytes; what holds all images if None.
+        flash_size: bytes; what the build is for if None.
         revision: major * 100 + minor; the least that the plan is for if None.
         burned: block and bit numbers that are burned already.
     """
@@ -60,7 +60,8 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
 
     Raises InputError SE204 and the ToolErrors of `load_chip` if a revision is given and the chip cannot be looked up.
     """
-    size = new.flash_size or max(_SMALLEST_FLASH, 1 << (bundle.image_end() - 1).bit_length())
+    built_for = bundle.manifest["flash_size"] or 0
+    size = new.flash_size or max(_SMALLEST_FLASH, built_for, 1 << (bundle.image_end() - 1).bit_length())
     name = bundle.plan["chip"]
     revision = bundle.plan["virtual_revision_bits"]
     if new.revision is not None:
