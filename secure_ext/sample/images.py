@@ -79,7 +79,7 @@ def _app_description(project: str, asks: AppFacts) -> bytes:
         project.encode(),
         b"00:00:00",
         b"Jan  1 2026",
-        b"v6.1",
+        asks.idf_version.encode(),
         bytes(32),
         asks.min_block_revision,
         _NO_LIMIT if asks.max_block_revision is None else asks.max_block_revision,

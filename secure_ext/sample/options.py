@@ -24,15 +24,17 @@ _ROOM_FOR_PADDING_AND_SIGNATURE = 0x20000
 
 @dataclass(frozen=True)
 class AppFacts:
-    """What the app's image says that it asks of a chip; revisions are major * 100 + minor, None for no limit.
+    """What the app's image says of itself and asks of a chip; revisions are major * 100 + minor, None for no limit.
 
     Attributes:
+        idf_version: the ESP-IDF that it names; the rest of the build keeps its own.
         secure_version: compared by anti-rollback.
         min_block_revision: least eFuse block revision.
         max_block_revision: greatest one.
         max_revision: greatest chip revision; None takes ESP-IDF's default.
     """
 
+    idf_version: str = "v6.1"
     secure_version: int = 0
     min_block_revision: int = 0
     max_block_revision: int | None = None

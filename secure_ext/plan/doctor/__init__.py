@@ -17,12 +17,13 @@ from secure_ext.plan.doctor import (
     nvs,
     openings,
     partitions,
+    start,
     tee,
     updates,
 )
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
-FILES = (fit, images, boards, firmware, boot, openings, lockdown, updates, partitions, tee, keys, nvs)
+FILES = (fit, images, boards, firmware, boot, start, openings, lockdown, updates, partitions, tee, keys, nvs)
 """The files with rules."""
 
 ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))
