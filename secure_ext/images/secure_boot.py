@@ -18,6 +18,7 @@ from secure_ext.images.signature_block import (
 )
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
+from secure_ext.project.image import signature_position, stray_bytes, without_padding
 
 __all__ = [
     "MAX_BLOCKS",
@@ -36,8 +37,8 @@ __all__ = [
 
 
 def signed_content(image: bytes) -> bytes:
-    """What the signatures cover: the image without its signature sector. An unsigned image comes back whole."""
-    return image[:-SECTOR] if is_signed(image) else image
+    """What the signatures cover: the image before its signature sector. An unsigned image comes back whole."""
+    return image[: signature_position(image)]
 
 
 def content_to_sign(image: bytes) -> bytes:
@@ -56,7 +57,7 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
 
     Raises:
         InputError: SE520 no key or more than three, SE521 a key twice, SE522 keys of different schemes,
-            SE523 the image is signed already.
+            SE523 the image is signed already, SE768 bytes lie behind the image, where its signature belongs.
     """
     if is_signed(image):
         raise InputError(
@@ -66,7 +67,14 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
             place=place,
         )
     _check_keys([], keys, place)
-    content = content_to_sign(image)
+    if stray_bytes(image):
+        raise InputError(
+            "SE768",
+            f"{stray_bytes(image)} bytes lie behind the image, where chip and bootloader look for its signature",
+            cure="give the image as the build made it; data of its own goes into a partition of its own",
+            place=place,
+        )
+    content = content_to_sign(without_padding(image))
     return content + _sector([_signed_block(content, key) for key in keys])
 
 
@@ -132,7 +140,7 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
     if not blocks:
         raise CheckError(
             "SE524",
-            "the image is not signed: it does not end in a signature sector",
+            "the image is not signed: no signature sector follows it",
             cure="sign the image first; if it was signed, check that the file is complete and not encrypted",
             place=place,
         )

@@ -7,13 +7,20 @@ from dataclasses import dataclass, field
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, UsageError
-from secure_ext.images.secure_boot import add_signatures, public_key_digest, read_signature_blocks, sign, verify
+from secure_ext.images.secure_boot import (
+    add_signatures,
+    is_signed,
+    public_key_digest,
+    read_signature_blocks,
+    sign,
+    verify,
+)
 from secure_ext.keys.signer import Signer
 from secure_ext.ota.fleet import Fleet
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.build import Build, BuildFile
 from secure_ext.project.files import read_bytes
-from secure_ext.project.image import ImageHeader, parse_image, signature_sector
+from secure_ext.project.image import ImageHeader, parse_image, without_padding
 
 _TEE = "tee_"
 
@@ -53,14 +60,14 @@ def make_app(build: Build, fleet: Fleet, wanted: Wanted) -> UpdateApp:
     fleet); what `parse_image`, `sign` and `verify` raise.
     """
     file = _app_file(build)
-    source = read_bytes(file.path)
+    source = without_padding(read_bytes(file.path))
     header = parse_image(source, place=file.source)
     description = read_app_description(source)
     if description is None:
         raise InputError("SE764", "the app has no app description", cure="give the build of an app", place=file.source)
     _check_chip(header, fleet, file.source)
     _check_configuration(build, fleet, file.source)
-    content = _signed(source, header, fleet, wanted, file.source)
+    content = _signed(source, fleet, wanted, file.source)
     signed_by = _signers(content, fleet, wanted, file.source) if fleet.digests else ()
     checks = tuple(_evidence(description, signed_by, fleet, wanted, file.source))
     return UpdateApp(content, source, description, signed_by, checks)
@@ -109,7 +116,7 @@ def _check_configuration(build: Build, fleet: Fleet, place: str) -> None:
             )
 
 
-def _signed(source: bytes, header: ImageHeader, fleet: Fleet, wanted: Wanted, place: str) -> bytes:
+def _signed(source: bytes, fleet: Fleet, wanted: Wanted, place: str) -> bytes:
     if not fleet.digests:
         if wanted.signing_keys:
             raise UsageError(
@@ -121,7 +128,7 @@ def _signed(source: bytes, header: ImageHeader, fleet: Fleet, wanted: Wanted, pl
         return source
     for key in wanted.signing_keys:
         _check_key(public_key_digest(key.verification_key), fleet, wanted, place)
-    if signature_sector(source, header) is None:
+    if not is_signed(source):
         if not wanted.signing_keys:
             raise InputError(
                 "SE756",

@@ -98,12 +98,6 @@ def move_data_to(address: str) -> Callable[[Path], None]:
     return change
 
 
-def grow_bootloader(build_dir: Path) -> None:
-    """Makes the bootloader's file longer; bytes behind the image are its padding."""
-    path = build_dir / "bootloader" / "bootloader.bin"
-    path.write_bytes(path.read_bytes().ljust(0xB000, b"\xff"))
-
-
 def without_md5(build_dir: Path) -> None:
     path = build_dir / "partition_table" / "partition-table.bin"
     path.write_bytes(build_partition_table(partitions_of(SampleOptions()), md5=False))
@@ -151,13 +145,17 @@ def nvs_csv(build_dir: Path) -> None:
     (build_dir.parent.parent / "nvs.csv").write_text(text, encoding="utf-8")
 
 
-def large_bootloader(build_dir: Path) -> None:
-    """A bootloader of more than 48 KB."""
-    settings = sample_images.ImageSettings("esp32", "4MB", 300, secure_boot=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample_images, "BOOTLOADER_SIZE", 0xC800)
-        content = sample_images.make_bootloader.__wrapped__(settings)
-    (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
+def bootloader_of(size: int, chip: str = "esp32c3", revision: int = 3) -> Callable[[Path], None]:
+    """Has the build a bootloader with this many bytes of code."""
+
+    def change(build_dir: Path) -> None:
+        settings = sample_images.ImageSettings(chip, "4MB", revision, secure_boot=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sample_images, "BOOTLOADER_SIZE", size)
+            content = sample_images.make_bootloader.__wrapped__(settings)
+        (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
+
+    return change
 
 
 @functools.cache
@@ -204,7 +202,7 @@ UNSIGNED_APP = {
 }
 TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
 CASES: dict[str, Case] = {
-    "SP001": Case(BOTH | {"table_offset": 0x8000}, change=grow_bootloader),
+    "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
     "SP003": Case(BOTH | {"data_images": {"nvs": bytes(0x6800)}}),
     "SP004": Case(BOTH | {"flash_size": "2MB", "data_images": {"storage": b"data"}}),
@@ -214,7 +212,7 @@ CASES: dict[str, Case] = {
     "SP008": Case(
         BOTH, change=edit_json("flasher_args.json", lambda args: args["flash_settings"].update(flash_size="detect"))
     ),
-    "SP009": Case(BOTH | {"table_offset": 0x20000}, chip="esp32", change=large_bootloader),
+    "SP009": Case(BOTH | {"table_offset": 0x20000}, chip="esp32", change=bootloader_of(0xC800, "esp32", 300)),
     "SP010": Case(BOTH, change=app_of_another_chip),
     "SP011": Case(PLAIN, {"secure_boot": {"enabled": True}}),
     "SP012": Case(BOTH, change=sign_app),
