@@ -12,6 +12,7 @@ from secure_ext.plan.doctor.rule import Finding, Subject
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, flash_end, plan_images
 from secure_ext.plan.make import make_plan
+from secure_ext.plan.requirements import board_requirements
 from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import Profile
@@ -59,6 +60,7 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
         min_revision=max([build.min_revision, *(image.header.min_revision for image in images if image.header)]),
         max_revision=build.max_revision,
         flash_end=flash_end(build),
+        requirements=board_requirements(build, chip, policy, images),
     )
     first_boot = first_boot_burns(build, chip, plan, images)
     findings = examine(Subject(build, chip, policy, images, blanks, plan, first_boot))

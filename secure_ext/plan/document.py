@@ -46,6 +46,7 @@ def plan_document(
         "chip": plan.chip,
         "min_revision": plan.min_revision,
         "max_revision": plan.max_revision,
+        **({} if plan.requirements is None else {"requirements": plan.requirements.as_json()}),
         "virtual_revision_bits": [[block, list(bits)] for block, bits in revision_bits(chip, plan.min_revision)],
         "least_esptool": list(chip.facts.least_esptool),
         "layout": _layout(plan, chip),

@@ -7,12 +7,14 @@ reasons) and what its bootloader burns (``components/bootloader_support/src/<chi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import CheckError
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
+from secure_ext.plan.requirements import BoardRequirements
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -41,7 +43,14 @@ _JTAG_PINS = ("HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
 
 
 def make_plan(
-    chip: Chip, policy: Policy, *, min_revision: int, max_revision: int | None, flash_end: int, has_images: bool = True
+    chip: Chip,
+    policy: Policy,
+    *,
+    min_revision: int,
+    max_revision: int | None,
+    flash_end: int,
+    has_images: bool = True,
+    requirements: BoardRequirements | None = None,
 ) -> Plan:
     """The plan for a chip.
 
@@ -53,6 +62,7 @@ def make_plan(
         flash_end: first flash address that nothing of the project uses, in bytes; bounds an erase that must not
             touch the start of the flash.
         has_images: False to plan the eFuses alone (for tests of the order).
+        requirements: what the firmware asks of the board.
 
     Raises CheckError SE403 when there is nothing to do; UsageError SE402, ToolError SE201.
     """
@@ -75,11 +85,12 @@ def make_plan(
     steps += planner.seal()
     for step in steps:
         builder.add(step)
-    return builder.build(
+    plan = builder.build(
         min_revision=max(min_revision, planner.needed_revision()),
         max_revision=max_revision,
         must_be_clear=tuple(planner.must_be_clear()),
     )
+    return replace(plan, requirements=requirements)
 
 
 class _Planner:

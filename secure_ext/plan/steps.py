@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from secure_ext.chips.chip import KeyBlock
+
+if TYPE_CHECKING:
+    from secure_ext.plan.requirements import BoardRequirements
 
 
 class Stage(str, enum.Enum):
@@ -144,6 +148,7 @@ class Plan:
         max_revision: greatest one, None if unknown.
         steps: in the order they are done.
         must_be_clear: what is asked of the chip before the first step.
+        requirements: what this firmware asks of the board beyond that; None in plans of earlier versions.
     """
 
     chip: str
@@ -151,6 +156,7 @@ class Plan:
     max_revision: int | None
     steps: tuple[Step, ...]
     must_be_clear: tuple[MustBeClear, ...]
+    requirements: BoardRequirements | None = None
 
     def of(self, stage: Stage) -> tuple[Step, ...]:
         """The steps of one stage."""

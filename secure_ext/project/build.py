@@ -9,7 +9,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.chips.flash_size import FlashSize, bootloader_flash_size
+from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.errors import InputError
+from secure_ext.project.bootloader_description import read_bootloader_description
+from secure_ext.project.content import Content, recognize
 from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json, unreadable
 from secure_ext.project.flasher_args import FLASHER_ARGS, FlashEntry, read_flasher_args
 from secure_ext.project.image import CHIP_IDS
@@ -34,8 +38,6 @@ _BOOTLOADER_OFFSETS = {
     "esp32s31": 0x2000,
 }
 _OLD_VERSION = re.compile(r"v[0-4]\.")
-_SIZE = re.compile(r"(\d+)(KB|MB)")
-_UNITS = {"KB": 1 << 10, "MB": 1 << 20}
 
 
 class Role(str, enum.Enum):
@@ -80,7 +82,7 @@ class Build:
         idf_version: ESP-IDF's version as the build recorded it: ``v5.5.1-dirty``, or a bare commit; None if unknown.
         config: the Kconfig values that the build used.
         config_differences: what the sdkconfig now has otherwise; empty also when no sdkconfig was found.
-        flash_size: bytes of flash, or None if nothing tells.
+        bootloader_flash: how much flash its bootloader believes in; None if that file is no image.
         flash_size_setting: as in flasher_args.json: ``4MB``, ``detect`` or ``keep``.
         flash_mode: likewise, ``dio``.
         flash_freq: likewise, ``80m``.
@@ -99,7 +101,7 @@ class Build:
     idf_version: str | None
     config: SdkConfig
     config_differences: tuple[ConfigDifference, ...]
-    flash_size: int | None
+    bootloader_flash: FlashSize | None
     flash_size_setting: str
     flash_mode: str
     flash_freq: str
@@ -109,6 +111,11 @@ class Build:
     files: tuple[BuildFile, ...]
     min_revision: int
     max_revision: int | None
+
+    @property
+    def flash_size(self) -> int | None:
+        """Bytes of flash that the bootloader surely believes in: the one truth for all that must fit in."""
+        return None if self.bootloader_flash is None else self.bootloader_flash.least
 
     def file(self, role: Role) -> BuildFile | None:
         """The first file with this role, or None."""
@@ -174,7 +181,7 @@ def _read_build(build_dir: Path) -> Build:
         idf_version=idf_version,
         config=config,
         config_differences=_differences(build_dir, description, config),
-        flash_size=_size(arguments.flash_size) or _size(config.text("ESPTOOLPY_FLASHSIZE") or ""),
+        bootloader_flash=_bootloader_flash(paths[bootloader_offset], chip, idf_version),
         flash_size_setting=arguments.flash_size,
         flash_mode=arguments.flash_mode,
         flash_freq=arguments.flash_freq,
@@ -305,10 +312,14 @@ def _revision(config: SdkConfig, description: dict[str, object], chip: str, whic
     return int(recorded) if recorded.isdecimal() else None
 
 
-def _size(text: str) -> int | None:
-    """Bytes in a size as ``4MB``; None for ``detect``, ``keep`` and the like."""
-    match = _SIZE.fullmatch(text)
-    return int(match[1]) * _UNITS[match[2]] if match else None
+def _bootloader_flash(path: Path, chip: str, idf_version: str | None) -> FlashSize | None:
+    """What the header says, read as the ESP-IDF does that the bootloader itself names, or else the build."""
+    content = read_bytes(path)
+    if recognize(content) is not Content.IMAGE:
+        return None
+    description = read_bootloader_description(content)
+    named = description.idf_version if description else None
+    return bootloader_flash_size(chip, content[3] >> 4, named if parse_idf_version(named) else idf_version)
 
 
 def _partial(build_dir: Path, reason: str) -> InputError:

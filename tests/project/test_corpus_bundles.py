@@ -26,13 +26,14 @@ ACCEPTED = ("SP020", "SP021", "SP022", "SP023", "SP025")
 """These projects were not built for secure boot or flash encryption; here only the images and the plan matter."""
 
 
-def image_of_size(chip: str, size: int) -> bytes:
+def image_of_size(chip: str, size: int, flash_megabytes: int) -> bytes:
     """A whole ESP image of one segment with exactly `size` bytes, checksum and hash included (esp_app_format.h)."""
+    flash = flash_megabytes.bit_length() - 1 << 4
     length = size - 24 - 8 - 32 - 16
     content = bytes(index * 31 % 251 for index in range(256)) * (length // 256 + 1)
     length -= (24 + 8 + length + 16) % 16
     content = content[:length]
-    header = struct.pack("<BBBBIB3sHBHH4sB", 0xE9, 1, 2, 0x20, 0, 0, b"", CHIP_IDS[chip], 0, 0, 0xFFFF, b"", 1)
+    header = struct.pack("<BBBBIB3sHBHH4sB", 0xE9, 1, 2, flash, 0, 0, b"", CHIP_IDS[chip], 0, 0, 0xFFFF, b"", 1)
     body = header + struct.pack("<II", 0x3F400020, length) + content
     checksum = 0xEF
     for byte in content:
@@ -45,10 +46,11 @@ def with_whole_images(name: str, destination: Path) -> Path:
     build_dir = rebuild(name, destination)
     chip = EXPECTED[name][0]
     sizes = json.loads((Path(CORPUS, name) / "image-sizes.json").read_text())
+    megabytes = int(json.loads((build_dir / "config/sdkconfig.json").read_text())["ESPTOOLPY_FLASHSIZE"][:-2])
     apps = json.loads((build_dir / "project_description.json").read_text())["app_bin"]
     for file, size in sizes.items():
         if file in (apps, "bootloader/bootloader.bin", "esp_tee/esp_tee.bin"):
-            (build_dir / file).write_bytes(image_of_size(chip, size))
+            (build_dir / file).write_bytes(image_of_size(chip, size, megabytes))
     return build_dir
 
 

@@ -166,14 +166,22 @@ def test_roles_follow_the_place_in_flash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "configured", "expected"),
-    [("detect", "8MB", 8 << 20), ("keep", "512KB", 512 << 10), ("16MB", "8MB", 16 << 20), ("detect", "", None)],
+    ("code", "expected"), [(0x00, 1 << 20), (0x30, 8 << 20), (0x40, 16 << 20), (0x80, 2 << 20), (0xF0, 2 << 20)]
 )
-def test_flash_size(build_dir: Path, setting: str, configured: str, expected: int | None) -> None:
-    edit(build_dir / ARGS, lambda args: args["flash_settings"].update(flash_size=setting))
-    edit(build_dir / CONFIG, lambda config: config.update(ESPTOOLPY_FLASHSIZE=configured))
+def test_the_flash_size_is_what_the_bootloader_makes_of_its_own_header(
+    build_dir: Path, code: int, expected: int
+) -> None:
+    bootloader = build_dir / "bootloader/bootloader.bin"
+    content = bytearray(bootloader.read_bytes())
+    content[3] = code | content[3] & 0x0F
+    bootloader.write_bytes(content)
     build = read_build(build_dir)
-    assert (build.flash_size, build.flash_size_setting) == (expected, setting)
+    assert (build.flash_size, build.flash_size_setting) == (expected, "4MB")
+
+
+def test_without_a_bootloader_image_the_flash_size_is_unknown(build_dir: Path) -> None:
+    (build_dir / "bootloader/bootloader.bin").write_bytes(b"no image")
+    assert read_build(build_dir).flash_size is None
 
 
 @pytest.mark.parametrize(
