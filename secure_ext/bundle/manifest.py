@@ -12,6 +12,7 @@ from typing import Any
 from secure_ext import __version__
 from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.produce import Check, ProducedImage
+from secure_ext.bundle.settings import firmware_settings
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
@@ -46,6 +47,7 @@ def manifest(
         "tool": f"idf-secure-provision {__version__}",
         "chip": build.chip,
         "idf_version": build.idf_version,
+        "settings": firmware_settings(build.config),
         "project": build.project_name,
         "created": creation_time(),
         "flash_size": build.flash_size,

@@ -31,6 +31,7 @@ __all__ = [
     "read_signature_blocks",
     "sign",
     "signed_content",
+    "valid_signers",
     "verify",
     "verify_block",
 ]
@@ -106,6 +107,19 @@ def verify_block(image: bytes, block: SignatureBlock, key: VerificationKey) -> b
         and block.key_digest == public_key_digest(key)
         and key.is_valid_signature(block.signature, digest)
     )
+
+
+def valid_signers(image: bytes, place: str, most: int = MAX_BLOCKS) -> tuple[bytes, ...]:
+    """The public key digest of each key that has validly signed the image, in the order of the blocks.
+
+    A block that does not verify is passed over, as bootloader and app do. They look at no more blocks than the chip has
+    digest slots (SECURE_BOOT_NUM_BLOCKS); `most` says how many.
+
+    Raises the errors of `read_signature_blocks` and of `SignatureBlock.verification_key`.
+    """
+    blocks = read_signature_blocks(image, place)[:most]
+    keys = (block.verification_key(place=_block_place(place, index)) for index, block in enumerate(blocks))
+    return tuple(block.key_digest for block, key in zip(blocks, keys, strict=True) if verify_block(image, block, key))
 
 
 def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None:

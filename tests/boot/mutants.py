@@ -271,19 +271,19 @@ def _with_crc(block: bytes, at: int) -> bytes:
 def _other_chips(silicon: Silicon) -> Iterator[Mutant]:
     """Images that are right in themselves, signed by the right keys, and not for this chip or not what was built."""
     for name in ("bootloader", "sample"):
-        yield Mutant(f"{name} for another chip", _rebuilt(silicon, name, 12, b"\x63\0"), "BC08")
-        yield Mutant(f"{name} for a later revision", _rebuilt(silicon, name, 15, b"\x0f\x27"), "BC09")
-        yield Mutant(f"{name} with a wrong checksum", _rebuilt(silicon, name, 40, b"\xa5"), "BC10")
-        yield Mutant(f"{name} is another build", _rebuilt(silicon, name, 9, b"\x5a"), "BC19")
-    yield Mutant("sample for earlier revisions", _rebuilt(silicon, "sample", 17, b"\x01\0", late=True), "BC09")
+        yield Mutant(f"{name} for another chip", rebuilt(silicon, name, 12, b"\x63\0"), "BC08")
+        yield Mutant(f"{name} for a later revision", rebuilt(silicon, name, 15, b"\x0f\x27"), "BC09")
+        yield Mutant(f"{name} with a wrong checksum", rebuilt(silicon, name, 40, b"\xa5"), "BC10")
+        yield Mutant(f"{name} is another build", rebuilt(silicon, name, 9, b"\x5a"), "BC19")
+    yield Mutant("sample for earlier revisions", rebuilt(silicon, "sample", 17, b"\x01\0", late=True), "BC09")
 
 
-def _rebuilt(silicon: Silicon, name: str, at: int, content: bytes, *, late: bool = False) -> Silicon:
+def rebuilt(silicon: Silicon, name: str, at: int, content: bytes, *, late: bool = False) -> Silicon:
     """An image with some bytes changed, its SHA-256 and its signatures made anew."""
     image = silicon.images[name]
     plain = silicon.plain(name)
     signed = plain[:-SECTOR] if image["signed"] else plain
-    length = _hashed_length(signed)
+    length = hashed_length(signed)
     changed = signed[:at] + content + signed[at + len(content) : length]
     whole = changed + hashlib.sha256(changed).digest() + signed[length + 32 :]
     keys = [load_signing_key(path) for path in silicon.made.signing_keys]
@@ -296,7 +296,7 @@ def _at_late_revision(silicon: Silicon) -> Silicon:
     return silicon.with_field(name, 3)
 
 
-def _hashed_length(image: bytes) -> int:
+def hashed_length(image: bytes) -> int:
     position = 24
     for _ in range(image[1]):
         position += 8 + int.from_bytes(image[position + 4 : position + 8], "little")

@@ -52,9 +52,8 @@ def long(cells: Iterable[Cell]) -> Iterable[object]:
 
 @pytest.fixture
 def chip(request: pytest.FixtureRequest, bundles: Bundles, tmp_path: Path) -> Silicon:
-    """The finished chip of a cell, made by hand, with a small flash: behind the images is nothing."""
-    finished = burn_by_hand(bundles(request.param), tmp_path / "by-hand")
-    return replace(finished, flash=finished.flash[:0x250000])
+    """The finished chip of a cell, made by hand."""
+    return burn_by_hand(bundles(request.param), tmp_path / "by-hand")
 
 
 @pytest.fixture

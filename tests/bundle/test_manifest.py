@@ -35,7 +35,7 @@ def schema(package: str, name: str) -> dict[str, Any]:
 
 MANIFEST = schema("secure_ext.bundle", "manifest.schema.json")
 PLAN = schema("secure_ext.plan", "plan.schema.json")
-LATER_MEMBERS = ("requirements",)
+LATER_MEMBERS = ("requirements", "settings")
 """Not in the documents of earlier versions, which are still read."""
 VALID_MANIFEST = jsonschema.Draft202012Validator(MANIFEST)
 VALID_PLAN = jsonschema.Draft202012Validator(PLAN)

@@ -122,6 +122,23 @@ def sign_app(build_dir: Path) -> None:
     path.write_bytes(rsa_like[:-0x1000] + b"\xe7\x02" + rsa_like[-0x1000 + 2 :])
 
 
+def built_by(version: str) -> Callable[[Path], None]:
+    """Has ESP-IDF of another version made the build, as the build directory and the app say."""
+    return edit_json("project_description.json", lambda content: content.update(git_revision=version))
+
+
+def append_data(build_dir: Path) -> None:
+    with (build_dir / "sample.bin").open("ab") as file:
+        file.write(b"data of my own")
+
+
+def sign_app_and_bootloader(build_dir: Path) -> None:
+    pem = build_dir.parent.parent / "other.pem"
+    pem.write_bytes(rsa_key())
+    for path in (build_dir / "sample.bin", build_dir / "bootloader" / "bootloader.bin"):
+        path.write_bytes(sign(path.read_bytes(), [load_signing_key(pem)], place=path.name))
+
+
 def expose_key(build_dir: Path) -> None:
     key = build_dir.parent.parent / "key.bin"
     key.write_bytes(bytes(range(32)))
@@ -201,6 +218,7 @@ UNSIGNED_APP = {
     "SECURE_SIGNED_APPS_RSA_SCHEME": True,
 }
 TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
+LOCKED_DOWNLOAD_MODE = Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
@@ -311,12 +329,13 @@ CASES: dict[str, Case] = {
     "SP095": Case(BOTH | {"config": {"NVS_ENCRYPTION": False}}, {"nvs": {"scheme": "hmac"}}),
     "SP096": Case(BOTH | {"partitions": rows(Partition("nvs", TYPE_DATA, 2, 0xD000, 0x2000))}),
     "SP097": Case(BOTH | {"partitions": rows(MORE_NVS)}, {"nvs": {"images": {"more": "nvs.csv"}}}, change=nvs_csv),
+    "SP137": Case(BOTH, change=append_data),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP032", Case(BOTH, {"lockdown": {"download_mode": "open"}})),
     ("SP033", Case(BOTH, {"flash_encryption": {"mode": "off"}}, chip="esp32c2")),
-    ("SP034", Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")),
+    ("SP034", LOCKED_DOWNLOAD_MODE),
     ("SP035", Case(BOTH | {"config": {"BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP": True}})),
     (
         "SP037",

@@ -30,6 +30,8 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("tool", "idf-secure-provision 99.0", "script-version"),
     ("chip", "esp32c6", "manifest-chip"),
     ("idf_version", "v9.9", "facts-from-build"),
+    ("settings", {"EFUSE_VIRTUAL": False}, "facts-from-build"),
+    ("settings.EFUSE_VIRTUAL", None, "manifest-schema"),
     ("project", "another", "script-text"),
     ("created", "2001-01-01T00:00:00Z", "rehearsal"),
     ("more", 1, "manifest-schema"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
 from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
+from secure_ext.bundle.settings import firmware_settings
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import PLAN, Documents
 from secure_ext.checks import Check
@@ -69,6 +70,7 @@ def _facts(documents: Documents, decision: Decision) -> Check:
     told = {
         "project": build.project_name,
         "idf_version": build.idf_version,
+        "settings": firmware_settings(build.config),
         "flash_size": build.flash_size,
         "key_blocks": [block.name for block in decision.chip.key_blocks],
         "partitions": partition_rows(decision),
@@ -76,7 +78,7 @@ def _facts(documents: Documents, decision: Decision) -> Check:
         "per_device": per_device(decision),
     }
     listed = {**documents.manifest, "findings": _about_no_key_file(documents.manifest["findings"])}
-    wrong = [member for member, value in told.items() if listed[member] != value]
+    wrong = [member for member, value in told.items() if member in listed and listed[member] != value]
     return judged(
         "facts-from-build", MANIFEST, not wrong, ", ".join(told), f"the build gives another {', another '.join(wrong)}"
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from secure_ext.device.boot.chip_facts import CHIPS
 from secure_ext.device.boot.efuses import Efuses
-from secure_ext.device.boot.findings import Refused
+from secure_ext.device.boot.findings import Findings, Refused
 
 _HEADER = struct.Struct("<BBBBI4sHBHH4sB")
 _MAGIC = 0xE9
@@ -39,8 +39,24 @@ class Region:
         return self.seen(self.offset + at, size)
 
 
-def image_length(region: Region, efuses: Efuses, *, is_app: bool) -> int:
-    """The bytes of the image with its SHA-256 and without its signature. Raises Refused."""
+@dataclass(frozen=True)
+class WholeImage:
+    """An image that is whole: its bytes with the SHA-256 and without the signature."""
+
+    content: bytes = field(repr=False)
+
+    @property
+    def flash_size_code(self) -> int:
+        """The number in its header that stands for a flash size."""
+        return self.content[3] >> 4
+
+
+def read_image(region: Region, efuses: Efuses, findings: Findings, *, is_app: bool, is_signed: bool) -> WholeImage:
+    """The image in a region. Raises Refused if ROM or bootloader would not start it.
+
+    On a chip with secure boot (`is_signed`) neither looks at the SHA-256, which the signature covers: a wrong one is a
+    fault all the same, because the image is then not what its build made.
+    """
     name = region.name
     magic, count, *_, image_id, _, least, most, _, has_hash = _HEADER.unpack(region.read(0, _HEADER.size))
     if magic != _MAGIC or not 1 <= count <= _MOST_SEGMENTS:
@@ -62,10 +78,12 @@ def image_length(region: Region, efuses: Efuses, *, is_app: bool) -> int:
     if region.read(end - 1, 1)[0] != checksum:
         raise Refused("BC10", f"{name}: the checksum of its segments is wrong")
     if not has_hash:
-        return end
+        return WholeImage(region.read(0, end))
     if hashlib.sha256(region.read(0, end)).digest() != region.read(end, 32):
-        raise Refused("BC10", f"{name}: its SHA-256 is wrong")
-    return end + 32
+        if not is_signed:
+            raise Refused("BC10", f"{name}: its SHA-256 is wrong")
+        findings.fault("BC10", f"{name}: its SHA-256 is wrong; the chip starts it, but no build made this image")
+    return WholeImage(region.read(0, end + 32))
 
 
 def _xor(content: bytes) -> int:

@@ -1,26 +1,31 @@
 """Would a chip in this state boot, and is it what the bundle promised?
 
 The last word of a rehearsal. It follows the chip from reset to the app: eFuses, the ROM with the bootloader, the
-bootloader with the partition table and the app; then it compares flash and eFuses with the bundle.
+bootloader with the partition table and the app, the app's own start; then it compares flash and eFuses with the bundle.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.device.boot import app_image, flash_cipher, partition_table
+from secure_ext.device.boot import flash_cipher, partition_table
 from secure_ext.device.boot.app_choice import chosen_app
-from secure_ext.device.boot.app_image import Region
+from secure_ext.device.boot.app_image import Region, WholeImage, read_image
+from secure_ext.device.boot.app_start import Board, check_app_start
+from secure_ext.device.boot.bootloader_start import check_app_scheme, check_bootloader_start
 from secure_ext.device.boot.bundle_documents import Promise, read_promise
 from secure_ext.device.boot.chip_facts import CHIPS
 from secure_ext.device.boot.contents import check_contents
 from secure_ext.device.boot.efuses import Efuses, Place, read_efuses, read_new_chip
 from secure_ext.device.boot.findings import BootReport, Fault, Findings, Refused
+from secure_ext.device.boot.firmware import Firmware, app_firmware, bootloader_firmware
 from secure_ext.device.boot.flash_view import FlashView
+from secure_ext.device.boot.header_flash_size import BelievedSize, believed_size
 from secure_ext.device.boot.key_blocks import Digest, digests, flash_key, has_secure_boot, is_encrypting
 from secure_ext.device.boot.partition_table import Partition
 from secure_ext.device.boot.planned_efuses import check_planned
-from secure_ext.device.boot.secure_boot import check_signatures
+from secure_ext.device.boot.secure_boot import check_signatures, is_signed
 
 __all__ = ["BootReport", "Fault", "boot_check"]
 
@@ -72,10 +77,9 @@ def _with_late_fields(promise: Promise, efuses: Efuses, findings: Findings) -> E
 
 
 def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> None:
-    """From reset to the app, and all images; stops where the chip stops."""
+    """From reset to the app's own start, and all images; stops where the chip stops."""
     try:
-        view = _flash(efuses, state, findings)
-        trusted = _trusted(efuses, findings)
+        chip = _Chip(promise, efuses, _flash(efuses, state, findings), _trusted(efuses, findings), findings)
     except Refused as refused:
         findings.add(refused.fault)
         return
@@ -83,22 +87,70 @@ def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> 
     if len(tables) != 1:
         findings.fault("BC01", f"the manifest has {len(tables)} partition tables")
         return
-    table_offset, start = tables[0].offset, CHIPS[efuses.chip].bootloader_offset
+    bootloader = believed = None
     partitions: list[Partition] = []
     try:
-        _check_image(Region("bootloader", start, table_offset - start, view.seen), efuses, trusted, findings)
+        bootloader, believed = chip.rom(tables[0].offset)
     except Refused as refused:
         findings.add(refused.fault)
     try:
-        table = view.seen(table_offset, partition_table.TABLE_SIZE)
-        partitions = partition_table.parse(table, len(view.raw))
-        findings.say(f"bootloader: partition table at {table_offset:#x}, {len(partitions)} entries, MD5 right")
-        app = chosen_app(partitions, view.seen, findings)
-        findings.say(f"bootloader: starts {app.label!r} at {app.offset:#x}")
-        _check_image(Region(f"app in {app.label!r}", app.offset, app.size, view.seen), efuses, trusted, findings, True)
+        partitions = chip.table(tables[0].offset, believed.least if believed else len(chip.view.raw))
+        chip.app(partitions, bootloader, believed)
     except Refused as refused:
         findings.add(refused.fault)
-    check_contents(promise, partitions, view, findings)
+    check_contents(promise, partitions, chip.view, findings)
+
+
+@dataclass(frozen=True)
+class _Chip:
+    """The steps of a boot, each as far as the chip comes. They raise Refused."""
+
+    promise: Promise
+    efuses: Efuses
+    view: FlashView
+    trusted: list[Digest] | None
+    findings: Findings
+
+    def rom(self, table_offset: int) -> tuple[Firmware, BelievedSize]:
+        """The ROM starts the bootloader: what it is, and the flash that it believes in."""
+        start = CHIPS[self.efuses.chip].bootloader_offset
+        image, _ = self._image(Region("bootloader", start, table_offset - start, self.view.seen))
+        bootloader = bootloader_firmware(image, self.promise.settings, self.promise.idf_version)
+        check_bootloader_start(bootloader, self.efuses, self.findings)
+        believed = believed_size(self.efuses.chip, image.flash_size_code, bootloader.version)
+        self.findings.say(f"bootloader: takes the flash for {believed.least >> 20} MB, from its header")
+        return bootloader, believed
+
+    def table(self, offset: int, flash_size: int) -> list[Partition]:
+        """The bootloader reads the partition table."""
+        partitions = partition_table.parse(self.view.seen(offset, partition_table.TABLE_SIZE), flash_size)
+        self.findings.say(f"bootloader: partition table at {offset:#x}, {len(partitions)} entries, MD5 right")
+        return partitions
+
+    def app(self, partitions: list[Partition], bootloader: Firmware | None, believed: BelievedSize | None) -> None:
+        """The bootloader starts the app, and the app itself."""
+        chosen = chosen_app(partitions, self.view.seen, self.findings)
+        self.findings.say(f"bootloader: starts {chosen.label!r} at {chosen.offset:#x}")
+        region = Region(f"app in {chosen.label!r}", chosen.offset, chosen.size, self.view.seen)
+        image, schemes = self._image(region, is_app=True)
+        if bootloader is None or believed is None:
+            return
+        if self.trusted is not None:
+            check_app_scheme(bootloader, schemes, self.findings)
+        app = app_firmware(image, self.promise.settings, self.promise.idf_version)
+        board = Board(self.efuses, len(self.view.raw), believed)
+        check_app_start(app, board, is_signed(region, len(image.content)), self.findings)
+
+    def _image(self, region: Region, is_app: bool = False) -> tuple[WholeImage, set[str]]:
+        """An image, and the schemes of its signatures that the chip accepts."""
+        has_secure_boot = self.trusted is not None
+        image = read_image(region, self.efuses, self.findings, is_app=is_app, is_signed=has_secure_boot)
+        length = len(image.content)
+        part = " before its signatures" if has_secure_boot else ""
+        self.findings.say(f"{region.name} at {region.offset:#x}: {length / 1024:.1f} KiB{part}, checksum right")
+        if self.trusted is None:
+            return image, set()
+        return image, check_signatures(region, length, self.efuses, self.trusted, self.findings)
 
 
 def _flash(efuses: Efuses, state: Path, findings: Findings) -> FlashView:
@@ -127,13 +179,3 @@ def _trusted(efuses: Efuses, findings: Findings) -> list[Digest] | None:
     trusted = digests(efuses, findings)
     findings.say(f"ROM: secure boot is on, {len(trusted)} digest{'' if len(trusted) == 1 else 's'} trusted")
     return trusted
-
-
-def _check_image(
-    region: Region, efuses: Efuses, trusted: list[Digest] | None, findings: Findings, is_app: bool = False
-) -> None:
-    length = app_image.image_length(region, efuses, is_app=is_app)
-    part = "" if trusted is None else " before its signatures"
-    findings.say(f"{region.name} at {region.offset:#x}: {length / 1024:.1f} KiB{part}, checksum and SHA-256 right")
-    if trusted is not None:
-        check_signatures(region, length, efuses, trusted, findings)

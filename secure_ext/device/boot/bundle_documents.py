@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,8 @@ class Promise:
         steps: what is burned.
         layout: where the plan thinks that its fields are.
         erased: where the flash was erased before the images came: first offset, and the end or None for all.
+        idf_version: of the build, for images that do not tell.
+        settings: Kconfig symbols of the build without ``CONFIG_``, likewise; empty in bundles of earlier versions.
     """
 
     chip: str
@@ -105,6 +107,8 @@ class Promise:
     steps: tuple[EfuseStep, ...]
     layout: tuple[PlannedPlace, ...]
     erased: tuple[int, int | None] | None
+    idf_version: str | None
+    settings: Mapping[str, bool | int | str]
 
 
 def read_promise(bundle: Path) -> Promise:
@@ -121,6 +125,8 @@ def read_promise(bundle: Path) -> Promise:
             tuple(_typed(_KINDS[step["kind"]], step) for step in plan["steps"] if step["kind"] in _KINDS),
             tuple(_typed(PlannedPlace, row) for row in plan["layout"]),
             _erased(erases[0]) if erases else None,
+            _value(manifest["idf_version"], "str | None"),
+            _settings(manifest.get("settings", {})),
         )
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise Refused("BC01", f"the bundle's manifest or plan cannot be read ({type(error).__name__})") from None
@@ -130,6 +136,12 @@ def _erased(step: dict[str, Any]) -> tuple[int, int | None]:
     (start,) = _numbers([step["offset"]])
     size = step["size"]
     return start, None if size is None else start + _numbers([size])[0]
+
+
+def _settings(values: dict[str, Any]) -> Mapping[str, bool | int | str]:
+    if not all(isinstance(value, (bool, int, str)) for value in values.values()):
+        raise ValueError("no settings")
+    return dict(values)
 
 
 def _numbers(values: Any, limit: int = 1 << 32) -> tuple[int, ...]:

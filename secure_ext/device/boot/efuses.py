@@ -76,6 +76,11 @@ class Efuses:
             return 0
         return (int.from_bytes(self.block(place.block), "little") & place.mask) >> place.start
 
+    def can_burn(self, name: str, value: int, lock: int | None) -> bool:
+        """Whether all bits of `value` can be in the field, whose bit in WR_DIS is `lock`; so without the field."""
+        missing = value & ~self.value(name) if name in self.places else 0
+        return not missing or lock is None or not self.value("WR_DIS") >> lock & 1
+
     def is_hidden(self, number: int, half: int = 0) -> bool:
         """Whether a block is read-protected; `half` counts in a block that is protected by halves."""
         bits = self.key_blocks[number].read_disable

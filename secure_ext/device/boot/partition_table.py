@@ -61,7 +61,10 @@ class Partition:
 
 
 def parse(table: bytes, flash_size: int) -> list[Partition]:
-    """Raises Refused if the bootloader would reject the table, or if it lacks its MD5 or has overlapping entries."""
+    """The entries of a table, for a bootloader that believes in `flash_size` bytes.
+
+    Raises Refused if the bootloader would reject the table, or if it lacks its MD5 or has overlapping entries.
+    """
     partitions: list[Partition] = []
     has_md5 = False
     for start in range(0, len(table), _ENTRY.size):
@@ -70,7 +73,11 @@ def parse(table: bytes, flash_size: int) -> list[Partition]:
             name = label.split(b"\0")[0].decode("utf-8", "replace")
             partitions.append(Partition(name, kind, subtype, offset, size, flags))
             if offset + size > flash_size:
-                raise Refused("BC15", f"partition {name!r} ends at {offset + size:#x}, beyond the flash")
+                raise Refused(
+                    "BC15",
+                    f"partition {name!r} ends at {offset + size:#x}: beyond the {flash_size:#x} bytes of flash that "
+                    "the bootloader believes in",
+                )
         elif magic == _MD5_MAGIC and not has_md5:
             has_md5 = True
             md5 = hashlib.md5(table[:start], usedforsecurity=False).digest()

@@ -17,8 +17,10 @@ from secure_ext.device.boot.signatures import SECTOR, Signature, signatures
 
 def check_signatures(
     region: Region, length: int, efuses: Efuses, trusted: Iterable[Digest], findings: Findings
-) -> None:
-    """Looks at the sector behind the `length` bytes of an image. Raises Refused if the chip would not accept it.
+) -> set[str]:
+    """Looks at the sector behind the `length` bytes of an image; returns the schemes of the accepted signatures.
+
+    Raises Refused if the chip would not accept it.
 
     The ROM is content with one good signature. A finished product is not: a bad one is a fault, and so is a digest in
     eFuse whose key did not sign.
@@ -34,14 +36,14 @@ def check_signatures(
             good.append(item)
         except Refused as refused:
             findings.fault(refused.fault.code, f"{region.name}: {refused.fault.cause}")
-    accepted = 0
+    accepted = set()
     for digest in trusted:
         used = [item for item in good if item.key_digest[: len(digest.value)] == digest.value]
         if not used:
             findings.fault("BC13", f"{region.name}: no signature by the key of the digest in {digest.block}")
         for item in used:
             is_read = item.number <= CHIPS[efuses.chip].signature_blocks
-            accepted += is_read
+            accepted |= {item.scheme} if is_read else set()
             verdict = "accepted" if is_read else "not looked at"
             findings.say(
                 f"{region.name} at {region.offset:#x}: signed by key {item.number} with {item.scheme} "
@@ -49,6 +51,16 @@ def check_signatures(
             )
     if not accepted:
         raise Refused("BC12", f"{region.name}: none of its {len(found)} signatures is by a key that the chip trusts")
+    return accepted
+
+
+def is_signed(region: Region, length: int) -> bool:
+    """Whether a sector with a right signature, by whatever key, is behind the `length` bytes of an image."""
+    padded = -(-length // SECTOR) * SECTOR
+    if padded + SECTOR > region.size:
+        return False
+    found = signatures(region.read(0, padded), region.read(padded, SECTOR))
+    return any(not isinstance(item, Refused) for item in found)
 
 
 def _check_scheme(signature: Signature, efuses: Efuses) -> None:
