@@ -43,10 +43,6 @@ class FinishedBundle:
         content = json.dumps({**self.manifest, "files": files}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def image_end(self) -> int:
-        """The first byte after the last image, as a flash offset."""
-        return max((int(image["offset"]) + int(image["size"]) for image in self.manifest["images"]), default=0)
-
 
 def read_bundle(folder: Path) -> FinishedBundle:
     """Reads the bundle in `folder`, and compares every public file with its hash in the manifest.

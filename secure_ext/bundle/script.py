@@ -21,6 +21,7 @@ RUNNER_MODULES = (
     "secure_ext.device.bundle_files",
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
+    "secure_ext.device.board_needs",
     "secure_ext.device.refusals",
     "secure_ext.device.verdict",
     "secure_ext.device.port_lock",
@@ -93,6 +94,11 @@ def _table(document: dict[str, Any]) -> str:
     lines = ["PLAN = {"]
     for key, value in document.items():
         if key in ("steps", "images", "must_be_clear", "layout"):
+            continue
+        if key == "requirements":
+            lines.append("    # What this firmware asks of a board; nothing is burned on one that does not have it:")
+            lines.append(f"    {key!r}:")
+            lines.append(_literal(value, 8) + ",")
             continue
         lines.append(f"    {key!r}: {value!r},")
     lines.append("    # Where this plan's eFuses are; an espefuse that sees them elsewhere is not used:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secure_ext.chips.efuse_table import EfuseField, EfuseTable, load_efuse_table
@@ -116,25 +117,36 @@ def _wr_dis_bit(field: EfuseField) -> int:
     return field.wr_dis_bit
 
 
-def revision_bits(chip: Chip, revision: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The eFuse bits that make a virtual chip be of `revision` (major * 100 + minor): block name and bit numbers.
+def revision_bits(
+    chip: Chip, revision: int, block_revision: int = 0, burned: Mapping[str, int] | None = None
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The eFuse bits that make a virtual chip be of `revision` and `block_revision` (major * 100 + minor).
 
-    A virtual chip starts as revision 0.0. The names are those of ``espefuse burn-bit``. Bits of BLOCK0 are left out
-    except on esp32, whose revision is kept there.
+    A virtual chip starts as revision 0.0. `burned` names fields with a value that the maker of a module burns. Each
+    block is named once, with its bit numbers, as ``espefuse burn-bit`` takes them: most blocks can be burned only once.
     """
+    values = dict(burned or {})
     if chip.name == "esp32":
-        names = ("CHIP_VER_REV1", "CHIP_VER_REV2")[: min(revision // 100, 2)]
-        fields = [chip.efuses.require(name) for name in names]
-        return (("BLOCK0", tuple(field.start for field in fields)),) if fields else ()
+        values |= dict.fromkeys(("CHIP_VER_REV1", "CHIP_VER_REV2")[: min(revision // 100, 2)], 1)
+    else:
+        values |= _parts(chip, "WAFER_VERSION", revision) | _parts(chip, "BLK_VERSION", block_revision)
     bits: dict[str, list[int]] = {}
-    for part, value in (("MAJOR", revision // 100), ("MINOR", revision % 100)):
-        remaining = value
-        for name in (f"WAFER_VERSION_{part}", f"WAFER_VERSION_{part}_LO", f"WAFER_VERSION_{part}_HI"):
-            field = chip.efuses.find(name)
-            if field is None:
-                continue
-            for bit in range(field.bits):
-                if remaining & (1 << bit):
-                    bits.setdefault(f"BLOCK{field.block}", []).append(field.start + bit)
-            remaining >>= field.bits
+    for name, value in values.items():
+        field = chip.efuses.require(name)
+        numbers = [field.start + bit for bit in range(field.bits) if value >> bit & 1]
+        if numbers:
+            bits.setdefault(f"BLOCK{field.block}", []).extend(numbers)
     return tuple((block, tuple(numbers)) for block, numbers in bits.items())
+
+
+def _parts(chip: Chip, field: str, version: int) -> dict[str, int]:
+    """The values of the fields that hold a version (major * 100 + minor), which may be cut in two."""
+    values: dict[str, int] = {}
+    for part, number in (("MAJOR", version // 100), ("MINOR", version % 100)):
+        remaining = number
+        for name in (f"{field}_{part}", f"{field}_{part}_LO", f"{field}_{part}_HI"):
+            found = chip.efuses.find(name)
+            if found is not None:
+                values[name] = remaining & ((1 << found.bits) - 1)
+                remaining >>= found.bits
+    return values

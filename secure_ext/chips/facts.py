@@ -7,10 +7,13 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - key sizes: ``SOC_EFUSE_XTS_AES_KEY_128/_256``, ``SOC_FLASH_ENCRYPTION_XTS_AES_128_DERIVED``; espefuse's key purposes
 - schemes, gates: ``SOC_SECURE_BOOT_V2_RSA/_ECC``, ``SOC_ECDSA_SUPPORT_CURVE_P384``, ``SECURE_BOOT_V2_ECDSA_INSECURE``
 - key block 5: ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` and the checks in ``espefuse/efuse/<chip>/fields.py``
+- cores: ``SOC_CPU_CORES_NUM``
 - HMAC: ``SOC_HMAC_SUPPORTED``
 - left alone: fields that exist, but that neither the workflow document nor ESP-IDF's code uses
 - least esptool: the first release whose ``espefuse/efuse_defs`` has the chip's fields at their final places
-- revisions: ``components/bootloader/Kconfig.projbuild``, ``esp_efuse_api.c``, ``spi_flash_encrypted_ll.h``
+- least revision: below it the eFuses lie elsewhere (``efuse/esp32c5/esp_efuse_table.csv`` of 5.4.3 against 5.5), and
+  espefuse burns wrong bits
+- other revisions: ``components/bootloader/Kconfig.projbuild``, ``esp_efuse_api.c``, ``spi_flash_encrypted_ll.h``
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class ChipFacts:
     secure_download_mode: bool = True
     key_manager: bool = False
     left_alone: tuple[str, ...] = ()
+    least_revision: int = 0
     secure_boot_revision: int = 0
     pseudo_round_revision: int = 0
     ecdsa_curve_mode_revision: int = 0
@@ -58,6 +62,7 @@ class ChipFacts:
     sha384_revision: int = 0
     flash_power_revision: int = 0
     mmu_page_size: int = 0x10000
+    cores: int = 1
     least_esptool: tuple[int, int] = (4, 8)
 
 
@@ -76,9 +81,10 @@ _FACTS = (
         secure_download_mode=False,
         secure_boot_revision=300,
         uart_download_disable_revision=300,
+        cores=2,
     ),
     ChipFacts("esp32s2", 0x1000, _XTS_BOTH, _RSA),
-    ChipFacts("esp32s3", 0x0, _XTS_BOTH, _RSA, xts_key_in_block_key5=False),
+    ChipFacts("esp32s3", 0x0, _XTS_BOTH, _RSA, xts_key_in_block_key5=False, cores=2),
     ChipFacts(
         "esp32c2",
         0x0,
@@ -95,7 +101,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
-        secure_boot_revision=1,
+        least_revision=100,
         least_esptool=(4, 9),
     ),
     ChipFacts(
@@ -129,6 +135,7 @@ _FACTS = (
         pseudo_round_revision=300,
         sha384_revision=300,
         flash_power_revision=302,
+        cores=2,
     ),
     ChipFacts(
         "esp32h21",
@@ -148,6 +155,7 @@ _FACTS = (
         xts_key_in_block_key5=False,
         left_alone=("SOFT_DIS_JTAG",),
         least_esptool=(5, 3),
+        cores=2,
     ),
     ChipFacts(
         "esp32s31",
@@ -157,6 +165,7 @@ _FACTS = (
         preview=True,
         key_manager=True,
         least_esptool=(5, 2),
+        cores=2,
     ),
 )
 

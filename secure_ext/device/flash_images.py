@@ -5,6 +5,7 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any, Optional
@@ -17,6 +18,12 @@ ROM_FLASH_LIMIT = 0x1000000
 """How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
 ROM_ERASES_SINCE = (4, 9)
 """The first esptool that erases a region without its stub."""
+
+
+def detected_flash_size(output: str) -> Optional[int]:
+    """Bytes of flash in what ``esptool flash-id`` printed; None if it does not say."""
+    size = re.search(r"Detected flash size: (\d+)([KM])B", output)
+    return int(size.group(1)) << {"K": 10, "M": 20}[size.group(2)] if size else None
 
 
 class FlashImages:

@@ -5,8 +5,9 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
+from secure_ext.device.board_needs import Need, board_needs
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal
@@ -22,16 +23,15 @@ def check_layout(plan: dict[str, Any], state: ChipState) -> None:
 
 
 def check_chip(plan: dict[str, Any], state: ChipState) -> None:
-    """The chip's revision is one the plan is good for, and nobody used it otherwise. Raises Stop SE817, SE818."""
-    low, high = plan["min_revision"], plan["max_revision"]
-    if state.revision < low or (high is not None and state.revision > high):
-        wanted = f"v{low // 100}.{low % 100}" + (f" to v{high // 100}.{high % 100}" if high is not None else " on")
-        raise Stop(
-            5,
-            "SE817",
-            f"the chip is revision v{state.revision // 100}.{state.revision % 100}, the plan is for {wanted}",
-            "use boards with the right chip revision, or build the firmware for this one",
-        )
+    """The firmware can run on this chip, and nobody used it otherwise.
+
+    Raises Stop SE817, SE818, SE829, SE853 to SE857.
+    """
+    for need in board_needs(plan, state.values.get, state.revision):
+        if need.fits is None and need.code != "SE816":
+            raise other_esptool(plan, f"does not show {need.place}")
+        if need.fits is False:
+            raise not_enough(need)
     for field in plan["must_be_clear"]:
         if state.values.get(field["field"]):
             raise Stop(
@@ -40,6 +40,31 @@ def check_chip(plan: dict[str, Any], state: ChipState) -> None:
                 f"{field['field']} is burned on this board: {field['why']}",
                 "set this board aside: it was used for something else, and eFuses cannot be cleared",
             )
+
+
+def check_flash_size(plan: dict[str, Any], size: Optional[int]) -> None:
+    """The flash holds what the firmware takes it for. Raises Stop SE816; SE858 if `size`, in bytes, was not told."""
+    if size is None:
+        raise Stop(
+            5,
+            "SE858",
+            "esptool cannot tell how large the board's flash is, and a flash that is too small is found out too late",
+            "check the board's flash chip and its supply; if esptool is old, install the newest: "
+            "pip install --upgrade esptool",
+        )
+    for need in board_needs(plan, lambda _: None, flash_size=size):
+        if need.fits is False:
+            raise not_enough(need)
+
+
+def not_enough(need: Need) -> Stop:
+    """Why a board is left alone that does not have what the firmware asks for."""
+    return Stop(
+        5,
+        need.code,
+        f"the firmware of this bundle asks for {need.title} {need.wanted}, this board has {need.found}: {need.why}",
+        need.cure,
+    )
 
 
 def other_esptool(plan: dict[str, Any], how: str) -> Stop:
@@ -87,6 +112,15 @@ def check_enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus],
         )
 
 
+def exclusive_purposes(plan: dict[str, Any]) -> list[str]:
+    """Beginnings of the key purposes that no other block may have; plans of earlier versions do not say it."""
+    asked = plan.get("requirements") or {}
+    if "exclusive_purposes" in asked:
+        return list(asked["exclusive_purposes"])
+    burned = [step["purpose"] for step in plan["steps"] if step["kind"] == "burn_key"]
+    return [kind for kind in ("XTS_AES_", "SECURE_BOOT_DIGEST") if any(name.startswith(kind) for name in burned)]
+
+
 def check_other_keys(plan: dict[str, Any], state: ChipState) -> None:
     """Raises Stop SE819 if a block outside the plan holds a key for a feature of the plan; the chip might use it."""
     keys = [step for step in plan["steps"] if step["kind"] == "burn_key"]
@@ -94,9 +128,7 @@ def check_other_keys(plan: dict[str, Any], state: ChipState) -> None:
     revoked = {
         step["field"][-1] for step in plan["steps"] if step.get("field", "").startswith("SECURE_BOOT_KEY_REVOKE")
     }
-    for kind in ("XTS_AES_", "SECURE_BOOT_DIGEST"):
-        if not any(step["purpose"].startswith(kind) for step in keys):
-            continue
+    for kind in exclusive_purposes(plan):
         for field, purpose in state.texts.items():
             is_other = field.startswith("KEY_PURPOSE_") and field not in planned_fields and purpose.startswith(kind)
             if is_other and not (kind == "SECURE_BOOT_DIGEST" and purpose[-1] in revoked):

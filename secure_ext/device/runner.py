@@ -29,10 +29,10 @@ from secure_ext.device.esp_tools import (
     run,
     run_to_its_end,
 )
-from secure_ext.device.flash_images import FlashImages
+from secure_ext.device.flash_images import FlashImages, detected_flash_size
 from secure_ext.device.journal import Journal, board_journal
 from secure_ext.device.port_lock import lock_port
-from secure_ext.device.refusals import check_conflicts, check_layout, other_esptool
+from secure_ext.device.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
@@ -141,7 +141,7 @@ class Runner:
             )
 
     def identify(self, tools: EspTools) -> None:
-        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816."""
+        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816, SE858."""
         result = run(tools.esptool(self.connection, ["flash-id"]))
         if "in Secure Download Mode" in result.output:
             self.report_sealed(tools)
@@ -160,18 +160,8 @@ class Runner:
                 f"no chip answers on {self.options.port}: {result.last_words()}",
                 "check cable, port and boot button; a board whose download mode was disabled never answers again",
             )
-        size = re.search(r"Detected flash size: (\d+)MB", result.output)
-        if size is None:
-            return
-        self.images.flash_size = int(size.group(1)) * 0x100000
-        needed = max((image["offset"] + image["size"] for image in self.plan["images"]), default=0)
-        if self.images.flash_size < needed:
-            raise Stop(
-                5,
-                "SE816",
-                f"the board has {size.group(1)} MB of flash, the images need {needed / 0x100000:.1f} MB",
-                "this board was built with the wrong flash chip; set it aside",
-            )
+        self.images.flash_size = detected_flash_size(result.output)
+        check_flash_size(self.plan, self.images.flash_size)
 
     def report_sealed(self, tools: EspTools) -> None:
         """A sealed chip tells little: says what it tells and stops with SE811."""

@@ -17,7 +17,8 @@ from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.resolve import resolve_policy
-from secure_ext.project.build import Build, read_build
+from secure_ext.project.build import Build, Role, read_build
+from secure_ext.project.image import NO_REVISION_LIMIT
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,17 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
         chip,
         policy,
         min_revision=max([build.min_revision, *(image.header.min_revision for image in images if image.header)]),
-        max_revision=build.max_revision,
+        max_revision=_max_revision(build, images),
         flash_end=flash_end(build),
         requirements=board_requirements(build, chip, policy, images),
     )
     first_boot = first_boot_burns(build, chip, plan, images)
     findings = examine(Subject(build, chip, policy, images, blanks, plan, first_boot))
     return Decision(build, chip, policy, images, blanks, plan, first_boot, findings, profile)
+
+
+def _max_revision(build: Build, images: tuple[PlannedImage, ...]) -> int | None:
+    """The greatest chip revision that all apps start on; the bootloader's own limit is compared by nobody."""
+    apps = [image.header.max_revision for image in images if image.role is Role.APP and image.header is not None]
+    limits = [limit for limit in apps if limit != NO_REVISION_LIMIT]
+    return min([*limits, *([] if build.max_revision is None else [build.max_revision])], default=None)

@@ -47,7 +47,7 @@ def plan_document(
         "min_revision": plan.min_revision,
         "max_revision": plan.max_revision,
         **({} if plan.requirements is None else {"requirements": plan.requirements.as_json()}),
-        "virtual_revision_bits": [[block, list(bits)] for block, bits in revision_bits(chip, plan.min_revision)],
+        "virtual_revision_bits": [[block, list(bits)] for block, bits in _bits_of_a_new_chip(plan, chip)],
         "least_esptool": list(chip.facts.least_esptool),
         "layout": _layout(plan, chip),
         "enabling_fields": [name for name in enabling if name in burned],
@@ -55,6 +55,15 @@ def plan_document(
         "images": [vars(image) for image in images],
         "steps": [_step(step, fingerprints or {}) for step in plan.steps],
     }
+
+
+def _bits_of_a_new_chip(plan: Plan, chip: Chip) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What makes a virtual chip one that the firmware runs on."""
+    asked = plan.requirements
+    if asked is None:
+        return revision_bits(chip, plan.min_revision)
+    burned = {"FLASH_TYPE": 1} if asked.octal_flash and chip.efuses.find("FLASH_TYPE") else {}
+    return revision_bits(chip, plan.min_revision, asked.min_block_revision, burned)
 
 
 def _layout(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
@@ -65,11 +74,27 @@ def _layout(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
             revisions.setdefault(step.action.field, step.min_revision)
         elif isinstance(step.action, BurnKey) and step.action.block.purpose_field:
             revisions.setdefault(step.action.block.purpose_field, 0)
+    for name in _read_for_requirements(plan, chip):
+        revisions.setdefault(name, 0)
     fields = [(chip.efuses.require(name), revision) for name, revision in revisions.items()]
     return [
         {"field": f.name, "block": f.block, "start": f.start, "bits": f.bits, "min_revision": revision}
         for f, revision in fields
     ]
+
+
+def _read_for_requirements(plan: Plan, chip: Chip) -> list[str]:
+    """The fields in which the script sees whether a board has what the firmware asks for."""
+    asked = plan.requirements
+    if asked is None:
+        return []
+    names = ["DISABLE_WAFER_VERSION_MAJOR"] if plan.max_revision is not None else []
+    if asked.min_block_revision or asked.max_block_revision is not None:
+        names += ["BLK_VERSION_MAJOR", "BLK_VERSION_MINOR", "DISABLE_BLK_VERSION_MAJOR"]
+    names += ["DISABLE_APP_CPU", "DIS_APP_CPU"] if asked.cores > 1 else []
+    names += ["FLASH_TYPE"] if asked.octal_flash else []
+    names += ["SECURE_VERSION"] if asked.secure_version is not None else []
+    return [name for name in names if chip.efuses.find(name) is not None]
 
 
 def _step(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from secure_ext.chips.chip import Chip
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.steps import BurnField, BurnKey, Plan, WriteProtect
 from secure_ext.project.build import Build, Role
@@ -27,7 +26,6 @@ from secure_ext.project.sdkconfig import SdkConfig
 
 _ROM_LOG = {"BOOT_ROM_LOG_ALWAYS_OFF": 3, "BOOT_ROM_LOG_ON_GPIO_LOW": 1, "BOOT_ROM_LOG_ON_GPIO_HIGH": 2}
 _P192_AND_P256 = 2
-_CLOSED_MODE_IS_FINE = {(5, 3): 5, (5, 4): 4, (5, 5): 2}
 _FACTORY = 0x00
 
 
@@ -234,28 +232,10 @@ class _Firmware:
         if self.config.enabled("SECURE_DISABLE_ROM_DL_MODE"):
             reason = "disables the download mode: no serial access any more"
             yield from self.field("app", off, 1, "SECURE_DISABLE_ROM_DL_MODE", reason, aborts=True)
-        elif self.config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE"):
+        elif self.config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE") and self.state.lacks(off):
             setting = "SECURE_ENABLE_SECURE_ROM_DL_MODE"
             reason = "switches to secure download mode: espefuse can do nothing any more"
-            if self.state.lacks(off):
-                yield from self.field("app", "ENABLE_SECURITY_DOWNLOAD", 1, setting, reason, aborts=True)
-            elif self.chip.efuses.find("ENABLE_SECURITY_DOWNLOAD") is not None:
-                yield from self._finds_a_closed_download_mode(setting, reason)
-
-    def _finds_a_closed_download_mode(self, setting: str, reason: str) -> Iterator[FirstBootBurn]:
-        """An error until ESP-IDF's be280d34314; the app looks since 5.3 (``efuse/src/esp_efuse_startup.c``)."""
-        version = parse_idf_version(self.build.idf_version)
-        if version is not None and (version.branch < (5, 3) or version.has(_CLOSED_MODE_IS_FINE)):
-            return
-        fails = "the download mode is disabled, which this ESP-IDF takes for an error: the app aborts at every start"
-        if version is None:
-            fails = (
-                "the download mode is disabled, which ESP-IDF before 5.3.5, 5.4.4 and 5.5.2 takes for an error, so "
-                "that the app aborts at every start; the build does not say which ESP-IDF made it"
-            )
-        yield FirstBootBurn(
-            "ENABLE_SECURITY_DOWNLOAD", "app", setting, reason, fails_because=fails, aborts=version is not None
-        )
+            yield from self.field("app", "ENABLE_SECURITY_DOWNLOAD", 1, setting, reason, aborts=True)
 
     def _closes_rom(self) -> Iterator[FirstBootBurn]:
         if self.config.enabled("ESP32_DISABLE_BASIC_ROM_CONSOLE"):

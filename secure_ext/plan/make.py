@@ -102,9 +102,9 @@ class _Planner:
 
     def needed_revision(self) -> int:
         facts = self.chip.facts
-        needed = 0
+        needed = facts.least_revision
         if self.secure_boot.enabled:
-            needed = facts.secure_boot_revision
+            needed = max(needed, facts.secure_boot_revision)
             if self.secure_boot.scheme == "ecdsa384":
                 needed = max(needed, facts.sha384_revision)
         return needed

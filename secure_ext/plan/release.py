@@ -124,9 +124,30 @@ def _facts(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Fact]]:
             yield identity, Fact(title, 1)
 
 
+_ASKED = {
+    "flash_size": "flash size",
+    "flash_end": "end of the used flash",
+    "min_block_revision": "least eFuse block revision",
+    "max_block_revision": "greatest eFuse block revision",
+    "cores": "CPU cores",
+    "octal_flash": "octal flash",
+    "secure_version": "secure version of the app",
+    "secure_version_bits": "bits of the secure version",
+    "bootloader_secure_version": "secure version of the bootloader",
+}
+"""What the firmware asks of a board, in words."""
+
+
+def _asked(requirements: Mapping[str, Any] | None) -> Iterator[tuple[str, Value]]:
+    for name, value in (requirements or {}).items():
+        if name in _ASKED:
+            yield _ASKED[name], value
+
+
 def _settings(plan: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
     yield "least chip revision", int(plan["min_revision"])
     yield "greatest chip revision", plan["max_revision"]
+    yield from _asked(plan.get("requirements"))
     yield "least esptool", tuple(plan["least_esptool"])
     yield "eFuses that must not be burned", tuple(sorted(str(item["field"]) for item in plan["must_be_clear"]))
     for row in plan["layout"]:

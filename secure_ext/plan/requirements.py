@@ -19,9 +19,6 @@ from secure_ext.project.app_description import AppDescription, read_app_descript
 from secure_ext.project.bootloader_description import read_bootloader_description
 from secure_ext.project.build import Build, Role
 
-_DUAL_CORE = ("esp32", "esp32s3", "esp32p4", "esp32h4", "esp32s31")
-"""SOC_CPU_CORES_NUM is 2 (``components/soc/<chip>/include/soc/Kconfig.soc_caps.in``)."""
-
 
 @dataclass(frozen=True)
 class BoardRequirements:
@@ -78,7 +75,7 @@ def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[P
         flash_end=max([_last_partition(build), *(image.end for image in images)]),
         min_block_revision=max([0, *(app.min_block_revision for app in apps)]) if _has_block_revision(chip) else 0,
         max_block_revision=min(most, default=None) if _has_block_revision(chip) else None,
-        cores=_cores(build),
+        cores=_cores(build, chip),
         octal_flash=build.config.enabled("ESPTOOLPY_OCT_FLASH")
         and not build.config.enabled("ESPTOOLPY_FLASH_MODE_AUTO_DETECT"),
         secure_version=min((app.secure_version for app in apps), default=None) if anti_rollback else None,
@@ -101,9 +98,9 @@ def _has_block_revision(chip: Chip) -> bool:
     return chip.efuses.find("BLK_VERSION_MINOR") is not None
 
 
-def _cores(build: Build) -> int:
+def _cores(build: Build, chip: Chip) -> int:
     single = build.config.enabled("FREERTOS_UNICORE") or build.config.enabled("ESP_SYSTEM_SINGLE_CORE_MODE")
-    return 2 if build.chip in _DUAL_CORE and not single else 1
+    return 1 if single else chip.facts.cores
 
 
 def _exclusive_purposes(policy: Policy) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.chips.chip import load_chip, revision_bits
+from secure_ext.device.board_needs import needed_flash
 from secure_ext.device.chip_process import ChipOptions
 
 TIMEOUT = 300
 """Seconds after which a run has hung."""
-_SMALLEST_FLASH = 0x400000
+_SMALLEST_FLASH = 0x200000
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class NewChip:
     """What a new virtual chip is, where it is not as the plan wants it.
 
     Attributes:
-        flash_size: bytes; what holds all images if None.
+        flash_size: bytes; what the firmware asks for if None.
         revision: major * 100 + minor; the least that the plan is for if None.
         burned: block and bit numbers that are burned already.
     """
@@ -60,11 +61,15 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
 
     Raises InputError SE204 and the ToolErrors of `load_chip` if a revision is given and the chip cannot be looked up.
     """
-    size = new.flash_size or max(_SMALLEST_FLASH, 1 << (bundle.image_end() - 1).bit_length())
+    needed = max(needed_flash(bundle.plan), bundle.manifest.get("flash_size") or 0, _SMALLEST_FLASH)
+    size = new.flash_size or 1 << (needed - 1).bit_length()
     name = bundle.plan["chip"]
     revision = bundle.plan["virtual_revision_bits"]
     if new.revision is not None:
-        revision = revision_bits(load_chip(name, new.revision), new.revision)
+        asked = bundle.plan.get("requirements") or {}
+        burned = {"FLASH_TYPE": 1} if asked.get("octal_flash") else {}
+        chip = load_chip(name, new.revision)
+        revision = revision_bits(chip, new.revision, asked.get("min_block_revision", 0), burned)
     bits = [(int(block.removeprefix("BLOCK")), tuple(numbers)) for block, numbers in revision]
     bits += [(block, (bit,)) for block, bit in new.burned]
     return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut)

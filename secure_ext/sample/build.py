@@ -19,7 +19,7 @@ from secure_ext.project.partition_table import (
     covered_by_flash_encryption,
 )
 from secure_ext.sample.chip_facts import sample_chip
-from secure_ext.sample.config import config_of, min_revision_of, sdkconfig_text
+from secure_ext.sample.config import config_of, max_revision_of, min_revision_of, sdkconfig_text
 from secure_ext.sample.images import ImageSettings, make_app, make_bootloader
 from secure_ext.sample.options import SampleOptions, partitions_of
 
@@ -68,13 +68,15 @@ def make_sample_build(destination: Path, chip: str, *, options: SampleOptions = 
 
 def _flash_files(chip: str, options: SampleOptions, partitions: tuple[Partition, ...]) -> list[_FlashFile]:
     """All that goes into flash, in the order in which ESP-IDF 6 lists it."""
-    settings = ImageSettings(chip, options.flash_size, min_revision_of(chip, options), options.secure_boot)
+    settings = ImageSettings(
+        chip, options.flash_size, min_revision_of(chip, options), options.secure_boot, options.app.max_revision
+    )
     files = [
         _FlashFile(
             "bootloader",
             sample_chip(chip).bootloader_offset,
             "bootloader/bootloader.bin",
-            make_bootloader(settings),
+            make_bootloader(settings, options.bootloader_version),
             covered=True,
             in_flasher_args=not options.secure_boot,
         ),
@@ -96,7 +98,7 @@ def _flash_files(chip: str, options: SampleOptions, partitions: tuple[Partition,
             content = b"\xff" * _OTA_DATA_SIZE
             files.append(_FlashFile("otadata", partition.offset, "ota_data_initial.bin", content, covered))
         elif partition.type == TYPE_APP and not app_placed:
-            content = make_app(settings, PROJECT_NAME, options.app_size)
+            content = make_app(settings, PROJECT_NAME, options.app_size, options.app)
             files.append(_FlashFile("app", partition.offset, f"{PROJECT_NAME}.bin", content, covered))
             app_placed = True
     return files
@@ -121,7 +123,7 @@ def _project_description(chip: str, options: SampleOptions, destination: Path) -
         "target": chip,
         "rev": "",
         "min_rev": str(min_revision_of(chip, options)),
-        "max_rev": str(sample_chip(chip).max_revision),
+        "max_rev": str(max_revision_of(chip, options)),
     }
     if old:
         for key in ("version", "project_version", "build_type"):

@@ -27,6 +27,11 @@ def min_revision_of(chip: str, options: SampleOptions) -> int:
     return sample_chip(chip).min_revision
 
 
+def max_revision_of(chip: str, options: SampleOptions) -> int:
+    """The greatest chip revision of the sample, likewise."""
+    return sample_chip(chip).max_revision if options.app.max_revision is None else options.app.max_revision
+
+
 def config_of(chip: str, options: SampleOptions) -> dict[str, object]:
     """All symbols of the sample without ``CONFIG_``, sorted; `SampleOptions.config` has the last word."""
     symbols = capabilities(chip)
@@ -72,6 +77,7 @@ def _general(chip: str, options: SampleOptions) -> dict[str, object]:
         "APP_BUILD_USE_FLASH_SECTIONS": True,
         "BOOTLOADER_OFFSET_IN_FLASH": facts.bootloader_offset,
         "BOOTLOADER_APP_ROLLBACK_ENABLE": False,
+        "FREERTOS_UNICORE": chip_facts(chip).cores == 1,
         "ESPTOOLPY_FLASHMODE": "dio",
         "ESPTOOLPY_FLASHFREQ": facts.flash_frequency,
         "ESPTOOLPY_FLASHSIZE": options.flash_size,
@@ -85,9 +91,9 @@ def _general(chip: str, options: SampleOptions) -> dict[str, object]:
         "PARTITION_TABLE_MD5": True,
         "PARTITION_TABLE_OFFSET": options.table_offset,
         f"{chip.upper()}_REV_MIN_FULL": revision,
-        f"{chip.upper()}_REV_MAX_FULL": facts.max_revision,
+        f"{chip.upper()}_REV_MAX_FULL": max_revision_of(chip, options),
         "ESP_REV_MIN_FULL": revision,
-        "ESP_REV_MAX_FULL": facts.max_revision,
+        "ESP_REV_MAX_FULL": max_revision_of(chip, options),
     }
     symbols |= {f"ESPTOOLPY_FLASHSIZE_{size}": size == options.flash_size for size in _FLASH_SIZES}
     if options.layout != "5.0":

@@ -14,6 +14,7 @@ from pathlib import Path
 from secure_ext.errors import ToolError
 from secure_ext.sample.chip_facts import sample_chip
 from secure_ext.sample.elf import build_elf, filler
+from secure_ext.sample.options import AppFacts
 
 BOOTLOADER_SIZE = 20_000
 """Bytes of code in the sample's bootloader; those of real projects have 20 to 32 KB."""
@@ -21,53 +22,67 @@ BOOTLOADER_SIZE = 20_000
 _APP_DESCRIPTION = struct.Struct("<II8x32s32s16s16s32s32sHHBB2x72x")
 """``esp_app_desc_t`` of ``components/esp_app_format/include/esp_app_desc.h``, 256 bytes."""
 
+_BOOTLOADER_DESCRIPTION = struct.Struct("<B2xBI32s24s16x")
+"""``esp_bootloader_desc_t`` of ``components/esp_bootloader_format/include/esp_bootloader_desc.h``, 80 bytes."""
+
 _APP_DESCRIPTION_MAGIC = 0xABCD5432
+_BOOTLOADER_DESCRIPTION_MAGIC = 80
+_NO_LIMIT = 0xFFFF
 _LOG2_OF_MMU_PAGE = 16
 _IMAGE_AND_SEGMENT_HEADER = 0x20
 _ELF_HASH_OFFSET = 0xB0
+_ASKS_NOTHING = AppFacts()
 _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What both images of one build share; ``min_revision`` is major * 100 + minor."""
+    """What both images of one build share; revisions are major * 100 + minor, ``max_revision`` None for the default."""
 
     chip: str
     flash_size: str
     min_revision: int
     secure_boot: bool
+    max_revision: int | None = None
 
 
 @functools.lru_cache(maxsize=64)
-def make_bootloader(settings: ImageSettings) -> bytes:
-    """A bootloader image; with secure boot padded to 4 KB, as ESP-IDF does for one that is signed elsewhere."""
+def make_bootloader(settings: ImageSettings, version: tuple[str, int] | None = None) -> bytes:
+    """A bootloader image; with secure boot padded to 4 KB, as ESP-IDF does for one that is signed elsewhere.
+
+    `version` is what it says of itself, if anything: the ESP-IDF that built it, and its secure version.
+    """
     facts = sample_chip(settings.chip)
-    elf = build_elf(facts.machine, ".iram.text", facts.ram, filler("bootloader", BOOTLOADER_SIZE))
+    described = b""
+    if version is not None:
+        magic = _BOOTLOADER_DESCRIPTION_MAGIC
+        described = _BOOTLOADER_DESCRIPTION.pack(magic, version[1], 1, version[0].encode(), b"Jan  1 2026 00:00:00")
+    elf = build_elf(facts.machine, ".iram.text", facts.ram, described + filler("bootloader", BOOTLOADER_SIZE))
     return _elf_to_image(elf, settings, ("--pad-to-size", "4KB") if settings.secure_boot else ())
 
 
 @functools.lru_cache(maxsize=64)
-def make_app(settings: ImageSettings, project: str, size: int) -> bytes:
+def make_app(settings: ImageSettings, project: str, size: int, asks: AppFacts = _ASKS_NOTHING) -> bytes:
     """An application image with an app description; with secure boot padded to the end of an MMU page (64 KB)."""
     facts = sample_chip(settings.chip)
-    content = _app_description(project) + filler(project, size)
+    content = _app_description(project, asks) + filler(project, size)
     elf = build_elf(facts.machine, ".flash.appdesc", facts.flash + _IMAGE_AND_SEGMENT_HEADER, content)
     padding = ("--secure-pad-v2",) if settings.secure_boot else ()
     return _elf_to_image(elf, settings, ("--elf-sha256-offset", hex(_ELF_HASH_OFFSET), *padding))
 
 
-def _app_description(project: str) -> bytes:
+def _app_description(project: str, asks: AppFacts) -> bytes:
     return _APP_DESCRIPTION.pack(
         _APP_DESCRIPTION_MAGIC,
-        0,
+        asks.secure_version,
         b"1.0.0",
         project.encode(),
         b"00:00:00",
         b"Jan  1 2026",
-        b"v6.1",
+        asks.idf_version.encode(),
         bytes(32),
-        0,
-        0xFFFF,
+        asks.min_block_revision,
+        _NO_LIMIT if asks.max_block_revision is None else asks.max_block_revision,
         _LOG2_OF_MMU_PAGE,
         0,
     )
@@ -86,7 +101,8 @@ def _elf_to_image(elf: bytes, settings: ImageSettings, more: tuple[str, ...]) ->
         command = [sys.executable, "-m", "esptool", "--chip", settings.chip, "elf2image"]
         command += [f"--flash{dash}mode", "dio", f"--flash{dash}freq", facts.flash_frequency]
         command += [f"--flash{dash}size", settings.flash_size]
-        command += ["--min-rev-full", str(settings.min_revision), "--max-rev-full", str(facts.max_revision)]
+        most = facts.max_revision if settings.max_revision is None else settings.max_revision
+        command += ["--min-rev-full", str(settings.min_revision), "--max-rev-full", str(most)]
         command += [*more, "-o", "sample.bin", "sample.elf"]
         result = subprocess.run(command, cwd=directory, capture_output=True, check=False, stdin=subprocess.DEVNULL)
         if result.returncode != 0:

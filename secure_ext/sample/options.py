@@ -23,6 +23,25 @@ _ROOM_FOR_PADDING_AND_SIGNATURE = 0x20000
 
 
 @dataclass(frozen=True)
+class AppFacts:
+    """What the app's image says of itself and asks of a chip; revisions are major * 100 + minor, None for no limit.
+
+    Attributes:
+        idf_version: the ESP-IDF that it names; the rest of the build keeps its own.
+        secure_version: compared by anti-rollback.
+        min_block_revision: least eFuse block revision.
+        max_block_revision: greatest one.
+        max_revision: greatest chip revision; None takes ESP-IDF's default.
+    """
+
+    idf_version: str = "v6.1"
+    secure_version: int = 0
+    min_block_revision: int = 0
+    max_block_revision: int | None = None
+    max_revision: int | None = None
+
+
+@dataclass(frozen=True)
 class SampleOptions:
     """The settings of a sample build; the defaults give a project without any security feature.
 
@@ -38,6 +57,8 @@ class SampleOptions:
         partitions: the whole table, in place of the one with two OTA slots.
         layout: how the files are spelled: as ESP-IDF ``6.1`` or ``5.0`` writes them.
         config: more Kconfig symbols (without ``CONFIG_``), or other values for those that are there.
+        app: what the app asks of a chip.
+        bootloader_version: what the bootloader says of itself: its ESP-IDF and its secure version; None for nothing.
         data_images: content for data partitions, by label, as a project adds it with ``FLASH_IN_PROJECT``.
     """
 
@@ -51,6 +72,8 @@ class SampleOptions:
     partitions: tuple[Partition, ...] | None = None
     layout: Literal["6.1", "5.0"] = "6.1"
     config: Mapping[str, object] = field(default_factory=dict)
+    app: AppFacts = field(default_factory=AppFacts)
+    bootloader_version: tuple[str, int] | None = None
     data_images: Mapping[str, bytes] = field(default_factory=dict)
 
 

@@ -185,10 +185,12 @@ def burn_by_hand(made: Made, folder: Path) -> Silicon:
 
 
 def new_chip(made: Made, folder: Path) -> ChipProcess:
-    """A virtual chip of the least revision that the plan is for."""
+    """A virtual chip of the least revision that the plan is for, with the flash that the build is for."""
     plan = json.loads((made.folder / "plan.json").read_text(encoding="utf-8"))
+    manifest = json.loads((made.folder / "manifest.json").read_text(encoding="utf-8"))
+    size = max(0x400000, manifest["flash_size"] or 0)
     bits = tuple((int(block.removeprefix("BLOCK")), tuple(numbers)) for block, numbers in plan["virtual_revision_bits"])
-    return ChipProcess(ChipOptions(made.cell.chip, bits=bits), folder)
+    return ChipProcess(ChipOptions(made.cell.chip, flash_size=size, bits=bits), folder)
 
 
 def read(made: Made, folder: Path) -> Silicon:

@@ -103,6 +103,8 @@ STOPS: list[tuple[Cell, str, State]] = [
     (C3, "BC32", State(born={"UART_PRINT_CONTROL": 1}, settings={"BOOT_ROM_LOG_ALWAYS_OFF": True}, version="v5.3")),
     (C3, "BC35", State(settings={"EFUSE_VIRTUAL": True})),
     (C3, "BC35", State(app=shows("EFUSE_VIRTUAL"))),
+    (S3, "BC37", State(settings={"ESPTOOLPY_OCT_FLASH": True})),
+    (S3, "BC37", State(app={SOMEWHERE: b"Octal Flash option selected, but EFUSE not configured!"})),
     (C5, "BC36", State(settings={"SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": True, "SECURE_SIGNED_APPS_RSA_SCHEME": False})),
 ]
 
@@ -121,6 +123,8 @@ GOES_ON: list[tuple[Cell, State]] = [
     (C5, State(settings=FAST, version="v5.5.1")),
     (C5, State(settings={"ESP_DEFAULT_CPU_FREQ_MHZ": 160})),
     (S3, State(settings=FAST)),
+    (S3, State(settings={"ESPTOOLPY_OCT_FLASH": True, "ESPTOOLPY_FLASH_MODE_AUTO_DETECT": True})),
+    (S3, State(born={"FLASH_TYPE": 1}, settings={"ESPTOOLPY_OCT_FLASH": True})),
     (ESP32, State(born={"CHIP_CPU_FREQ_RATED": 1}, settings=FAST)),
     (C3, State(born={"UART_PRINT_CONTROL": 3}, settings={"BOOT_ROM_LOG_ALWAYS_OFF": True})),
     (C3, State(born={"UART_PRINT_CONTROL": 1}, settings={"BOOT_ROM_LOG_ALWAYS_OFF": True}, version="v5.2.7")),

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from matrix_bundles import shared_bundles, signing_keys  # noqa: F401 (a fixture)
 from matrix_cells import Bundles, Cell
-from mutants import SECTOR, SIGNATURE_BLOCK, mutants
+from mutants import SECTOR, SIGNATURE_BLOCK, hashed_length, mutants
 from silicon import Silicon, burn_by_hand, key_blocks, provision
 
 from secure_ext.device.boot import flash_cipher
 from secure_ext.device.boot.boot_check import boot_check
+from secure_ext.images.secure_boot import sign
+from secure_ext.keys.signing import load_signing_key
 
 QUICK = (
     Cell("esp32", "both"),
@@ -133,6 +135,34 @@ def test_signatures_may_stand_in_any_order(chip: Silicon, tmp_path: Path) -> Non
             turned = turned.with_plain(name, chip.plain(name)[:-SECTOR] + changed)
     assert turned.flash != chip.flash
     assert boot_check(turned.store(tmp_path / "state"), chip.made.folder).boots
+
+
+@pytest.mark.parametrize("chip", [ESP32], indirect=True, ids=str)
+def test_an_esp32_is_content_with_its_second_signature_block(chip: Silicon, other_key: Path, tmp_path: Path) -> None:
+    """Its ROM looks at three blocks, though it has room for one digest; the bootloader calls the same verification."""
+    turned = chip
+    for name in ("bootloader", "sample"):
+        plain = chip.plain(name)
+        stranger = sign(plain[:-SECTOR], [load_signing_key(other_key)], place=name)[-SECTOR:][:SIGNATURE_BLOCK]
+        own = plain[-SECTOR:][:SIGNATURE_BLOCK]
+        turned = turned.with_plain(name, plain[:-SECTOR] + (stranger + own).ljust(SECTOR, b"\xff"))
+    faults = {fault.code for fault in boot_check(turned.store(tmp_path / "state"), chip.made.folder).faults}
+    assert faults == set()
+
+
+@pytest.mark.parametrize("chip", [ESP32, PLAIN], indirect=True, ids=str)
+def test_a_wrong_sha256_in_a_signed_image_is_a_fault_that_boots(chip: Silicon, tmp_path: Path) -> None:
+    """No ROM looks at it behind a signature; a finished product has it right all the same."""
+    changed = chip
+    for name in ("bootloader", "sample"):
+        unsigned = chip.plain(name)[:-SECTOR]
+        at = hashed_length(unsigned)
+        wrong = unsigned[:at] + bytes([unsigned[at] ^ 1]) + unsigned[at + 1 :]
+        keys = [load_signing_key(path) for path in chip.made.signing_keys]
+        changed = changed.with_plain(name, sign(wrong, keys, place=name))
+    report = boot_check(changed.store(tmp_path / "state"), chip.made.folder)
+    assert {fault.code for fault in report.faults} == {"BC10", "BC19"}
+    assert sum("accepted" in line for line in report.log) == 2, "the chip goes on to the app"
 
 
 @pytest.mark.parametrize("chip", QUICK, indirect=True, ids=str)

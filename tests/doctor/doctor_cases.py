@@ -122,11 +122,6 @@ def sign_app(build_dir: Path) -> None:
     path.write_bytes(rsa_like[:-0x1000] + b"\xe7\x02" + rsa_like[-0x1000 + 2 :])
 
 
-def built_by(version: str) -> Callable[[Path], None]:
-    """Has ESP-IDF of another version made the build, as the build directory and the app say."""
-    return edit_json("project_description.json", lambda content: content.update(git_revision=version))
-
-
 def append_data(build_dir: Path) -> None:
     with (build_dir / "sample.bin").open("ab") as file:
         file.write(b"data of my own")
@@ -212,11 +207,19 @@ ANTI_ROLLBACK: dict[str, Any] = {
     "BOOTLOADER_APP_SECURE_VERSION": 0,
     "BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD": 16,
 }
+
+
+def built_with(version: str) -> Callable[[Path], None]:
+    """Has the build record another ESP-IDF."""
+    return edit_json("project_description.json", lambda description: description.update(git_revision=version))
+
+
 UNSIGNED_APP = {
     "SECURE_SIGNED_APPS_NO_SECURE_BOOT": True,
     "SECURE_SIGNED_ON_UPDATE_NO_SECURE_BOOT": True,
     "SECURE_SIGNED_APPS_RSA_SCHEME": True,
 }
+DISABLED = {"lockdown": {"download_mode": "disabled"}}
 TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
 LOCKED_DOWNLOAD_MODE = Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")
 CASES: dict[str, Case] = {
@@ -329,6 +332,8 @@ CASES: dict[str, Case] = {
     "SP095": Case(BOTH | {"config": {"NVS_ENCRYPTION": False}}, {"nvs": {"scheme": "hmac"}}),
     "SP096": Case(BOTH | {"partitions": rows(Partition("nvs", TYPE_DATA, 2, 0xD000, 0x2000))}),
     "SP097": Case(BOTH | {"partitions": rows(MORE_NVS)}, {"nvs": {"images": {"more": "nvs.csv"}}}, change=nvs_csv),
+    "SP110": Case(BOTH, DISABLED, change=built_with("v5.5.1")),
+    "SP111": Case(BOTH | {"flash_size": "32MB"}, chip="esp32c6"),
     "SP137": Case(BOTH, change=append_data),
 }
 # further places where a rule must find something
@@ -359,10 +364,17 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}}, chip="esp32")),
     ("SP092", Case(WITHOUT_NVS_KEYS, {"nvs": {"images": {"nvs": "nvs.csv"}}}, chip="esp32", change=nvs_csv)),
     ("SP095", Case(BOTH, {"nvs": {"scheme": "flash-encryption"}})),
+    ("SP110", Case(BOTH, DISABLED, chip="esp32c5", change=built_with("v5.4.3-12-g0123abc"))),
+    ("SP110", Case(BOTH, DISABLED, chip="esp32s3", change=built_with("0123abcd"))),
+    ("SP111", Case(BOTH | {"flash_size": "128MB"}, chip="esp32h2")),
 )
 
 
-PASSING: dict[str, Case] = {"SP064": Case(SIGNED), "SP081": Case(SIGNED)}
+PASSING: dict[str, Case] = {
+    "SP110": Case(BOTH, DISABLED, change=built_with("v5.5.2")),
+    "SP064": Case(SIGNED),
+    "SP081": Case(SIGNED),
+}
 """Builds in which a rule finds nothing, where that is not the clean sample."""
 
 

@@ -18,7 +18,7 @@ from doctor_cases import (
     UNSIGNED_APP,
     Case,
     append_data,
-    built_by,
+    built_with,
     edit_json,
     rows,
 )
@@ -236,7 +236,7 @@ FOUND: tuple[tuple[str, UpdateCase], ...] = (
     ("SP132", UpdateCase(Case(BOTH, chip="esp32s3"), config(BOTH, ESPTOOLPY_OCT_FLASH=True))),
     (
         "SP132",
-        UpdateCase(Case(BOTH, chip="esp32c6", change=built_by("v5.3.2")), config(BOTH, MMU_PAGE_SIZE=0x8000)),
+        UpdateCase(Case(BOTH, chip="esp32c6", change=built_with("v5.3.2")), config(BOTH, MMU_PAGE_SIZE=0x8000)),
     ),
     (
         "SP133",
@@ -281,13 +281,14 @@ FOUND: tuple[tuple[str, UpdateCase], ...] = (
     ("SP032", UpdateCase(update=config(BOTH, SECURE_DISABLE_ROM_DL_MODE=True))),
     ("SP034", UpdateCase(HMAC_OFF, BOTH)),
     (
-        "SP034",
+        "SP110",
         UpdateCase(
             Case(CLOSED),
             BOTH,
-            change=built_by("v5.5.1"),
+            change=built_with("v5.5.1"),
         ),
     ),
+    ("SP111", UpdateCase(Case(BOTH | {"flash_size": "32MB"}, chip="esp32c6"), BOTH)),
     ("SP036", UpdateCase(update=config(BOTH, SECURE_BOOT_INSECURE=True, SECURE_BOOT_ALLOW_JTAG=True))),
     (
         "SP039",
@@ -328,12 +329,12 @@ FINE: dict[str, UpdateCase] = {
     ),
     "a higher secure version": UpdateCase(change=with_app(lambda content: content.__setitem__(0x24, 5))),
     "a smaller MMU page on a bootloader that reads it": UpdateCase(
-        Case(BOTH, chip="esp32c6", change=built_by("v5.5")), config(BOTH, MMU_PAGE_SIZE=0x8000)
+        Case(BOTH, chip="esp32c6", change=built_with("v5.5")), config(BOTH, MMU_PAGE_SIZE=0x8000)
     ),
     "a closed download mode": UpdateCase(
         Case(CLOSED),
         BOTH,
-        change=built_by("v5.5.2"),
+        change=built_with("v5.5.2"),
     ),
 }
 """Updates that no rule has an error or a warning for."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from secure_ext.device.boot.chip_facts import CHIPS
 from secure_ext.device.boot.efuses import Efuses
 from secure_ext.device.boot.findings import Findings
-from secure_ext.device.boot.firmware import TOO_FAST, TWO_CORES, Firmware
+from secure_ext.device.boot.firmware import OCTAL, TOO_FAST, TWO_CORES, Firmware
 from secure_ext.device.boot.header_flash_size import BelievedSize
 from secure_ext.device.boot.idf_version import Since, may_have, surely_has
-from secure_ext.device.boot.key_blocks import is_encrypting
+from secure_ext.device.boot.key_blocks import has_secure_boot, is_encrypting
 
 _MEGABYTE = 0x100000
 _CLOSED_IS_FINE: Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}
@@ -70,15 +70,21 @@ def _cores(app: Firmware, efuses: Efuses, findings: Findings) -> None:
 
 
 def _flash(app: Firmware, board: Board, findings: Findings) -> None:
-    if board.flash_size < board.believed.most:
+    octal = app.has("ESPTOOLPY_OCT_FLASH") and not app.has("ESPTOOLPY_FLASH_MODE_AUTO_DETECT")
+    if (octal or app.shows(OCTAL)) and not board.efuses.value("FLASH_TYPE"):
+        findings.fault("BC37", "the app was built for octal flash, FLASH_TYPE does not say that this is one: it aborts")
+    taken_for, by = board.believed.most, "the bootloader's header"
+    if app.has("SPI_FLASH_SIZE_OVERRIDE"):
+        taken_for, by = _MEGABYTE << (app.content[3] >> 4), "the app's header"
+    if board.flash_size < taken_for:
         findings.fault(
             "BC25",
-            f"the flash has {board.flash_size:#x} bytes, and by its header the bootloader takes it for "
-            f"{board.believed.most:#x}: the app asserts at every start",
+            f"the flash has {board.flash_size:#x} bytes, and by {by} it is taken for one of {taken_for:#x}: the app "
+            "asserts at every start",
         )
     chip, since = board.efuses.chip, _CHECKS_32_BIT.get(board.efuses.chip)
     is_late = chip == "esp32p4" and board.efuses.revision() >= 1
-    if board.believed.most > 16 * _MEGABYTE and since and may_have(app.version, since) and not is_late:
+    if taken_for > 16 * _MEGABYTE and since and may_have(app.version, since) and not is_late:
         findings.fault("BC26", f"the app of an {chip} refuses to start with more than 16 MB of flash")
 
 
@@ -127,10 +133,20 @@ def _cannot_burn(app: Firmware, efuses: Efuses) -> Iterator[tuple[str, str]]:
     for field, value in wanted:
         if not efuses.can_burn(field, value, facts.locks.get(field)):
             yield field, "it is write-protected"
+        elif field == "UART_DOWNLOAD_DIS" and not efuses.value(field) and _locks_crypt_count(app, efuses):
+            yield field, "the app itself write-protects FLASH_CRYPT_CNT before, and both share one bit"
     if efuses.chip == "esp32" and wanted and efuses.revision() < 300:
         yield closed, "chips before v3.0 do not have it"
     yield from _rom_log(app, efuses)
     yield from _curve(app, efuses)
+
+
+def _locks_crypt_count(app: Firmware, efuses: Efuses) -> bool:
+    """Whether ``esp_flash_encryption_init_checks`` (``bootloader_support/src/flash_encrypt.c``) will."""
+    count = CHIPS[efuses.chip].crypt_count
+    is_full = efuses.value(count) == (1 << efuses.places[count].bits) - 1
+    built_for = app.has("SECURE_FLASH_ENCRYPTION_MODE_RELEASE") and app.has("SECURE_BOOT")
+    return built_for and is_encrypting(efuses) and has_secure_boot(efuses) and not is_full
 
 
 def _rom_log(app: Firmware, efuses: Efuses) -> Iterator[tuple[str, str]]:

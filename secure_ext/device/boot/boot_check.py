@@ -20,7 +20,7 @@ from secure_ext.device.boot.contents import check_contents
 from secure_ext.device.boot.efuses import Efuses, Place, read_efuses, read_new_chip
 from secure_ext.device.boot.findings import BootReport, Fault, Findings, Refused
 from secure_ext.device.boot.firmware import Firmware, app_firmware, bootloader_firmware
-from secure_ext.device.boot.flash_view import FlashView
+from secure_ext.device.boot.flash_view import SECTOR, FlashView
 from secure_ext.device.boot.header_flash_size import BelievedSize, believed_size
 from secure_ext.device.boot.key_blocks import Digest, digests, flash_key, has_secure_boot, is_encrypting
 from secure_ext.device.boot.partition_table import Partition
@@ -115,6 +115,9 @@ class _Chip:
         """The ROM starts the bootloader: what it is, and the flash that it believes in."""
         start = CHIPS[self.efuses.chip].bootloader_offset
         image, _ = self._image(Region("bootloader", start, table_offset - start, self.view.seen))
+        sectors, most = -(-len(image.content) // SECTOR), CHIPS[self.efuses.chip].verifies
+        if self.trusted is not None and sectors * SECTOR > most:
+            raise Refused("BC38", f"the bootloader has {sectors * SECTOR:#x} bytes; the ROM verifies at most {most:#x}")
         bootloader = bootloader_firmware(image, self.promise.settings, self.promise.idf_version)
         check_bootloader_start(bootloader, self.efuses, self.findings)
         believed = believed_size(self.efuses.chip, image.flash_size_code, bootloader.version)

@@ -22,6 +22,8 @@ class ChipFacts:
         crypt_count: eFuse field that turns flash encryption on.
         secure_boot: eFuse field that turns Secure Boot V2 on.
         fixed_blocks: key blocks of a chip whose keys have fixed places.
+        verifies: bytes of a bootloader, in whole sectors and without its signature, that the ROM can verify (ESP-IDF
+            manual, Secure Boot V2, bootloader size).
         download_off: eFuse field that ends the download mode.
         locks: bits of WR_DIS over fields that an app may burn at its start (``efuse/<chip>/esp_efuse_table.csv``).
         one_core: eFuse field that turns the second core off; empty on a chip with one core.
@@ -34,6 +36,7 @@ class ChipFacts:
     crypt_count: str = "SPI_BOOT_CRYPT_CNT"
     secure_boot: str = "SECURE_BOOT_EN"
     fixed_blocks: tuple[int, ...] = ()
+    verifies: int = 0x10000
     download_off: str = "DIS_DOWNLOAD_MODE"
     locks: Mapping[str, int] = field(default_factory=lambda: _locks(18))
     one_core: str = ""
@@ -54,6 +57,7 @@ CHIPS = {
         crypt_count="FLASH_CRYPT_CNT",
         secure_boot="ABS_DONE_1",
         fixed_blocks=(1, 2),
+        verifies=0xC000,
         download_off="UART_DOWNLOAD_DIS",
         locks={"UART_DOWNLOAD_DIS": 2},
         one_core="DISABLE_APP_CPU",

@@ -33,6 +33,8 @@ MESSAGES = {
 
 TWO_CORES = b"Running on single core variant of a chip, but app is built with multi-core support"
 """In ``cpu_start.c`` of an app that starts the second core."""
+OCTAL = b"Octal Flash option selected, but EFUSE not configured"
+"""Likewise, of an app for octal flash alone."""
 TOO_FAST = b"Flash encryption with CPU frequency > 160MHz is not supported"
 """In ``esp_security/src/init.c`` of an ESP32-C5's app that checks its clock and was built for more."""
 

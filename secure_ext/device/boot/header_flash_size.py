@@ -18,14 +18,9 @@ _LONG_KNOWN = 4
 """The number of 16 MB in a header, which every version knows."""
 _LARGEST = 7
 
-_ALWAYS: Since = {(5, 0): -1}
+_KNOW_ALL = ("esp32s2", "esp32s3", "esp32s31")
 _LATE: Since = {(5, 4): 4, (5, 5): 2, (6, 0): 0}
-_ABOVE_16_MB: Mapping[str, Since] = {
-    "esp32s2": _ALWAYS,
-    "esp32s3": _ALWAYS,
-    "esp32s31": _ALWAYS,
-    "esp32p4": {(5, 3): 2, (5, 4): 0},
-}
+_ABOVE_16_MB: Mapping[str, Since] = {"esp32p4": {(5, 3): 2, (5, 4): 0}}
 _32_MB: Mapping[str, Since] = {**_ABOVE_16_MB, "esp32c5": {(5, 4): 4, (5, 5): 0}}
 
 
@@ -42,7 +37,7 @@ def believed_size(chip: str, code: int, version: IdfVersion | None) -> BelievedS
     if code > _LARGEST:
         return BelievedSize(_UNKNOWN, _UNKNOWN)
     size = _MEGABYTE << code
-    if code <= _LONG_KNOWN:
+    if code <= _LONG_KNOWN or chip in _KNOW_ALL:
         return BelievedSize(size, size)
     since = (_32_MB if code == _LONG_KNOWN + 1 else _ABOVE_16_MB).get(chip, _LATE)
     return BelievedSize(

@@ -21,6 +21,7 @@ from secure_ext.plan.doctor import (
     openings,
     partitions,
     signed_updates,
+    start,
     tee,
     updates,
 )
@@ -31,6 +32,7 @@ FILES = (
     images,
     firmware,
     boot,
+    start,
     openings,
     lockdown,
     updates,
@@ -41,6 +43,7 @@ FILES = (
     boards,
     flashed,
     signed_updates,
+    start,
 )
 """The files with rules."""
 
