@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from secure_ext.errors import UsageError
 from secure_ext.plan.doctor import (
     boards,
+    boards_in_field,
     boot,
     firmware,
     fit,
@@ -41,9 +42,9 @@ FILES = (
     keys,
     nvs,
     boards,
+    boards_in_field,
     flashed,
     signed_updates,
-    start,
 )
 """The files with rules."""
 

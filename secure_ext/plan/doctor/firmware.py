@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
 from secure_ext.plan.fleet import nvs_scheme, signature_scheme, signs_in_software
 from secure_ext.policy.policy import FlashEncryptionMode, NvsScheme
 from secure_ext.project.build import Role
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.partition_table import DATA_NVS_KEYS, TYPE_DATA
 
 _MENU = "menuconfig, Security features"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.plan.doctor.rule import NOT_RECORDED, Concern, Hit, Rule, Severity, Subject, Unseen, of_update
 from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import PlannedImage
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.partition_table import TYPE_APP, TYPE_DATA
 
 _MENU = "build again with the fleet's setting"

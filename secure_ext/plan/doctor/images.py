@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.plan.fleet import signs_in_software
 from secure_ext.project.build import Role
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.image import is_secure_padded
 
 _LOOKS_FOR_ECDSA_SIGNATURE = {(5, 0): 5, (5, 1): 2, (5, 2): 0}
