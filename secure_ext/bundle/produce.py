@@ -10,7 +10,7 @@ from secure_ext.bundle.key_material import KeyMaterial
 from secure_ext.bundle.nvs import made_nvs, proved_nvs
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
-from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, verify
+from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, signed_content, verify
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
 
@@ -129,7 +129,7 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
         proof, evidence = proved_nvs(readable, image.recipe, keys)
         yield Check(proof, image.name, evidence)
         return
-    if not readable.startswith(image.content[: len(image.content) - (0x1000 if image.signed_already else 0)]):
+    if not readable.startswith(signed_content(image.content)):
         raise CheckError(
             "SE713",
             "the image is not the one that was built",

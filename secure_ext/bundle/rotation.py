@@ -1,14 +1,12 @@
 """What a fleet's boards trust, whether they would take an update, and in which order a signing key is replaced.
 
-What the chips do, from ESP-IDF (components/bootloader_support/src/secure_boot_v2, app_update/esp_ota_ops.c): an image
-is accepted when one of its signature blocks verifies with a key whose digest is burned and not revoked. The ROM asks
-this of the bootloader, the bootloader of the app, the running app of an update.
-`esp_ota_revoke_secure_boot_public_key` revokes a slot only if the running app and the bootloader verify with another.
+What the chips take is decided in `secure_ext.plan.trusted_keys`; who has signed an image, in
+`secure_ext.images.secure_boot.valid_signers`. ESP-IDF's `esp_ota_revoke_secure_boot_public_key` revokes a slot only if
+the running app and the bootloader verify with another.
 """
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,43 +15,12 @@ from typing import Any
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import CheckError, InputError, UsageError
-from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, verify_block
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.images.secure_boot import public_key_digest, valid_signers
 from secure_ext.keys.signing import load_verification_key
+from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
 from secure_ext.project.image import parse_image
 
-_DIGEST = "secure_boot_digest_"
-_REVOKE = "SECURE_BOOT_KEY_REVOKE"
-_ENABLING = ("SECURE_BOOT_EN", "ABS_DONE_1")
-
-
-class SlotState(str, enum.Enum):
-    """What a digest slot is good for. OPEN holds no digest, and whoever runs code on the board may add one."""
-
-    TRUSTED = "trusted"
-    REVOKED = "revoked"
-    OPEN = "open"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A digest slot of a fleet.
-
-    Attributes:
-        number: from 0, as ESP-IDF counts.
-        state: what it is good for.
-        fingerprint: names the digest; None for an empty slot.
-        length: how many bytes of a digest it holds: 32, on esp32c2 16.
-    """
-
-    number: int
-    state: SlotState
-    fingerprint: str | None
-    length: int = 32
-
-    def holds(self, digest: bytes) -> bool:
-        """Whether this digest of a public key is burned in it."""
-        return self.fingerprint == fingerprint(digest[: self.length])
+_AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
 
 @dataclass(frozen=True)
@@ -127,13 +94,8 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     file = path / "plan.json" if path.is_dir() else path
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
-        chip, steps = str(plan["chip"]), list(plan["steps"])
-        digests = {
-            int(step["role"].removeprefix(_DIGEST)): (str(step["fingerprint"]), int(step["length"]))
-            for step in steps
-            if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
-        }
-        fields = {step["field"]: step["value"] for step in steps if step["kind"] == "burn_field"}
+        chip, slots = str(plan["chip"]), digest_slots(plan, revoked)
+        aggressive = any(step.get("field") == _AGGRESSIVE and step["value"] for step in plan["steps"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "SE692",
@@ -141,25 +103,20 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
         ) from None
-    if not digests or not any(fields.get(name) for name in _ENABLING):
+    if not slots:
         raise InputError(
             "SE694",
             "these boards have no secure boot that this bundle enabled, so no key is rotated on them",
             cure="give the bundle that burned their secure boot digests",
             place=str(path),
         )
-    count = chip_facts(chip).digest_slots
+    count = len(slots)
     for number in revoked:
         if not 0 <= number < count:
             raise UsageError(
                 "SE693", f"{chip} has no digest slot {number}", cure=f"its slots are numbered 0 to {count - 1}"
             )
-    gone = {number for number in range(count) if number in revoked or fields.get(f"{_REVOKE}{number}")}
-    slots = []
-    for number in range(count):
-        state = SlotState.TRUSTED if number in digests else SlotState.OPEN
-        slots.append(Slot(number, SlotState.REVOKED if number in gone else state, *digests.get(number, (None,))))
-    return Fleet(chip, tuple(slots), bool(fields.get("SECURE_BOOT_AGGRESSIVE_REVOKE")))
+    return Fleet(chip, slots, aggressive)
 
 
 def read_update(image: Path, chip: str) -> Update:
@@ -180,10 +137,7 @@ def read_update(image: Path, chip: str) -> Update:
         raise InputError(
             "SE691", f"the update is for {header.chip}, the fleet is of {chip}", cure="give the right one", place=place
         )
-    signers = []
-    for number, block in enumerate(read_signature_blocks(content, place), 1):
-        if verify_block(content, block, block.verification_key(place=f"{place}, signature block {number}")):
-            signers.append(block.key_digest)
+    signers = valid_signers(content, place, chip_facts(chip).digest_slots)
     if not signers:
         raise InputError(
             "SE691",
@@ -191,7 +145,7 @@ def read_update(image: Path, chip: str) -> Update:
             cure="give the signed image, before it is encrypted; for one that is to be signed yet give --signing-key",
             place=place,
         )
-    return Update(place, tuple(signers))
+    return Update(place, signers)
 
 
 def update_signed_with(keys: Sequence[Path]) -> Update:
@@ -202,8 +156,7 @@ def update_signed_with(keys: Sequence[Path]) -> Update:
 
 def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
     """Whether the boards take the update, and what follows for their keys."""
-    trusted = [slot for slot in fleet.slots if slot.state is SlotState.TRUSTED]
-    accepted_by = tuple(slot.number for slot in trusted if update.is_signed_by(slot))
+    accepted_by = accepting_slots(fleet.slots, update.signers)
     unknown = tuple(digest.hex() for digest in update.signers if not any(slot.holds(digest) for slot in fleet.slots))
     if not accepted_by:
         return Rotation(fleet, update, (), unknown, (), _refusal(fleet, update))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from secure_ext.bundle.rotation import Rotation, SlotState
+from secure_ext.bundle.rotation import Rotation
+from secure_ext.plan.trusted_keys import SlotState
 
 _AGGRESSIVE = (
     "Aggressive revocation is burned: the ROM revokes a slot by itself when a bootloader signed with its key fails "

@@ -125,7 +125,7 @@ def _explain(code: str, output_format: str) -> None:
     from secure_ext.plan.doctor.select import rule_of  # noqa: PLC0415 (loaded when used)
 
     rule = rule_of(code)
-    never = rule.severity.value == "error" and not rule.acceptable
+    never = rule.never_acceptable
     if output_format != "text":
         print_json(
             {
@@ -135,13 +135,18 @@ def _explain(code: str, output_format: str) -> None:
                 "explanation": rule.explanation,
                 "cure": rule.cure,
                 "source": rule.source,
+                "concerns": rule.concerns.value,
                 "can_be_accepted": not never,
+                "why": rule.why,
             }
         )
         return
-    accepted = " (can never be accepted: going on would brick the board)" if never else ""
-    click.echo(f"{rule.code}  {rule.severity.value}  {rule.title}{accepted}\n")
+    click.echo(f"{rule.code}  {rule.severity.value}  {rule.title}\n")
     fill = functools.partial(textwrap.fill, width=100, break_long_words=False, break_on_hyphens=False)
     click.echo(fill(rule.explanation))
-    click.echo("\n" + fill(f"what to do: {rule.cure}", subsequent_indent="  "))
+    click.echo(f"\nconcerns: {'bundles and updates' if rule.concerns.value == 'both' else rule.concerns.value}")
+    if rule.is_error:
+        sometimes = "in some builds it can be accepted" if callable(rule.acceptable) else "it can be accepted"
+        click.echo(fill(f"{'it can never be accepted' if never else sometimes}: {rule.why}", subsequent_indent="  "))
+    click.echo(fill(f"what to do: {rule.cure}", subsequent_indent="  "))
     click.echo(fill(f"source: {rule.source}", subsequent_indent="  "))

@@ -48,6 +48,7 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
     metavar="N",
     help="Anti-rollback: what boards in the field want at least. [default: that of the fleet's app, if readable]",
 )
+@click.option("--accept", multiple=True, metavar="CODE", help="A finding of the doctor to accept. Repeatable.")
 @click.option("--pre-encrypted", is_flag=True, help="Also one encrypted image a slot, for boards that share one key.")
 @click.option(
     "--flash-encryption-key",
@@ -65,6 +66,7 @@ def ota(
     passphrase_fd: int | None,
     revoked_slot: tuple[int, ...],
     least_secure_version: int | None,
+    accept: tuple[str, ...],
     pre_encrypted: bool,
     flash_encryption_key: Path | None,
     output_format: str,
@@ -75,7 +77,8 @@ def ota(
     Example:
         secure-provision ota --fleet release --signing-key signing_key.pem -o update
 
-    Refuses what the boards would not boot: another chip, a foreign or revoked key, an older secure version, too large.
+    The doctor looks at the build and the fleet as one pair, and stops what the boards would refuse, or what would be
+    their last update.
     """
     with shown_errors(output_format):
         from secure_ext.bundle.signing.signers import open_signer  # noqa: PLC0415 (loaded when used)
@@ -85,19 +88,27 @@ def ota(
         from secure_ext.ota.fleet import read_fleet  # noqa: PLC0415
         from secure_ext.ota.write import write_package  # noqa: PLC0415
         from secure_ext.project.build import read_build  # noqa: PLC0415
+        from secure_ext.report import findings_text  # noqa: PLC0415
 
         menu = read_menu(build_dir)
         build = read_build(build_dir)
-        boards = read_fleet(fleet or menu.output, flash_encryption_key)
-        names = signing_key or tuple(str(path) for path in (menu.signing_keys if boards.digests else ()))
+        boards = read_fleet(
+            fleet or menu.output,
+            flash_encryption_key,
+            revoked=frozenset(revoked_slot),
+            least_secure_version=least_secure_version,
+        )
+        names = signing_key or tuple(str(path) for path in (menu.signing_keys if boards.boards.slots else ()))
         secrets = secrets_of_the_command(passphrase_fd)
         keys = tuple(open_signer(name, secrets, n, place="--signing-key") for n, name in enumerate(names, 1))
-        wanted = Wanted(keys, frozenset(revoked_slot), least_secure_version)
+        wanted = Wanted(keys, frozenset(accept))
         with shown_progress() as progress:
             progress("signing and checking")
             made = write_package(build, boards, wanted, output or build_dir / "ota", pre_encrypted=pre_encrypted)
     if output_format == "json":
         print_json({"package": str(made.folder), "manifest": made.manifest})
     else:
+        if made.findings:
+            click.echo(findings_text(made.findings))
         click.echo(checks_text(made.checks, all_of_them=True))
         click.echo(f"Update package: {made.folder}")

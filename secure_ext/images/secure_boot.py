@@ -18,6 +18,7 @@ from secure_ext.images.signature_block import (
 )
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
+from secure_ext.project.image import signature_position, stray_bytes, without_padding
 
 __all__ = [
     "MAX_BLOCKS",
@@ -30,14 +31,15 @@ __all__ = [
     "read_signature_blocks",
     "sign",
     "signed_content",
+    "valid_signers",
     "verify",
     "verify_block",
 ]
 
 
 def signed_content(image: bytes) -> bytes:
-    """What the signatures cover: the image without its signature sector. An unsigned image comes back whole."""
-    return image[:-SECTOR] if is_signed(image) else image
+    """What the signatures cover: the image before its signature sector. An unsigned image comes back whole."""
+    return image[: signature_position(image)]
 
 
 def content_to_sign(image: bytes) -> bytes:
@@ -56,7 +58,7 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
 
     Raises:
         InputError: SE520 no key or more than three, SE521 a key twice, SE522 keys of different schemes,
-            SE523 the image is signed already.
+            SE523 the image is signed already, SE768 bytes lie behind the image, where its signature belongs.
     """
     if is_signed(image):
         raise InputError(
@@ -66,7 +68,14 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
             place=place,
         )
     _check_keys([], keys, place)
-    content = content_to_sign(image)
+    if stray_bytes(image):
+        raise InputError(
+            "SE768",
+            f"{stray_bytes(image)} bytes lie behind the image, where chip and bootloader look for its signature",
+            cure="give the image as the build made it; data of its own goes into a partition of its own",
+            place=place,
+        )
+    content = content_to_sign(without_padding(image))
     return content + _sector([_signed_block(content, key) for key in keys])
 
 
@@ -98,6 +107,19 @@ def verify_block(image: bytes, block: SignatureBlock, key: VerificationKey) -> b
         and block.key_digest == public_key_digest(key)
         and key.is_valid_signature(block.signature, digest)
     )
+
+
+def valid_signers(image: bytes, place: str, most: int = MAX_BLOCKS) -> tuple[bytes, ...]:
+    """The public key digest of each key that has validly signed the image, in the order of the blocks.
+
+    A block that does not verify is passed over, as bootloader and app do. They look at no more blocks than the chip has
+    digest slots (SECURE_BOOT_NUM_BLOCKS); `most` says how many.
+
+    Raises the errors of `read_signature_blocks` and of `SignatureBlock.verification_key`.
+    """
+    blocks = read_signature_blocks(image, place)[:most]
+    keys = (block.verification_key(place=_block_place(place, index)) for index, block in enumerate(blocks))
+    return tuple(block.key_digest for block, key in zip(blocks, keys, strict=True) if verify_block(image, block, key))
 
 
 def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None:
@@ -132,7 +154,7 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
     if not blocks:
         raise CheckError(
             "SE524",
-            "the image is not signed: it does not end in a signature sector",
+            "the image is not signed: no signature sector follows it",
             cure="sign the image first; if it was signed, check that the file is complete and not encrypted",
             place=place,
         )

@@ -1,4 +1,4 @@
-"""The bytes of a Secure Boot V2 signature block: 1216 of them, up to three in the last 4 KB sector of an image.
+"""The bytes of a Secure Boot V2 signature block: 1216 of them, up to three in the 4 KB sector behind an image.
 
 One frame for all schemes, from the section "Signature Block Format" of ESP-IDF's ``secure-boot-v2.rst``::
 
@@ -18,9 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from secure_ext.errors import CheckError, InputError
 from secure_ext.keys.signing import RSA_BITS, SignatureScheme, VerificationKey
+from secure_ext.project.image import (
+    SECTOR_SIZE,
+    SIGNATURE_BLOCK_SIZE,
+    has_valid_crc,
+    signature_position,
+    starts_signature_block,
+)
 
-SECTOR = 4096
-BLOCK_SIZE = 1216
+SECTOR = SECTOR_SIZE
+BLOCK_SIZE = SIGNATURE_BLOCK_SIZE
 MAX_BLOCKS = 3
 
 _MAGIC = 0xE7
@@ -123,13 +130,8 @@ def make_block(key: VerificationKey, image_digest: bytes, signature: bytes) -> b
 
 
 def is_signed(image: bytes) -> bool:
-    """Whether the image ends in a signature sector: a whole number of sectors, the last one starting with a block.
-
-    The magic byte alone would mistake one unsigned image in 256 for a signed one, so the version is looked at too,
-    and either the CRC or the zero padding has to be right.
-    """
-    raw = image[-SECTOR:][:BLOCK_SIZE]
-    return bool(image) and len(image) % SECTOR == 0 and _starts_block(raw)
+    """Whether the image carries a signature sector where the bootloader looks for it."""
+    return signature_position(image) is not None
 
 
 def read_signature_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
@@ -141,13 +143,14 @@ def read_signature_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...
         CheckError: SE525 when the signature sector is damaged beyond reading.
         InputError: SE526 when a block is of a kind that is not supported, such as ECDSA on P-192.
     """
-    if not is_signed(image):
+    position = signature_position(image)
+    if position is None:
         return ()
-    sector = image[-SECTOR:]
+    sector = image[position : position + SECTOR]
     blocks: list[SignatureBlock] = []
     while len(blocks) < MAX_BLOCKS:
         rest = sector[len(blocks) * BLOCK_SIZE :]
-        if not _starts_block(rest[:BLOCK_SIZE]):
+        if not starts_signature_block(rest[:BLOCK_SIZE]):
             break
         blocks.append(_parse(rest[:BLOCK_SIZE], f"{place}, signature block {len(blocks) + 1}"))
     if sector[len(blocks) * BLOCK_SIZE :].strip(b"\xff"):
@@ -165,16 +168,8 @@ def damaged(place: str, why: str) -> CheckError:
     )
 
 
-def _starts_block(raw: bytes) -> bool:
-    return raw[0] == _MAGIC and raw[1] in (_VERSION_RSA, _VERSION_ECDSA) and (_crc_valid(raw) or raw.endswith(_PADDING))
-
-
-def _crc_valid(raw: bytes) -> bool:
-    return raw[_CRC_OFFSET : _CRC_OFFSET + 4] == struct.pack("<I", zlib.crc32(raw[:_CRC_OFFSET]))
-
-
 def _parse(raw: bytes, place: str) -> SignatureBlock:
-    crc_valid = _crc_valid(raw)
+    crc_valid = has_valid_crc(raw)
     if not raw.endswith(_PADDING):
         raise damaged(place, "the padding after its CRC is not zero")
     for scheme, layout in _LAYOUTS.items():

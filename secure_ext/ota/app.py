@@ -1,4 +1,4 @@
-"""The app of an update: signed by keys that the fleet accepts, for its chip, not older than it allows."""
+"""The app of an update: fit for the boards by the doctor's word, and signed by a key that they accept."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from dataclasses import dataclass, field
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, UsageError
-from secure_ext.images.secure_boot import add_signatures, public_key_digest, read_signature_blocks, sign, verify
+from secure_ext.images.secure_boot import (
+    add_signatures,
+    is_signed,
+    public_key_digest,
+    read_signature_blocks,
+    sign,
+    valid_signers,
+    verify,
+)
 from secure_ext.keys.signer import Signer
-from secure_ext.ota.fleet import Fleet
+from secure_ext.ota.fleet import FleetBundle
+from secure_ext.plan.doctor import ALL_RULES, Examination
+from secure_ext.plan.doctor.rule import Concern, Finding
+from secure_ext.plan.fleet import Fleet, signs_in_software
+from secure_ext.plan.trusted_keys import accepting_slots
+from secure_ext.plan.update import Update, examine_update, require_fit
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.build import Build, BuildFile
 from secure_ext.project.files import read_bytes
-from secure_ext.project.image import ImageHeader, parse_image, signature_sector
+from secure_ext.project.image import parse_image, without_padding
+from secure_ext.project.partition_table import Partition
 
 _TEE = "tee_"
 
@@ -24,13 +38,11 @@ class Wanted:
 
     Attributes:
         signing_keys: to sign with; none if the build has signed the app.
-        revoked: digest slots that were revoked in the field since.
-        least_secure_version: the least that boards in the field accept; None takes that of the fleet's own app.
+        accepted: codes of findings that the user accepts.
     """
 
     signing_keys: Sequence[Signer] = ()
-    revoked: frozenset[int] = frozenset()
-    least_secure_version: int | None = None
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,28 +54,35 @@ class UpdateApp:
     description: AppDescription
     signed_by: tuple[bytes, ...]
     checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
 
 
-def make_app(build: Build, fleet: Fleet, wanted: Wanted) -> UpdateApp:
-    """Signs the build's app if it is not signed yet, and checks that the fleet would boot it.
+def make_app(build: Build, bundle: FleetBundle, slots: tuple[Partition, ...], wanted: Wanted) -> UpdateApp:
+    """Has the doctor look at the pair, and signs the build's app if it is not signed yet.
 
-    Raises CheckError SE754 (another chip), SE755 (needs a later chip revision), SE757 (a key that the fleet does not
-    accept), SE758 (older than the fleet allows); InputError SE756 (not signed, no key), SE764 (no app description);
-    UsageError SE765 (a key for a fleet without secure boot); CheckError SE767 (built without a feature of the
-    fleet); what `parse_image`, `sign` and `verify` raise.
+    Raises what `require_fit` and `examine_update` raise; CheckError SE757 (no signature by a key that the boards
+    accept); InputError SE756 (not signed, no key), SE764 (no app description); UsageError SE765 (a key for boards that
+    verify nothing); what `parse_image`, `sign` and `verify` raise.
     """
-    file = _app_file(build)
-    source = read_bytes(file.path)
-    header = parse_image(source, place=file.source)
+    fleet, file = bundle.boards, _app_file(build)
+    source = without_padding(read_bytes(file.path))
+    parse_image(source, place=file.source)
     description = read_app_description(source)
     if description is None:
         raise InputError("SE764", "the app has no app description", cure="give the build of an app", place=file.source)
-    _check_chip(header, fleet, file.source)
-    _check_configuration(build, fleet, file.source)
-    content = _signed(source, header, fleet, wanted, file.source)
-    signed_by = _signers(content, fleet, wanted, file.source) if fleet.digests else ()
-    checks = tuple(_evidence(description, signed_by, fleet, wanted, file.source))
-    return UpdateApp(content, source, description, signed_by, checks)
+    verified = fleet.policy.secure_boot.enabled
+    content = source if verified else _signed_for_software(source, build, fleet, wanted, file.source)
+    signers = _signers_to_be(content, wanted, fleet, file.source) if verified else ()
+    update = Update(build, file, content, slots, verified, _scheme(content, wanted, fleet, file.source))
+    found = examine_update(update, fleet, wanted.accepted)
+    require_fit(found)
+    if verified:
+        _require_accepted(signers, content, wanted, fleet, file.source)
+        content = _signed(content, wanted, file.source)
+    signed_by = valid_signers(content, file.source) if verified else ()
+    checks = (*_evidence(description, signed_by, bundle, file.source), *_rule_checks(found, file.source))
+    findings = tuple(finding for finding in found.findings if not finding.stops)
+    return UpdateApp(content, source, description, signed_by, checks, findings)
 
 
 def _app_file(build: Build) -> BuildFile:
@@ -75,120 +94,107 @@ def _app_file(build: Build) -> BuildFile:
     return build.apps[0]
 
 
-def _check_chip(header: ImageHeader, fleet: Fleet, place: str) -> None:
-    if header.chip != fleet.chip:
-        raise CheckError(
-            "SE754",
-            f"the app is for {header.chip}, the fleet is of {fleet.chip}",
-            cure="build for the fleet's chip, or give the bundle of the other fleet",
+def _signed_for_software(source: bytes, build: Build, fleet: Fleet, wanted: Wanted, place: str) -> bytes:
+    """The app for boards without secure boot: signed if they, or the app, verify updates in software."""
+    verifies = signs_in_software(build.config) or (fleet.settings is not None and signs_in_software(fleet.settings))
+    if wanted.signing_keys and not verifies:
+        raise UsageError(
+            "SE765",
+            "a signing key is given, and the fleet has no secure boot",
+            cure="leave --signing-key out, or give the bundle of the other fleet",
             place=place,
         )
-    if header.min_revision > fleet.min_revision:
-        need, have = (f"v{number // 100}.{number % 100}" for number in (header.min_revision, fleet.min_revision))
-        raise CheckError(
-            "SE755",
-            f"the app needs chip revision {need}, and the fleet's boards begin at {have}",
-            cure="set the minimum chip revision to that of the fleet in menuconfig, and build again",
-            place=place,
-        )
-
-
-def _check_configuration(build: Build, fleet: Fleet, place: str) -> None:
-    """An app without a feature of its board boots, and then cannot take the next update."""
-    wanted = (
-        ("SECURE_FLASH_ENC_ENABLED", fleet.encrypts, "flash encryption"),
-        ("SECURE_BOOT_V2_ENABLED", bool(fleet.digests), "secure boot"),
-    )
-    for symbol, has, feature in wanted:
-        if has and not build.config.enabled(symbol):
-            raise CheckError(
-                "SE767",
-                f"the app is built without {feature}, which the fleet's boards have: it could not take another update",
-                cure=f"enable CONFIG_{symbol} in menuconfig and build again",
-                place=place,
-            )
-
-
-def _signed(source: bytes, header: ImageHeader, fleet: Fleet, wanted: Wanted, place: str) -> bytes:
-    if not fleet.digests:
-        if wanted.signing_keys:
-            raise UsageError(
-                "SE765",
-                "a signing key is given, and the fleet has no secure boot",
-                cure="leave --signing-key out, or give the bundle of the other fleet",
-                place=place,
-            )
+    if is_signed(source) or not wanted.signing_keys:
         return source
-    for key in wanted.signing_keys:
-        _check_key(public_key_digest(key.verification_key), fleet, wanted, place)
-    if signature_sector(source, header) is None:
-        if not wanted.signing_keys:
-            raise InputError(
-                "SE756",
-                "the fleet has secure boot, the app is not signed, and no signing key is given",
-                cure="give the key with --signing-key",
-                place=place,
-            )
+    return sign(source, wanted.signing_keys, place=place)
+
+
+def _digests(wanted: Wanted) -> list[bytes]:
+    return [public_key_digest(key.verification_key) for key in wanted.signing_keys]
+
+
+def _signers_to_be(content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> tuple[bytes, ...]:
+    """The digests of the keys that will have signed, as far as the chip looks at their blocks."""
+    present = [block.key_digest for block in read_signature_blocks(content, place)]
+    valid = valid_signers(content, place)
+    order = [*present, *(digest for digest in _digests(wanted) if digest not in present)]
+    looked_at = order[: fleet.chip.facts.digest_slots]
+    return tuple(digest for digest in looked_at if digest in valid or digest not in present)
+
+
+def _scheme(content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> str | None:
+    """The scheme of a signature by one of the boards' keys."""
+    schemes = {block.key_digest: block.scheme.value for block in read_signature_blocks(content, place)}
+    keys = (key.verification_key for key in wanted.signing_keys)
+    schemes |= {public_key_digest(key): key.scheme.value for key in keys}
+    held = (scheme for digest, scheme in schemes.items() if any(slot.holds(digest) for slot in fleet.slots))
+    return next(held, None)
+
+
+def _require_accepted(signers: tuple[bytes, ...], content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> None:
+    if not is_signed(content) and not wanted.signing_keys:
+        raise InputError(
+            "SE756",
+            "the fleet has secure boot, the app is not signed, and no signing key is given",
+            cure="give the key with --signing-key",
+            place=place,
+        )
+    if accepting_slots(fleet.slots, signers):
+        return
+    if not signers:  # damaged, or changed since
+        blocks = read_signature_blocks(content, place)
+        verify(content, [block.verification_key(place=place) for block in blocks], place=place)
+    digests = signers or tuple(_digests(wanted))
+    slot = next((slot.number for slot in fleet.slots if any(slot.holds(digest) for digest in digests)), None)
+    why = "is not burned on the fleet's boards" if slot is None else f"in slot {slot} is revoked"
+    raise CheckError(
+        "SE757",
+        "the fleet does not boot what this key signs: its digest "
+        f"{', '.join(digest.hex() for digest in digests)} {why}",
+        cure="sign with a key of the fleet that is not revoked; `secure-provision keys digest` shows a key's digest",
+        place=place,
+    )
+
+
+def _signed(source: bytes, wanted: Wanted, place: str) -> bytes:
+    if not is_signed(source):
         return sign(source, wanted.signing_keys, place=place)
     present = {block.key_digest for block in read_signature_blocks(source, place)}
     missing = [key for key in wanted.signing_keys if public_key_digest(key.verification_key) not in present]
     return add_signatures(source, missing, place=place) if missing else source
 
 
-def _signers(content: bytes, fleet: Fleet, wanted: Wanted, place: str) -> tuple[bytes, ...]:
-    """The digests of the keys that have signed; each is verified, each is the fleet's, and one is not revoked."""
-    blocks = read_signature_blocks(content, place)
-    verify(content, [block.verification_key(place=place) for block in blocks], place=place)
-    for block in blocks:
-        if block.key_digest not in fleet.digests.values():
-            _check_key(block.key_digest, fleet, wanted, place)
-    if not any(_is_accepted(block.key_digest, fleet, wanted) for block in blocks):
-        _check_key(blocks[0].key_digest, fleet, wanted, place)
-    return tuple(block.key_digest for block in blocks)
-
-
-def _is_accepted(digest: bytes, fleet: Fleet, wanted: Wanted) -> bool:
-    return any(digest == known and slot not in wanted.revoked for slot, known in fleet.digests.items())
-
-
-def _check_key(digest: bytes, fleet: Fleet, wanted: Wanted, place: str) -> None:
-    if _is_accepted(digest, fleet, wanted):
-        return
-    slot = next((slot for slot, known in fleet.digests.items() if known == digest), None)
-    why = "is not burned on the fleet's boards" if slot is None else f"in slot {slot} is revoked"
-    raise CheckError(
-        "SE757",
-        f"the fleet does not boot what this key signs: its digest {digest.hex()} {why}",
-        cure="sign with a key of the fleet that is not revoked; `secure-provision keys digest` shows a key's digest",
-        place=place,
-    )
-
-
 def _evidence(
-    description: AppDescription, signed_by: tuple[bytes, ...], fleet: Fleet, wanted: Wanted, place: str
+    description: AppDescription, signed_by: tuple[bytes, ...], bundle: FleetBundle, place: str
 ) -> Iterator[Check]:
-    """What was checked, and what could not be. Raises CheckError SE758."""
-    yield Check("app-chip", place, Outcome.PASSED, fleet.chip)
+    """What was checked, and what could not be."""
+    fleet = bundle.boards
+    yield Check("app-chip", place, Outcome.PASSED, fleet.chip.name)
     signatures = ", ".join(digest.hex() for digest in signed_by) or "the fleet has no secure boot"
     yield Check("app-signatures", place, Outcome.PASSED, signatures)
-    least = wanted.least_secure_version
-    if least is None and fleet.app is not None:
-        least = fleet.app.secure_version
-    if least is None:
+    if fleet.least_secure_version is None:
         why = "the fleet's app cannot be read; give --least-secure-version"
         yield Check("app-secure-version", place, Outcome.NOT_VERIFIABLE, why)
-    elif description.secure_version < least:
-        raise CheckError(
-            "SE758",
-            f"the app's secure version is {description.secure_version}, and the fleet's boards want at least {least}",
-            cure="raise CONFIG_BOOTLOADER_APP_SECURE_VERSION and build again; anti-rollback never goes back",
-            place=place,
-        )
     else:
-        evidence = f"{description.secure_version}, at least {least}"
+        evidence = f"{description.secure_version}, at least {fleet.least_secure_version}"
         yield Check("app-secure-version", place, Outcome.PASSED, evidence)
-    if description.project == fleet.project:
+    if description.project == bundle.project:
         yield Check("app-project", place, Outcome.PASSED, description.project)
     else:
-        why = f"it says that it is {description.project!r}, the fleet's bundle says {fleet.project!r}: is that meant?"
+        why = f"it says that it is {description.project!r}, the fleet's bundle says {bundle.project!r}: is that meant?"
         yield Check("app-project", place, Outcome.NOT_VERIFIABLE, why)
+
+
+def _rule_checks(found: Examination, place: str) -> Iterator[Check]:
+    """One check for each rule that can stop an update, and one for each thing that a rule could not see."""
+    unseen = {rule.code for rule, _ in found.unseen}
+    accepted = {finding.code: finding.cause for finding in found.findings if finding.accepted}
+    for rule, one in found.unseen:
+        yield Check(rule.code, one.place, Outcome.NOT_VERIFIABLE, f"{rule.title}: {one.why}")
+    for rule in ALL_RULES:
+        if not rule.is_error or rule.concerns is Concern.BUNDLES or rule.code in unseen:
+            continue
+        if rule.code in accepted:
+            yield Check(rule.code, place, Outcome.NOT_VERIFIABLE, f"accepted: {accepted[rule.code]}")
+        else:
+            yield Check(rule.code, place, Outcome.PASSED, f"not found: {rule.title}")

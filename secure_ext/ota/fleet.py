@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from secure_ext.bundle.files import open_bundle_files
 from secure_ext.bundle.read import FinishedBundle
@@ -15,45 +16,49 @@ from secure_ext.bundle.verify.keys import find_flash_key
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey
-from secure_ext.project.app_description import AppDescription, read_app_description
+from secure_ext.plan.fleet import Fleet, FleetImage, read_fleet_facts
+from secure_ext.plan.recipe import RECIPE_NAMES, NvsKeysImage
+from secure_ext.project.build import Role
 from secure_ext.project.partition_table import TYPE_APP, Partition, PartitionTable, parse_partition_table
 
 _OTA_SUBTYPES = range(0x10, 0x20)
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """What an update must fit.
+class FleetBundle:
+    """The bundle that boards were made with.
 
     Attributes:
         identity: of the bundle, see `FinishedBundle.identity`.
-        chip: ESP-IDF's name of the chip.
         project: name of the project.
-        min_revision: least chip revision in the field, major * 100 + minor.
-        encrypts: whether the boards have flash encryption.
-        digests: secure boot digests by slot; empty without secure boot.
+        boards: what an update must fit.
         key: the flash encryption key, if it is at hand.
         key_fingerprints: what identifies it.
-        table: the partition table, or None if it is encrypted and the key is not at hand.
-        table_sha256: hash of the table as it was built.
-        app: what the fleet's own app says, None if it cannot be read.
+        table_sha256: hash of the partition table as it was built.
     """
 
     identity: str
-    chip: str
     project: str
-    min_revision: int
-    encrypts: bool
-    digests: dict[int, bytes]
+    boards: Fleet
     key: FlashEncryptionKey | None = field(repr=False)
     key_fingerprints: tuple[str, ...]
-    table: PartitionTable | None
     table_sha256: str
-    app: AppDescription | None
 
 
-def read_fleet(bundle: Path, flash_encryption_key: Path | None) -> Fleet:
+def read_fleet(
+    bundle: Path,
+    flash_encryption_key: Path | None,
+    *,
+    revoked: frozenset[int] = frozenset(),
+    least_secure_version: int | None = None,
+) -> FleetBundle:
     """Reads a bundle, a folder or an archive.
+
+    Args:
+        bundle: where it is.
+        flash_encryption_key: its key, if that is not in the bundle.
+        revoked: digest slots that were revoked in the field since.
+        least_secure_version: the least that boards in the field accept; None takes that of the fleet's own app.
 
     Raises InputError SE730, SE750 (no bundle there), SE620 to SE625 (a key file that is none); CheckError SE753 if the
     bundle is damaged or the key another one.
@@ -70,32 +75,41 @@ def read_fleet(bundle: Path, flash_encryption_key: Path | None) -> Fleet:
     if any(_matters(check) for check in checks):
         raise _damaged(bundle, checks)
     table, table_sha256 = _table(documents, readable)
-    digests = [step for step in documents.key_steps if step["role"].startswith("secure_boot_digest")]
+    manifest = documents.manifest
     secrets = [step for step in documents.key_steps if step["role"].startswith("flash_encryption_key")]
-    apps = (read_app_description(readable.get(image["name"], b"")) for image in documents.images)
-    return Fleet(
-        identity=FinishedBundle(bundle, documents.manifest, documents.plan).identity,
-        chip=documents.plan["chip"],
-        project=documents.manifest["project"],
-        min_revision=documents.plan["min_revision"],
-        encrypts=documents.encrypts,
-        digests={int(step["role"][-1]): files.read(step["file"]) or b"" for step in digests} if documents.signs else {},
+    boards = read_fleet_facts(
+        documents.plan,
+        [_image(image, readable) for image in documents.images],
+        table=table,
+        settings=manifest.get("settings"),
+        idf_version=manifest["idf_version"],
+        flash_size=manifest["flash_size"],
+        revoked=revoked,
+        least_secure_version=least_secure_version,
+    )
+    return FleetBundle(
+        identity=FinishedBundle(bundle, manifest, documents.plan).identity,
+        project=manifest["project"],
+        boards=boards,
         key=key,
         key_fingerprints=tuple(step["fingerprint"] for step in secrets),
-        table=table,
         table_sha256=table_sha256,
-        app=next((app for app in apps if app is not None), None),
     )
 
 
-def ota_slots(fleet: Fleet, table: PartitionTable, table_sha256: str) -> tuple[Partition, ...]:
+def _image(image: dict[str, Any], readable: dict[str, bytes]) -> FleetImage:
+    has_nvs_keys = image["recipe"] == RECIPE_NAMES[NvsKeysImage]
+    return FleetImage(Role(image["role"]), image["offset"], readable.get(image["name"]), has_nvs_keys)
+
+
+def ota_slots(bundle: FleetBundle, table: PartitionTable, table_sha256: str) -> tuple[Partition, ...]:
     """The partitions that an update is written to, from the fleet's table, or the build's if it is the same one.
 
     Raises InputError SE760 if the fleet's table is another one that cannot be read, SE761 if it has no OTA slots.
     """
-    if fleet.table is not None:
-        table = fleet.table
-    elif fleet.table_sha256 != table_sha256:
+    if bundle.boards.table is not None:
+        table = bundle.boards.table
+    elif bundle.table_sha256 != table_sha256:
         raise InputError(
             "SE760",
             "the fleet has another partition table than this build, and it is encrypted",

@@ -13,8 +13,9 @@ from secure_ext.bundle.atomic import Kind, replaced_directory
 from secure_ext.bundle.manifest import MANIFEST, creation_time
 from secure_ext.checks import Check, checks_data
 from secure_ext.ota.app import UpdateApp, Wanted, make_app
-from secure_ext.ota.fleet import Fleet, ota_slots
-from secure_ext.ota.slots import SlotImage, check_sizes, pre_encrypt
+from secure_ext.ota.fleet import FleetBundle, ota_slots
+from secure_ext.ota.slots import SlotImage, pre_encrypt, size_checks
+from secure_ext.plan.doctor.rule import Finding
 from secure_ext.project.build import Build
 from secure_ext.project.files import read_bytes
 from secure_ext.project.partition_table import Partition
@@ -31,18 +32,19 @@ class Package:
     folder: Path
     manifest: dict[str, Any]
     checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
 
 
-def write_package(build: Build, fleet: Fleet, wanted: Wanted, output: Path, *, pre_encrypted: bool) -> Package:
+def write_package(build: Build, fleet: FleetBundle, wanted: Wanted, output: Path, *, pre_encrypted: bool) -> Package:
     """Makes the update in the directory `output`, whole or not at all; an earlier update there is replaced.
 
-    Raises what `make_app`, `ota_slots`, `check_sizes` and `pre_encrypt` raise; InputError SE701, SE702 if it cannot be
+    Raises what `make_app`, `ota_slots` and `pre_encrypt` raise; InputError SE701, SE702 if it cannot be
     written.
     """
     table_sha256 = hashlib.sha256(read_bytes(build.partition_table_file.path)).hexdigest()
     slots = ota_slots(fleet, build.partitions, table_sha256)
-    app = make_app(build, fleet, wanted)
-    sizes = tuple(check_sizes(slots, app.content))
+    app = make_app(build, fleet, slots, wanted)
+    sizes = tuple(size_checks(slots, app.content))
     images = pre_encrypt(slots, app.content, fleet) if pre_encrypted else ()
     checks = (*app.checks, *sizes, *(check for image in images for check in image.checks))
     manifest = _manifest(fleet, app, slots, images, checks)
@@ -55,7 +57,7 @@ def write_package(build: Build, fleet: Fleet, wanted: Wanted, output: Path, *, p
         (folder / README).write_text(readme(manifest), encoding="utf-8", newline="\n")
         text = json.dumps(manifest, indent=2) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
-    return Package(output, manifest, checks)
+    return Package(output, manifest, checks, app.findings)
 
 
 def _file(slot: Partition) -> str:
@@ -63,7 +65,7 @@ def _file(slot: Partition) -> str:
 
 
 def _manifest(
-    fleet: Fleet,
+    fleet: FleetBundle,
     app: UpdateApp,
     slots: tuple[Partition, ...],
     images: tuple[SlotImage, ...],
@@ -76,7 +78,7 @@ def _manifest(
         "tool": f"idf-secure-provision {__version__}",
         "created": creation_time(),
         "fleet": fleet.identity,
-        "chip": fleet.chip,
+        "chip": fleet.boards.chip.name,
         "project": app.description.project,
         "version": app.description.version,
         "secure_version": app.description.secure_version,
@@ -93,6 +95,7 @@ def _manifest(
         ],
         "key_fingerprints": list(fleet.key_fingerprints) if images else [],
         "checks": checks_data(checks)["checks"],
+        "findings": [finding.as_dict() for finding in app.findings],
     }
 
 

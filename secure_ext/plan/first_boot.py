@@ -41,6 +41,7 @@ class FirstBootBurn:
         enables: it turns on flash encryption or secure boot, which the plan leaves off.
         fails_because: why the burn cannot succeed; the firmware then reports an error or does not start. Empty if it
             will succeed.
+        aborts: the app does not start where the burn fails.
     """
 
     efuse: str
@@ -49,6 +50,7 @@ class FirstBootBurn:
     reason: str
     enables: bool = False
     fails_because: str = ""
+    aborts: bool = False
 
 
 def first_boot_burns(
@@ -56,7 +58,14 @@ def first_boot_burns(
 ) -> tuple[FirstBootBurn, ...]:
     """Everything that bootloader and app will burn after `plan` is done, in their order."""
     firmware = _Firmware(build, chip, plan, images)
+    if bootloader_refuses(build.config, chip, plan):
+        return ()
     return (*firmware.bootloader(), *firmware.app())
+
+
+def update_burns(build: Build, chip: Chip, plan: Plan) -> tuple[FirstBootBurn, ...]:
+    """Everything that the app of `build` will burn as an update of boards that `plan` has provisioned."""
+    return tuple(_Firmware(build, chip, plan, ()).app())
 
 
 def bootloader_refuses(config: SdkConfig, chip: Chip, plan: Plan) -> str:
@@ -127,17 +136,16 @@ class _Firmware:
         self.chip = chip
         self.images = images
         self.state = _State(chip, plan)
-        self.refuses = bool(bootloader_refuses(build.config, chip, plan))
 
-    def field(self, by: str, name: str, value: int, setting: str, reason: str) -> Iterator[FirstBootBurn]:
+    def field(
+        self, by: str, name: str, value: int, setting: str, reason: str, *, aborts: bool = False
+    ) -> Iterator[FirstBootBurn]:
         if self.state.lacks(name, value):
             locked = "the plan write-protects the field" if self.state.is_locked(name) else ""
-            yield FirstBootBurn(name, by, setting, reason, fails_because=locked)
+            yield FirstBootBurn(name, by, setting, reason, fails_because=locked, aborts=aborts)
             self.state.values[name] = value | self.state.values.get(name, 0)
 
     def bootloader(self) -> Iterator[FirstBootBurn]:
-        if self.refuses:
-            return
         yield from self._anti_rollback()
         yield from self._enables_secure_boot()
         yield from self._enables_flash_encryption()
@@ -183,8 +191,6 @@ class _Firmware:
             )
 
     def app(self) -> Iterator[FirstBootBurn]:
-        if self.refuses:
-            return
         yield from self._locks_crypt_count()
         yield from self._revokes_free_slots()
         yield from self._closes_download_mode()
@@ -225,10 +231,11 @@ class _Firmware:
         off = "UART_DOWNLOAD_DIS" if self.chip.name == "esp32" else "DIS_DOWNLOAD_MODE"
         if self.config.enabled("SECURE_DISABLE_ROM_DL_MODE"):
             reason = "disables the download mode: no serial access any more"
-            yield from self.field("app", off, 1, "SECURE_DISABLE_ROM_DL_MODE", reason)
+            yield from self.field("app", off, 1, "SECURE_DISABLE_ROM_DL_MODE", reason, aborts=True)
         elif self.config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE") and self.state.lacks(off):
+            setting = "SECURE_ENABLE_SECURE_ROM_DL_MODE"
             reason = "switches to secure download mode: espefuse can do nothing any more"
-            yield from self.field("app", "ENABLE_SECURITY_DOWNLOAD", 1, "SECURE_ENABLE_SECURE_ROM_DL_MODE", reason)
+            yield from self.field("app", "ENABLE_SECURITY_DOWNLOAD", 1, setting, reason, aborts=True)
 
     def _closes_rom(self) -> Iterator[FirstBootBurn]:
         if self.config.enabled("ESP32_DISABLE_BASIC_ROM_CONSOLE"):
@@ -237,16 +244,17 @@ class _Firmware:
         for setting, value in _ROM_LOG.items():
             if self.config.enabled(setting):
                 reason = "sets for ever when the ROM prints its log"
-                yield from self.field("app", "UART_PRINT_CONTROL", value, setting, reason)
+                yield from self.field("app", "UART_PRINT_CONTROL", value, setting, reason, aborts=True)
 
     def _ecc(self) -> Iterator[FirstBootBurn]:
         setting = "ESP_CRYPTO_FORCE_ECC_CONSTANT_TIME_POINT_MUL"
         if self.config.enabled(setting):
             reason = "forces calculations with elliptic curves to constant time"
-            yield from self.field("app", "ECC_FORCE_CONST_TIME", 1, setting, reason)
+            yield from self.field("app", "ECC_FORCE_CONST_TIME", 1, setting, reason, aborts=True)
         if self.config.enabled("ESP_ECDSA_ENABLE_P192_CURVE"):
             reason = "allows the curve P-192 besides P-256"
-            yield from self.field("app", "ECDSA_CURVE_MODE", _P192_AND_P256, "ESP_ECDSA_ENABLE_P192_CURVE", reason)
+            setting = "ESP_ECDSA_ENABLE_P192_CURVE"
+            yield from self.field("app", "ECDSA_CURVE_MODE", _P192_AND_P256, setting, reason, aborts=True)
         if not self.config.enabled("SECURE_BOOT_V2_ENABLED"):
             return
         fields = ["ECDSA_CURVE_MODE"]

@@ -12,7 +12,7 @@ from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.project.build import Build, BuildFile, Role
 from secure_ext.project.files import read_bytes
-from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_sector
+from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_position, without_padding
 from secure_ext.project.nvs_csv import read_nvs_csv
 from secure_ext.project.partition_table import (
     DATA_NVS,
@@ -37,7 +37,8 @@ class PlannedImage:
         partition: label of its partition; None for bootloader and partition table.
         offset: flash address in bytes.
         source: where it comes from, for people; relative to the build directory if it is from there.
-        content: the plaintext as it came, before signing and padding.
+        content: the plaintext as it came, before signing and padding; of an image that is signed here, without erased
+            flash behind its signature, or behind the place for it.
         header: header of an ESP image; None for data and the partition table.
         signed_already: the content carries a Secure Boot V2 signature sector.
         sign: it needs signatures.
@@ -127,6 +128,8 @@ def _from_build(build: Build, policy: Policy, file: BuildFile) -> PlannedImage:
     covered = (
         file.role is not Role.DATA if partition is None else covered_by_flash_encryption(partition)
     ) or file.offset in (build.bootloader_offset, build.table_offset)
+    sign = is_image and policy.secure_boot.enabled
+    content = without_padding(content) if sign else content
     return PlannedImage(
         name=file.name if file.role is not Role.APP else Path(file.source).stem,
         role=file.role,
@@ -135,8 +138,8 @@ def _from_build(build: Build, policy: Policy, file: BuildFile) -> PlannedImage:
         source=file.source,
         content=content,
         header=header,
-        signed_already=header is not None and signature_sector(content, header) is not None,
-        sign=is_image and policy.secure_boot.enabled,
+        signed_already=header is not None and signature_position(content) is not None,
+        sign=sign,
         encrypt=policy.flash_encryption.enabled and covered,
         fill_to=_fill_to(policy, partition),
     )
@@ -148,6 +151,8 @@ def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
         partition = _free_partition(build, label, taken, f"images.{label}")
         content = read_bytes(path)
         header = parse_image(content, place=path.name) if partition.type_name in ("app", "bootloader") else None
+        sign = header is not None and policy.secure_boot.enabled
+        content = without_padding(content) if sign else content
         yield PlannedImage(
             name=label,
             role=Role.DATA if header is None else Role.APP,
@@ -156,8 +161,8 @@ def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
             source=path.name,
             content=content,
             header=header,
-            signed_already=header is not None and signature_sector(content, header) is not None,
-            sign=header is not None and policy.secure_boot.enabled,
+            signed_already=header is not None and signature_position(content) is not None,
+            sign=sign,
             encrypt=policy.flash_encryption.enabled and covered_by_flash_encryption(partition),
             fill_to=_fill_to(policy, partition),
         )

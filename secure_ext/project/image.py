@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from dataclasses import dataclass
 
 from secure_ext.errors import InputError
@@ -36,11 +37,17 @@ NO_REVISION_LIMIT = 0xFFFF
 SECTOR_SIZE = 0x1000
 """Bytes of a flash sector; a Secure Boot V2 signature takes one."""
 
-SIGNATURE_MAGICS = (b"\xe7\x02", b"\xe7\x03")
-"""How a Secure Boot V2 signature block begins: RSA, ECDSA."""
+SIGNATURE_BLOCK_SIZE = 1216
+"""Bytes of a Secure Boot V2 signature block; up to three stand in a sector."""
+
+_SIGNATURE_MAGICS = (b"\xe7\x02", b"\xe7\x03")
+"""How a signature block begins: RSA, ECDSA."""
+
+_SIGNATURE_CRC = 1196
 
 _HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
+_MAGIC = 0xE9
 _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
 _HASH_SIZE = 32
@@ -122,11 +129,77 @@ def parse_image(data: bytes, *, place: str) -> ImageHeader:
     )
 
 
-def signature_sector(data: bytes, header: ImageHeader) -> bytes | None:
-    """The 4 KB Secure Boot V2 signature sector that follows the image, or None if it is not signed so."""
-    start = -(-header.image_length // SECTOR_SIZE) * SECTOR_SIZE
-    sector = data[start : start + SECTOR_SIZE]
-    return sector if len(sector) == SECTOR_SIZE and sector.startswith(SIGNATURE_MAGICS) else None
+def image_end(data: bytes) -> int | None:
+    """Bytes from the header to the end of checksum or hash, as the header and the segments say; None if it is no image.
+
+    Nothing is verified; that is what `parse_image` does.
+    """
+    if len(data) < _HEADER.size or data[0] != _MAGIC:
+        return None
+    segments, appended = data[1], data[_HEADER.size - 1]
+    if not 1 <= segments <= _MAX_SEGMENTS or appended > 1:
+        return None
+    position = _HEADER.size
+    for _ in range(segments):
+        if position + _SEGMENT.size > len(data):
+            return None
+        position += _SEGMENT.size + _SEGMENT.unpack_from(data, position)[1]
+    end = position // 16 * 16 + 16 + (_HASH_SIZE if appended else 0)
+    return end if end <= len(data) else None
+
+
+def signature_position(data: bytes) -> int | None:
+    """Where the signature sector of an image stands, or None if it is not signed with Secure Boot V2.
+
+    The one answer to "is it signed?", and the bootloader's: it pads the image, as long as its header says, to a whole
+    sector, and looks there (``verify_secure_boot_signature`` in ESP-IDF's ``components/bootloader_support/src/
+    esp_image_format.c``), whatever follows. Content that is no image ends where the file does. A block with a wrong CRC
+    still counts, if its padding is right: it is a damaged signature, and no place for a new one.
+    """
+    end = image_end(data)
+    position = len(data) - SECTOR_SIZE if end is None else _whole_sectors(end)
+    if position < 0 or position % SECTOR_SIZE or position + SECTOR_SIZE > len(data):
+        return None
+    return position if starts_signature_block(data[position : position + SIGNATURE_BLOCK_SIZE]) else None
+
+
+def starts_signature_block(raw: bytes) -> bool:
+    """Whether these `SIGNATURE_BLOCK_SIZE` bytes are a signature block.
+
+    The magic byte alone would mistake one unsigned image in 256 for a signed one, so the version is looked at too, and
+    either the CRC or the zeros at the end have to be right.
+    """
+    return raw.startswith(_SIGNATURE_MAGICS) and (has_valid_crc(raw) or raw.endswith(bytes(16)))
+
+
+def has_valid_crc(raw: bytes) -> bool:
+    """Whether the CRC of a signature block is right; ROM and bootloader pass over a block where it is not."""
+    return raw[_SIGNATURE_CRC : _SIGNATURE_CRC + 4] == struct.pack("<I", zlib.crc32(raw[:_SIGNATURE_CRC]))
+
+
+def without_padding(data: bytes) -> bytes:
+    """An image without what may be cut off: erased flash or zeros behind its last sector, or behind its signature.
+
+    Other bytes there stay; `stray_bytes` counts them.
+    """
+    end = _content_end(data)
+    return data if data[end:].strip(b"\xff") and data[end:].strip(b"\0") else data[:end]
+
+
+def stray_bytes(data: bytes) -> int:
+    """How many bytes of an image lie where no signature covers them, and are more than padding."""
+    return max(0, len(without_padding(data)) - _content_end(data))
+
+
+def _content_end(data: bytes) -> int:
+    position, end = signature_position(data), image_end(data)
+    if position is not None:
+        return position + SECTOR_SIZE
+    return len(data) if end is None else min(_whole_sectors(end), len(data))
+
+
+def _whole_sectors(size: int) -> int:
+    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
 
 
 def is_secure_padded(data: bytes, header: ImageHeader, page_size: int) -> bool:
@@ -135,7 +208,7 @@ def is_secure_padded(data: bytes, header: ImageHeader, page_size: int) -> bool:
     That is so when image and hash end exactly on a boundary of ``page_size`` (bytes), and nothing follows but the
     signature sector: what ``esptool elf2image --secure-pad-v2`` makes.
     """
-    ends_there = len(data) == header.image_length or signature_sector(data, header) is not None
+    ends_there = len(data) == header.image_length or signature_position(data) is not None
     return header.hash_appended and header.image_length % page_size == 0 and ends_there
 
 

@@ -67,7 +67,7 @@ def test_what_is_not_known_is_both(chip: str) -> None:
 @pytest.mark.parametrize("chip", CHIPS)
 def test_the_makers_know_the_same(chip: str) -> None:
     """Two tables, of which neither reads the other."""
-    makers = pytest.importorskip("secure_ext.chips.flash_size")
+    makers = pytest.importorskip("secure_ext.project.flash_size")
     for code in range(16):
         for release in (*RELEASES, None):
             made = makers.bootloader_flash_size(chip, code, release)

@@ -98,12 +98,6 @@ def move_data_to(address: str) -> Callable[[Path], None]:
     return change
 
 
-def grow_bootloader(build_dir: Path) -> None:
-    """Makes the bootloader's file longer; bytes behind the image are its padding."""
-    path = build_dir / "bootloader" / "bootloader.bin"
-    path.write_bytes(path.read_bytes().ljust(0xB000, b"\xff"))
-
-
 def without_md5(build_dir: Path) -> None:
     path = build_dir / "partition_table" / "partition-table.bin"
     path.write_bytes(build_partition_table(partitions_of(SampleOptions()), md5=False))
@@ -126,6 +120,18 @@ def sign_app(build_dir: Path) -> None:
     rsa_like = sign(path.read_bytes(), [load_signing_key(pem)], place="app")
     # the doctor looks at the first bytes of the sector only
     path.write_bytes(rsa_like[:-0x1000] + b"\xe7\x02" + rsa_like[-0x1000 + 2 :])
+
+
+def append_data(build_dir: Path) -> None:
+    with (build_dir / "sample.bin").open("ab") as file:
+        file.write(b"data of my own")
+
+
+def sign_app_and_bootloader(build_dir: Path) -> None:
+    pem = build_dir.parent.parent / "other.pem"
+    pem.write_bytes(rsa_key())
+    for path in (build_dir / "sample.bin", build_dir / "bootloader" / "bootloader.bin"):
+        path.write_bytes(sign(path.read_bytes(), [load_signing_key(pem)], place=path.name))
 
 
 def expose_key(build_dir: Path) -> None:
@@ -151,13 +157,17 @@ def nvs_csv(build_dir: Path) -> None:
     (build_dir.parent.parent / "nvs.csv").write_text(text, encoding="utf-8")
 
 
-def large_bootloader(build_dir: Path) -> None:
-    """A bootloader of more than 48 KB."""
-    settings = sample_images.ImageSettings("esp32", "4MB", 300, secure_boot=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample_images, "BOOTLOADER_SIZE", 0xC800)
-        content = sample_images.make_bootloader.__wrapped__(settings)
-    (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
+def bootloader_of(size: int, chip: str = "esp32c3", revision: int = 3) -> Callable[[Path], None]:
+    """Has the build a bootloader with this many bytes of code."""
+
+    def change(build_dir: Path) -> None:
+        settings = sample_images.ImageSettings(chip, "4MB", revision, secure_boot=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sample_images, "BOOTLOADER_SIZE", size)
+            content = sample_images.make_bootloader.__wrapped__(settings)
+        (build_dir / "bootloader" / "bootloader.bin").write_bytes(content)
+
+    return change
 
 
 @functools.cache
@@ -211,8 +221,9 @@ UNSIGNED_APP = {
 }
 DISABLED = {"lockdown": {"download_mode": "disabled"}}
 TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
+LOCKED_DOWNLOAD_MODE = Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")
 CASES: dict[str, Case] = {
-    "SP001": Case(BOTH | {"table_offset": 0x8000}, change=grow_bootloader),
+    "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
     "SP003": Case(BOTH | {"data_images": {"nvs": bytes(0x6800)}}),
     "SP004": Case(BOTH | {"flash_size": "2MB", "data_images": {"storage": b"data"}}),
@@ -222,7 +233,7 @@ CASES: dict[str, Case] = {
     "SP008": Case(
         BOTH, change=edit_json("flasher_args.json", lambda args: args["flash_settings"].update(flash_size="detect"))
     ),
-    "SP009": Case(BOTH | {"table_offset": 0x20000}, chip="esp32", change=large_bootloader),
+    "SP009": Case(BOTH | {"table_offset": 0x20000}, chip="esp32", change=bootloader_of(0xC800, "esp32", 300)),
     "SP010": Case(BOTH, change=app_of_another_chip),
     "SP011": Case(PLAIN, {"secure_boot": {"enabled": True}}),
     "SP012": Case(BOTH, change=sign_app),
@@ -325,12 +336,13 @@ CASES: dict[str, Case] = {
     "SP101": Case(BOTH | {"flash_size": "32MB", "bootloader_version": ("v5.3.2", 0)}, chip="esp32c3"),
     "SP110": Case(BOTH, DISABLED, change=built_with("v5.5.1")),
     "SP111": Case(BOTH | {"flash_size": "32MB"}, chip="esp32c6"),
+    "SP137": Case(BOTH, change=append_data),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP032", Case(BOTH, {"lockdown": {"download_mode": "open"}})),
     ("SP033", Case(BOTH, {"flash_encryption": {"mode": "off"}}, chip="esp32c2")),
-    ("SP034", Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")),
+    ("SP034", LOCKED_DOWNLOAD_MODE),
     ("SP035", Case(BOTH | {"config": {"BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP": True}})),
     (
         "SP037",

@@ -5,26 +5,35 @@
 
 from __future__ import annotations
 
-import tempfile
 import textwrap
 from pathlib import Path
 
-from doctor_cases import CASES, examine_case
+from doctor_cases import CASES, case_decision
+from update_cases import case_of, found_in
 
-from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Rule, Severity
+from secure_ext.plan.doctor.rule import Concern, Finding, Rule, Severity
 from secure_ext.report import findings_text
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _WIDTH = 116
+_CONCERNS = {
+    Concern.BUNDLES: "new bundles",
+    Concern.UPDATES: "updates",
+    Concern.BOTH: "new bundles, and updates of boards in the field",
+}
 _START = "<!-- the table is written by tests/doctor/doctor_pages.py -->\n"
 _END = "<!-- end of the table -->\n"
 
 
-def page(rule: Rule, decision: Decision) -> str:
+def findings_of(code: str) -> tuple[Finding, ...]:
+    """What the doctor finds in the case of a code: in a build, or in an update and its fleet."""
+    return case_decision(code).findings if code in CASES else found_in(case_of(code)).findings
+
+
+def page(rule: Rule, findings: tuple[Finding, ...]) -> str:
     """The text of ``docs/doctor/SPnnn.md``."""
-    example = next(finding for finding in decision.findings if finding.code == rule.code)
+    example = next(finding for finding in findings if finding.code == rule.code)
     shown = findings_text([example]).splitlines()[: 2 if example.cure == rule.cure else -1]
     return f"""# {rule.code}: {rule.title}
 
@@ -47,11 +56,14 @@ For example:
 
 
 def _standing(rule: Rule) -> str:
-    if rule.severity is not Severity.ERROR:
-        return f"A finding of this code is {'an info' if rule.severity is Severity.INFO else 'a warning'}."
-    if rule.acceptable:
-        return f"A finding of this code is an error. It can be accepted: `--accept {rule.code}`."
-    return "A finding of this code is an error, and can never be accepted: going on would brick the board."
+    kind = {Severity.INFO: "an info", Severity.WARNING: "a warning", Severity.ERROR: "an error"}[rule.severity]
+    first = f"A finding of this code is {kind}. The rule concerns {_CONCERNS[rule.concerns]}."
+    if not rule.is_error:
+        return first
+    if rule.never_acceptable:
+        return _wrapped(f"{first} It can never be accepted: {rule.why}.")
+    sometimes = "In some builds it can be accepted" if callable(rule.acceptable) else "It can be accepted"
+    return _wrapped(f"{first} {sometimes} (`--accept {rule.code}`): {rule.why}.")
 
 
 def _wrapped(text: str) -> str:
@@ -60,10 +72,18 @@ def _wrapped(text: str) -> str:
 
 def index_table() -> str:
     """The table of all codes in ``docs/doctor.md``."""
-    rows = ["| code | severity | looks for | acceptable |", "|---|---|---|---|"]
+    rows = ["| code | severity | looks for | concerns | can be accepted | because |", "|---|---|---|---|---|---|"]
     for rule in ALL_RULES:
-        acceptable = "" if rule.severity is not Severity.ERROR else "yes" if rule.acceptable else "**never**"
-        rows.append(f"| [{rule.code}](doctor/{rule.code}.md) | {rule.severity.value} | {rule.title} | {acceptable} |")
+        acceptable = "**never**" if rule.never_acceptable else "it depends" if callable(rule.acceptable) else "yes"
+        cells = (
+            f"[{rule.code}](doctor/{rule.code}.md)",
+            rule.severity.value,
+            rule.title,
+            rule.concerns.value,
+            acceptable if rule.is_error else "",
+            rule.why,
+        )
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -79,10 +99,8 @@ def write_pages() -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("SP*.md"):
         old.unlink()
-    with tempfile.TemporaryDirectory() as made:
-        for rule in ALL_RULES:
-            decision = examine_case(CASES[rule.code], Path(made, rule.code))
-            (folder / f"{rule.code}.md").write_text(page(rule, decision), encoding="utf-8")
+    for rule in ALL_RULES:
+        (folder / f"{rule.code}.md").write_text(page(rule, findings_of(rule.code)), encoding="utf-8")
     index = DOCS / "doctor.md"
     index.write_text(index_with_table(index.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -12,22 +12,26 @@ from doctor_cases import (
     BOTH,
     CASES,
     ENCRYPTED,
+    LOCKED_DOWNLOAD_MODE,
     MORE_CASES,
     PASSING,
     PLAIN,
     SIGNED,
+    UNSIGNED_APP,
     Case,
+    built_with,
     case_decision,
     case_folder,
     examine_case,
     rows,
+    sign_app_and_bootloader,
 )
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor import ALL_RULES, FILES
-from secure_ext.plan.doctor.rule import Finding, Severity
+from secure_ext.plan.doctor.rule import Concern, Finding, Severity
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.project.partition_table import TYPE_DATA, Partition
 
@@ -60,10 +64,12 @@ def test_every_rule_has_texts_of_its_own() -> None:
         assert rule.title and not rule.title.endswith(".")
         assert len(rule.explanation) > 100 and rule.explanation.endswith("."), rule.code
         assert rule.source and rule.cure, rule.code
+        assert bool(rule.why) is rule.is_error, rule.code
+        assert not rule.why.endswith("."), rule.code
 
 
 def test_there_is_a_case_for_every_rule() -> None:
-    assert sorted(CASES) == sorted(RULES)
+    assert sorted(CASES) == [rule.code for rule in ALL_RULES if rule.concerns is not Concern.UPDATES]
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
@@ -181,8 +187,13 @@ def test_a_ready_row_is_one_that_the_next_run_takes(tmp_path: Path) -> None:
     assert "storage, data, fat, , 0x1000, encrypted" in finding.cure
 
 
-ACCEPTABLE = sorted(rule.code for rule in ALL_RULES if rule.severity is Severity.ERROR and rule.acceptable)
-NEVER = sorted(rule.code for rule in ALL_RULES if rule.severity is Severity.ERROR and not rule.acceptable)
+DEPENDS = {"SP005", "SP014", "SP020", "SP021", "SP023", "SP031", "SP034", "SP124"}
+"""Codes of errors for which the subject decides."""
+NOT_HERE = {"SP005", "SP014", "SP031"}
+"""Those of them that cannot be accepted in their case."""
+ERRORS = {rule.code for rule in ALL_RULES if rule.is_error and rule.concerns is not Concern.UPDATES}
+NEVER = sorted({code for code in ERRORS if RULES[code].never_acceptable} | NOT_HERE)
+ACCEPTABLE = sorted(ERRORS - set(NEVER))
 
 
 @pytest.mark.parametrize("code", ACCEPTABLE)
@@ -209,9 +220,62 @@ def test_what_would_brick_cannot_be_accepted(code: str, tmp_path: Path) -> None:
 
 
 def test_these_would_brick() -> None:
-    assert {"SP001", "SP002", "SP003", "SP004", "SP005", "SP006", "SP009", "SP010", "SP024", "SP033", "SP100"} <= set(
-        NEVER
-    )
+    assert {"SP001", "SP002", "SP003", "SP004", "SP006", "SP009", "SP010", "SP024", "SP033", "SP100"} <= set(NEVER)
+    assert {rule.code for rule in ALL_RULES if callable(rule.acceptable)} == DEPENDS
+
+
+ECDSA_UNSIGNED = UNSIGNED_APP | {"SECURE_SIGNED_APPS_RSA_SCHEME": False, "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": True}
+FAST = BOTH | {"config": {"ESP_DEFAULT_CPU_FREQ_MHZ": 240}}
+DECIDED: dict[str, tuple[str, Case, bool]] = {
+    "a flash size that the bootloader knows": ("SP005", CASES["SP005"], False),
+    "an app that aborts when it is unsigned": ("SP014", CASES["SP014"], False),
+    "ECDSA before the app looked": (
+        "SP014",
+        Case(ENCRYPTED | {"config": ECDSA_UNSIGNED}, chip="esp32c6", change=built_with("v5.1.1")),
+        True,
+    ),
+    "ECDSA since the app looks": (
+        "SP014",
+        Case(ENCRYPTED | {"config": ECDSA_UNSIGNED}, chip="esp32c6", change=built_with("v5.1.2")),
+        False,
+    ),
+    "a clock that nobody looks at": ("SP031", Case(FAST, chip="esp32c5", change=built_with("v5.5.1")), True),
+    "a clock that the app looks at": ("SP031", Case(FAST, chip="esp32c5", change=built_with("v5.5.2")), False),
+    "a clock, in an unknown ESP-IDF": (
+        "SP031",
+        Case(FAST, chip="esp32c5", change=built_with("0a1b2c3")),
+        False,
+    ),
+    "encryption that the bootloader turns on": ("SP023", CASES["SP023"], True),
+    "an unsigned app under a bootloader that starts none": (
+        "SP023",
+        Case(BOTH, {"secure_boot": {"enabled": False}}),
+        False,
+    ),
+    "a signed app under such a bootloader": (
+        "SP023",
+        Case(BOTH, {"secure_boot": {"enabled": False}}, change=sign_app_and_bootloader),
+        True,
+    ),
+    "an NVS key that cannot be made": ("SP034", CASES["SP034"], True),
+    "a download mode that the app cannot close": ("SP034", LOCKED_DOWNLOAD_MODE, False),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_the_subject_decides_whether_an_error_can_be_accepted(name: str, tmp_path: Path) -> None:
+    code, case, acceptable = DECIDED[name]
+    findings = found(examine_case(case, tmp_path / "seen"), code)
+    assert findings and all(finding.can_be_accepted is acceptable for finding in findings)
+    if acceptable:
+        assert all(finding.accepted for finding in found(examine_case(case, tmp_path / "accepted", (code,)), code))
+    else:
+        with pytest.raises(UsageError, match=f"SE405.*{code} cannot be accepted here"):
+            examine_case(case, tmp_path / "accepted", (code,))
+
+
+def test_a_code_that_is_accepted_for_another_build_does_no_harm(tmp_path: Path) -> None:
+    assert not found(examine_case(Case(BOTH), tmp_path, accept=("SP005", "SP031", "SP034")), "SP031")
 
 
 def test_findings_are_sorted_worst_first() -> None:

@@ -312,9 +312,9 @@ def revoked_key(world: World) -> Result:
     return world.ota("--signing-key", world.keys["rsa_1"], "--revoked-slot", 1)
 
 
-def signed_by_the_build_with_a_foreign_key(world: World) -> Result:
+def signed_by_the_build_with_foreign_keys(world: World) -> Result:
     build = world.make_build()
-    keys = [load_signing_key(world.keys[name]) for name in ("rsa_0", "rsa_3")]
+    keys = [load_signing_key(world.keys[name]) for name in ("rsa_2", "rsa_3")]
     (build / "sample.bin").write_bytes(sign((build / "sample.bin").read_bytes(), keys, place=""))
     return world.ota(build=build)
 
@@ -377,7 +377,7 @@ REFUSALS: dict[Callable[[World], Result], tuple[str, int]] = {
     no_key: ("SE756", 3),
     foreign_key: ("SE757", 1),
     revoked_key: ("SE757", 1),
-    signed_by_the_build_with_a_foreign_key: ("SE757", 1),
+    signed_by_the_build_with_foreign_keys: ("SE757", 1),
     signed_by_the_build_with_a_revoked_key: ("SE757", 1),
     too_old: ("SE758", 1),
     too_large: ("SE759", 1),

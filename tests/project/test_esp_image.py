@@ -19,9 +19,12 @@ from secure_ext.project.image import (
     NO_REVISION_LIMIT,
     SECTOR_SIZE,
     ImageHeader,
+    image_end,
     is_secure_padded,
     parse_image,
-    signature_sector,
+    signature_position,
+    stray_bytes,
+    without_padding,
 )
 from secure_ext.project.partition_table import Partition, build_partition_table
 from secure_ext.sample import SampleOptions, make_sample_build
@@ -85,17 +88,19 @@ def test_an_image_is_recognised_as_signed(scheme: SignatureScheme, tmp_path: Pat
     write_secret_file(tmp_path / "key.pem", generate_signing_key(scheme))
     image = make_app(ImageSettings("esp32c5", "4MB", 0, secure_boot=True), "tiny", 3000)
     signed = sign(image, [load_signing_key(tmp_path / "key.pem")], place="app")
-    assert signature_sector(signed, parse_image(signed, place="app")) == signed[-SECTOR_SIZE:]
+    assert signature_position(signed) == len(signed) - SECTOR_SIZE == len(image)
 
 
 def test_signature_sector_and_what_follows_the_image() -> None:
     image = make_app(ImageSettings("esp32c6", "4MB", 0, secure_boot=True), "tiny", 3000)
     header = parse_image(image, place="app")
-    sector = b"\xe7\x02".ljust(SECTOR_SIZE, b"\x55")
-    assert signature_sector(image, header) is None
-    assert signature_sector(image + sector, header) == sector
-    assert signature_sector(image + sector[:-1], header) is None
-    assert signature_sector(image + b"\xff" * SECTOR_SIZE, header) is None
+    sector = b"\xe7\x02".ljust(SECTOR_SIZE, b"\0")
+    assert signature_position(image) is None
+    assert signature_position(image + sector) == len(image)
+    assert signature_position(image + sector + b"whatever follows") == len(image)
+    assert signature_position(image + sector[:-1]) is None
+    assert signature_position(image + b"\xff" * SECTOR_SIZE) is None
+    assert signature_position(image + b"\xff" * SECTOR_SIZE + sector) is None
     assert parse_image(image + sector, place="app") == header
     assert is_secure_padded(image + sector, header, PAGE)
     assert is_secure_padded(image + sector, header, PAGE // 2)
@@ -105,8 +110,19 @@ def test_signature_sector_and_what_follows_the_image() -> None:
 
 def test_signature_sector_of_a_padded_bootloader() -> None:
     image = make_bootloader(ImageSettings("esp32c6", "4MB", 0, secure_boot=True))
-    sector = b"\xe7\x02".ljust(SECTOR_SIZE, b"\x55")
-    assert signature_sector(image + sector, parse_image(image, place="b")) == sector
+    assert signature_position(image + b"\xe7\x02".ljust(SECTOR_SIZE, b"\0")) == len(image)
+    assert image_end(image) == parse_image(image, place="b").image_length < len(image)
+
+
+@pytest.mark.parametrize("padding", [b"\xff", b"\0"])
+def test_padding_behind_an_image_can_be_cut_off_and_other_bytes_stay(padding: bytes) -> None:
+    image = make_bootloader(ImageSettings("esp32c6", "4MB", 0, secure_boot=True))
+    for whole in (image, image + b"\xe7\x02".ljust(SECTOR_SIZE, b"\0")):
+        assert without_padding(whole) == without_padding(whole + padding * 5000) == whole
+        assert (stray_bytes(whole), stray_bytes(whole + padding * 5000)) == (0, 0)
+        assert without_padding(whole + b"data") == whole + b"data"
+        assert stray_bytes(whole + b"data") == 4
+    assert without_padding(image[:100]) == image[:100]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from secure_ext.bundle.verify.nvs import check_nvs
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt
-from secure_ext.images.secure_boot import MAX_BLOCKS, SECTOR, read_signature_blocks, verify
+from secure_ext.images.secure_boot import MAX_BLOCKS, SECTOR, read_signature_blocks, signed_content, verify
 from secure_ext.images.signature_block import BLOCK_SIZE
 from secure_ext.project.image import parse_image
 from secure_ext.project.partition_table import parse_partition_table
@@ -111,7 +111,8 @@ def _source(image: dict[str, Any], content: bytes) -> Check:
 
 def _earlier_states(content: bytes) -> Iterator[bytes]:
     """A signed image as it may have come from the build: unsigned, or with the first of its signatures."""
-    body, sector = content[:-SECTOR], content[-SECTOR:]
+    body = signed_content(content)
+    sector = content[len(body) : len(body) + SECTOR]
     yield body
     for number in range(1, MAX_BLOCKS):
         yield body + sector[: number * BLOCK_SIZE].ljust(SECTOR, b"\xff")

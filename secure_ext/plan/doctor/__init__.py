@@ -5,58 +5,110 @@ A rule is a small object in a file about its subject; a new rule joins that file
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from secure_ext.errors import UsageError
 from secure_ext.plan.doctor import (
     boards,
+    boards_in_field,
     boot,
     firmware,
     fit,
+    flashed,
     images,
     keys,
     lockdown,
     nvs,
     openings,
     partitions,
+    signed_updates,
     start,
     tee,
     updates,
 )
-from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Finding, Hit, Rule, Severity, Subject, Unseen
 
-FILES = (fit, images, boards, firmware, boot, start, openings, lockdown, updates, partitions, tee, keys, nvs)
+FILES = (
+    fit,
+    images,
+    firmware,
+    boot,
+    start,
+    openings,
+    lockdown,
+    updates,
+    partitions,
+    tee,
+    keys,
+    nvs,
+    boards,
+    boards_in_field,
+    flashed,
+    signed_updates,
+)
 """The files with rules."""
 
 ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))
 """Every rule, by code."""
 
 
-def examine(subject: Subject) -> tuple[Finding, ...]:
-    """Everything the rules find, worst first, then by code.
+@dataclass(frozen=True)
+class Examination:
+    """What the rules found, worst first, then by code; and what they could not see, by rule."""
 
-    Raises UsageError SE405 when the policy accepts a code that does not exist or that can never be accepted.
+    findings: tuple[Finding, ...]
+    unseen: tuple[tuple[Rule, Unseen], ...] = ()
+
+
+def examine(subject: Subject) -> tuple[Finding, ...]:
+    """Everything the rules find, worst first, then by code. Raises as `examination`."""
+    return examination(subject).findings
+
+
+def examination(subject: Subject) -> Examination:
+    """Asks every rule that concerns such a subject.
+
+    Raises UsageError SE405 when the policy accepts a code that does not exist, that can never be accepted, or that
+    cannot be accepted where it was found.
     """
     accepted = subject.policy.accepted_findings
-    acceptable = {rule.code for rule in ALL_RULES if rule.acceptable}
-    for code in sorted(accepted - acceptable):
-        exists = any(rule.code == code for rule in ALL_RULES)
-        raise UsageError(
-            "SE405",
-            f"{code} can never be accepted: going on would brick the board" if exists else f"{code} is no finding",
-            cure="take it out of doctor.accept and --accept",
-            place="doctor.accept",
-        )
-    findings = [
-        Finding(
-            rule.code,
-            rule.severity,
-            hit.place,
-            hit.cause,
-            hit.cure or rule.cure,
-            accepted=rule.acceptable and rule.code in accepted,
-            can_be_accepted=rule.acceptable,
-        )
-        for rule in ALL_RULES
-        for hit in rule.check(subject)
-    ]
+    known = {rule.code: rule for rule in ALL_RULES}
+    for code in sorted(accepted):
+        if code not in known or known[code].acceptable is False:
+            raise _not_acceptable(known.get(code), code)
+    findings: list[Finding] = []
+    unseen: list[tuple[Rule, Unseen]] = []
+    for rule in ALL_RULES:
+        if not rule.is_asked_about(subject):
+            continue
+        seen = tuple(rule.check(subject))
+        unseen += [(rule, one) for one in seen if isinstance(one, Unseen)]
+        hits = [one for one in seen if isinstance(one, Hit)]
+        acceptable = bool(hits) and rule.may_be_accepted(subject)
+        if hits and rule.code in accepted and not acceptable:
+            raise _not_acceptable(rule, rule.code)
+        findings += [_finding(rule, hit, rule.code in accepted, acceptable) for hit in hits]
     order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    return tuple(sorted(findings, key=lambda finding: (order[finding.severity], finding.code)))
+    findings.sort(key=lambda finding: (order[finding.severity], finding.code))
+    return Examination(tuple(findings), tuple(unseen))
+
+
+def _finding(rule: Rule, hit: Hit, accepted: bool, acceptable: bool) -> Finding:
+    return Finding(
+        rule.code,
+        rule.severity,
+        hit.place,
+        hit.cause,
+        hit.cure or rule.cure,
+        accepted=accepted,
+        can_be_accepted=acceptable,
+    )
+
+
+def _not_acceptable(rule: Rule | None, code: str) -> UsageError:
+    cause = f"{code} is no finding"
+    if rule is not None:
+        cause = f"{code} can never be accepted: {rule.why or 'going on would brick the board'}"
+        if callable(rule.acceptable):
+            cause = f"{code} cannot be accepted here: {rule.why}"
+    return UsageError("SE405", cause, cure="take it out of doctor.accept and --accept", place="doctor.accept")

@@ -60,6 +60,7 @@ RULES = (
         cure="build with an ESP-IDF that supports the chips you have: raise the greatest revision "
         f"({_MENU}), or leave out what needs a later one",
         acceptable=False,
+        why="there is no board that the script and the app both take",
     ),
     Rule(
         "SP101",

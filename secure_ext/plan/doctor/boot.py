@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.plan.first_boot import bootloader_refuses
 
 
@@ -55,6 +55,16 @@ def _cannot_burn(subject: Subject) -> Iterator[Hit]:
             )
 
 
+def _app_still_starts(subject: Subject) -> bool:
+    """Whether a bootloader that turns secure boot on by itself finds signed images to do so."""
+    built, wanted = subject.build.config.enabled("SECURE_BOOT_V2_ENABLED"), subject.policy.secure_boot.enabled
+    return wanted or not built or any(burn.efuse == subject.chip.secure_boot_enable.name for burn in subject.first_boot)
+
+
+def _starts_without(subject: Subject) -> bool:
+    return not any(burn.fails_because and burn.aborts for burn in subject.first_boot)
+
+
 RULES = (
     Rule(
         "SP023",
@@ -68,6 +78,9 @@ RULES = (
         source="ESP-IDF components/bootloader_support/src/bootloader_utility.c (load_image); ESP-IDF issues 16753 "
         "and 18340",
         cure="plan the feature here too, or turn it off in menuconfig, Security features, and build again",
+        acceptable=_app_still_starts,
+        why="the board runs, with a feature that the plan leaves off; but a bootloader that starts signed apps only "
+        "never starts an unsigned one",
     ),
     Rule(
         "SP032",
@@ -81,6 +94,7 @@ RULES = (
         source="ESP-IDF components/efuse/src/esp_efuse_startup.c, components/bootloader_support/src/secure_boot.c, "
         "components/esp_security/src/init.c; ESP-IDF issues 12979 and 16753",
         cure="choose the same in menuconfig and in the profile; or leave it, if it is what you want",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP033",
@@ -95,6 +109,7 @@ RULES = (
         cure="plan the features that the firmware was built for, or turn the option off in menuconfig, Security "
         "features",
         acceptable=False,
+        why="the bootloader starts no app, and that never changes",
     ),
     Rule(
         "SP034",
@@ -107,5 +122,9 @@ RULES = (
         source="ESP-IDF issue 13909; components/efuse/src/esp_efuse_startup.c; "
         "components/nvs_sec_provider/nvs_sec_provider.c",
         cure="have the plan burn it (for NVS: nvs.scheme: hmac), or turn the option off in menuconfig and build again",
+        acceptable=_starts_without,
+        why="without its NVS key the firmware still starts; where an eFuse is missing that the app insists on, it "
+        "aborts at every start",
+        concerns=Concern.BOTH,
     ),
 )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.plan.fleet import nvs_scheme, signature_scheme, signs_in_software
 from secure_ext.policy.policy import FlashEncryptionMode, NvsScheme
+from secure_ext.project.build import Role
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.partition_table import DATA_NVS_KEYS, TYPE_DATA
 
 _MENU = "menuconfig, Security features"
+_LOOKS_AT_THE_CLOCK = {(5, 5): 2, (6, 0): -1}
+"""First patch release of each branch whose app aborts (components/esp_security/src/init.c); -1 for all of them."""
+_CLOCK_MESSAGE = b"CPU frequency > 160MHz is not supported"
 
 
 def _flash_encryption_built_in(subject: Subject) -> Iterator[Hit]:
@@ -54,16 +60,19 @@ def _same_mode(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _same_scheme(subject: Subject) -> Iterator[Hit]:
+def _same_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
     config, policy = subject.build.config, subject.policy.secure_boot
-    rsa, ecdsa = config.enabled("SECURE_SIGNED_APPS_RSA_SCHEME"), config.enabled("SECURE_SIGNED_APPS_ECDSA_V2_SCHEME")
-    built = "rsa3072" if rsa else None
-    if ecdsa:
-        built = "ecdsa384" if config.enabled("SECURE_BOOT_ECDSA_KEY_LEN_384_BITS") else "ecdsa256"
-    if policy.enabled and built is not None and built != policy.scheme:
+    built, wanted = signature_scheme(config), policy.scheme
+    in_software = subject.fleet is not None and signs_in_software(config)
+    if built is None or not (policy.enabled or in_software):
+        return
+    if not wanted:
+        yield Unseen("CONFIG_SECURE_SIGNED_APPS_SCHEME", "which signatures the boards verify is not recorded")
+    elif built != wanted:
         yield Hit(
             "CONFIG_SECURE_SIGNED_APPS_SCHEME",
-            f"the firmware verifies {built} signatures, the profile wants {policy.scheme}",
+            f"the firmware verifies {built} signatures, "
+            + (f"the boards {wanted}" if subject.fleet else f"the profile wants {wanted}"),
         )
 
 
@@ -102,6 +111,8 @@ def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
     config, nvs = subject.build.config, subject.policy.nvs
     if nvs.scheme is not NvsScheme.HMAC:
         return
+    if subject.fleet is not None and nvs_scheme(config) is not NvsScheme.HMAC:
+        return  # SP095
     built = config.integer("NVS_SEC_HMAC_EFUSE_KEY_ID") if config.enabled("NVS_SEC_KEY_PROTECT_USING_HMAC") else None
     if built is None or built != nvs.key_id:
         yield Hit(
@@ -157,6 +168,18 @@ def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
         )
 
 
+def _is_new(subject: Subject) -> bool:
+    return subject.fleet is None
+
+
+def _starts_fast(subject: Subject) -> bool:
+    """Whether the app does not look at its clock: an ESP-IDF that is known not to, and images without its message."""
+    version = parse_idf_version(subject.build.idf_version)
+    if version is None or version.has(_LOOKS_AT_THE_CLOCK):
+        return False
+    return not any(_CLOCK_MESSAGE in image.content for image in subject.images if image.role is Role.APP)
+
+
 RULES = (
     Rule(
         "SP020",
@@ -170,6 +193,10 @@ RULES = (
         source="ESP-IDF components/spi_flash/esp_flash_api.c and components/esp_partition (encrypted writes); "
         "ESP-IDF issue 253",
         cure="set CONFIG_SECURE_FLASH_ENC_ENABLED=y (menuconfig, Security features) and build again",
+        acceptable=_is_new,
+        why="a new board runs until its first update over the air; boards in the field would take no other one",
+        concerns=Concern.BOTH,
+        stops_update="SE767",
     ),
     Rule(
         "SP021",
@@ -183,6 +210,10 @@ RULES = (
         "13273",
         cure="set CONFIG_SECURE_BOOT=y and CONFIG_SECURE_BOOT_V2_ENABLED=y (menuconfig, Security features) and build "
         "again",
+        acceptable=_is_new,
+        why="ROM and bootloader still start the app; boards in the field would take no other update",
+        concerns=Concern.BOTH,
+        stops_update="SE767",
     ),
     Rule(
         "SP022",
@@ -196,6 +227,7 @@ RULES = (
         source="ESP-IDF issues 16116, 6166 and 15333; components/bootloader_support/src/flash_encrypt.c "
         "(esp_flash_encryption_init_checks)",
         cure="choose the same usage mode in menuconfig, Security features, or leave flash_encryption.mode to sdkconfig",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP024",
@@ -208,6 +240,8 @@ RULES = (
         source="ESP-IDF components/bootloader_support/src/secure_boot_v2/secure_boot_signatures_bootloader.c",
         cure="choose one scheme in menuconfig (Security features, App Signing Scheme) and in secure_boot.scheme",
         acceptable=False,
+        why="the bootloader accepts no app, or the app no further update",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP025",
@@ -220,6 +254,7 @@ RULES = (
         source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_V2_ECDSA_INSECURE); Espressif's errata "
         "documents",
         cure="use rsa3072 where the chip has it; else read the errata and accept this code in the profile",
+        why="the board runs; the erratum is a risk that somebody may take, and the ESP32-C61 has no other scheme",
     ),
     Rule(
         "SP026",
@@ -231,6 +266,7 @@ RULES = (
         source="ESP-IDF manual, Build System: build/config/sdkconfig.json is written by the build, sdkconfig by "
         "menuconfig",
         cure="build again, so that both agree: idf.py build",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP027",
@@ -243,6 +279,8 @@ RULES = (
         source="ESP-IDF components/nvs_sec_provider/nvs_sec_provider.c; ESP-IDF issue 13909",
         cure="set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to the block in nvs.key_id (menuconfig, NVS Security Provider) "
         "and build again",
+        why="the board runs; only NVS encryption fails",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP028",
@@ -255,6 +293,7 @@ RULES = (
         source="ESP-IDF components/nvs_sec_provider/nvs_sec_provider.c; manual, NVS Encryption, flash "
         "encryption-based scheme",
         cure="add to the CSV: nvs_keys, data, nvs_keys, , 0x1000, encrypted",
+        why="the board runs; only NVS encryption fails, or protects nothing",
     ),
     Rule(
         "SP029",
@@ -278,6 +317,8 @@ RULES = (
         source="ESP-IDF components/efuse/Kconfig (EFUSE_VIRTUAL); components/efuse/src/esp_efuse_startup.c",
         cure="set CONFIG_EFUSE_VIRTUAL=n (menuconfig, Component config, eFuse Bit Manager) and build again",
         acceptable=False,
+        why="on a closed chip the firmware verifies nothing and writes plaintext, which no update can undo",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP031",
@@ -289,5 +330,9 @@ RULES = (
         source="ESP-IDF components/esp_security/src/init.c; ESP32-C5 errata",
         cure="set CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ_160=y (menuconfig, Component config, ESP System Settings, CPU "
         "frequency) and build again",
+        acceptable=_starts_fast,
+        why="before ESP-IDF 5.5.2 the app starts, and its encrypted writes can fail; since then it aborts at every "
+        "start",
+        concerns=Concern.BOTH,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.project.build import Role
 from secure_ext.project.flash_size import MEGABYTE
 from secure_ext.project.image import SECTOR_SIZE
@@ -47,7 +47,7 @@ def _whole_sectors(size: int) -> int:
 
 
 def _image_in_partition(subject: Subject) -> Iterator[Hit]:
-    partitions = {partition.label: partition for partition in subject.build.partitions.partitions}
+    partitions = {partition.label: partition for partition in subject.table.partitions}
     for image in subject.images:
         partition = partitions.get(image.partition or "")
         if partition is not None and image.end > partition.end:
@@ -98,6 +98,12 @@ def _partitions_in_flash(subject: Subject) -> Iterator[Hit]:
                 f"partition {partition.label}",
                 f"the partition reaches to 0x{partition.end:x}, {_flash_of(subject)}",
             )
+
+
+def _may_fit(subject: Subject) -> bool:
+    """Whether the bootloader may believe in more flash than is sure, because its ESP-IDF is not known."""
+    flash = subject.build.bootloader_flash
+    return flash is not None and all(row.end <= flash.most for row in subject.build.partitions.partitions)
 
 
 def _partitions_apart(subject: Subject) -> Iterator[Hit]:
@@ -164,6 +170,7 @@ RULES = (
         cure="set CONFIG_PARTITION_TABLE_OFFSET=0xc000 or more (menuconfig, Partition Table), leave the offsets in "
         "the CSV empty, and build again",
         acceptable=False,
+        why="the ROM finds a damaged bootloader, or the bootloader a damaged table",
     ),
     Rule(
         "SP002",
@@ -178,6 +185,9 @@ RULES = (
         "components/partition_table/check_sizes.py",
         cure="make the partition larger in the CSV, or the image smaller, and build again",
         acceptable=False,
+        why="the next partition is overwritten, and the bootloader refuses an app that is larger than its slot",
+        concerns=Concern.BOTH,
+        stops_update="SE759",
     ),
     Rule(
         "SP003",
@@ -190,6 +200,7 @@ RULES = (
         source="esptool, write-flash: it refuses files that overlap",
         cure="give each image a partition of its own in the CSV and let the build place it there",
         acceptable=False,
+        why="one of the images is destroyed while the other is written",
     ),
     Rule(
         "SP004",
@@ -203,6 +214,7 @@ RULES = (
         cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash (menuconfig, Serial flasher config), or "
         "choose a smaller layout in the CSV",
         acceptable=False,
+        why="the write lands at the start of the flash, on the bootloader",
     ),
     Rule(
         "SP005",
@@ -215,7 +227,9 @@ RULES = (
         source="ESP-IDF components/bootloader_support/src/flash_partitions.c (esp_partition_table_verify)",
         cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash (menuconfig, Serial flasher config), or "
         "make the partition smaller in the CSV; most chips need ESP-IDF 5.4.4, 5.5.2 or 6.0 above 16 MB (SP101)",
-        acceptable=False,
+        acceptable=_may_fit,
+        why="the bootloader refuses the table and starts nothing; only where the ESP-IDF that made the bootloader is "
+        "not known, and may know a larger flash, can it be accepted",
     ),
     Rule(
         "SP006",
@@ -228,6 +242,7 @@ RULES = (
         source="ESP-IDF components/partition_table/gen_esp32part.py (verify); manual, Partition Tables, Offset & Size",
         cure="leave the offsets in the CSV empty, so that ESP-IDF places the partitions one after the other",
         acceptable=False,
+        why="what the firmware writes to one partition destroys the other",
     ),
     Rule(
         "SP007",
@@ -241,6 +256,7 @@ RULES = (
         "(esp_flash_encrypt_region); esptool, write-flash",
         cure="put the image at the start of a partition",
         acceptable=False,
+        why="the image can be neither written nor encrypted without damage to its neighbour",
     ),
     Rule(
         "SP008",
@@ -268,5 +284,6 @@ RULES = (
         cure="set CONFIG_BOOTLOADER_LOG_LEVEL_WARN=y and CONFIG_BOOTLOADER_COMPILER_OPTIMIZATION_SIZE=y (menuconfig, "
         "Bootloader config), and build again",
         acceptable=False,
+        why="the ROM refuses the bootloader at every start",
     ),
 )

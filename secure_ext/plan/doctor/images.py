@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.plan.fleet import signs_in_software
 from secure_ext.project.build import Role
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.image import is_secure_padded
+
+_LOOKS_FOR_ECDSA_SIGNATURE = {(5, 0): 5, (5, 1): 2, (5, 2): 0}
+"""First patch release of each branch whose app aborts without one (components/bootloader_support/src/secure_boot.c)."""
 
 
 def _right_chip(subject: Subject) -> Iterator[Hit]:
@@ -14,7 +19,8 @@ def _right_chip(subject: Subject) -> Iterator[Hit]:
         if image.header is not None and image.header.chip != subject.chip.name:
             yield Hit(
                 image.source,
-                f"the image is for {image.header.chip}, the project for {subject.chip.name}",
+                f"the image is for {image.header.chip}, the {'fleet' if subject.fleet else 'project'} for "
+                f"{subject.chip.name}",
             )
 
 
@@ -48,9 +54,7 @@ def _signed_without_secure_boot(subject: Subject) -> Iterator[Hit]:
 
 
 def _unsigned_app_aborts(subject: Subject) -> Iterator[Hit]:
-    config = subject.build.config
-    schemes = ("SECURE_SIGNED_APPS_RSA_SCHEME", "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME")
-    checks = config.enabled("SECURE_SIGNED_ON_UPDATE_NO_SECURE_BOOT") and any(map(config.enabled, schemes))
+    checks = signs_in_software(subject.build.config)
     for image in subject.images:
         if checks and image.role is Role.APP and not image.sign and not image.signed_already:
             yield Hit(
@@ -58,6 +62,13 @@ def _unsigned_app_aborts(subject: Subject) -> Iterator[Hit]:
                 "the app is built to verify the signature of updates with its own, and it has none: it aborts at every "
                 "boot",
             )
+
+
+def _starts_unsigned(subject: Subject) -> bool:
+    """Whether this ESP-IDF does not look for the app's own signature: with ECDSA, in its first releases."""
+    version = parse_idf_version(subject.build.idf_version)
+    looks = version is None or version.has(_LOOKS_FOR_ECDSA_SIGNATURE)
+    return not looks and subject.build.config.enabled("SECURE_SIGNED_APPS_ECDSA_V2_SCHEME")
 
 
 RULES = (
@@ -72,6 +83,9 @@ RULES = (
         "components/bootloader_support/src/bootloader_common_loader.c (bootloader_common_check_chip_validity)",
         cure="build again from scratch: idf.py fullclean build",
         acceptable=False,
+        why="ROM and bootloader refuse the image at every start",
+        concerns=Concern.BOTH,
+        stops_update="SE754",
     ),
     Rule(
         "SP011",
@@ -116,10 +130,14 @@ RULES = (
         explanation="Without hardware secure boot, an app can verify the signature of updates with the key that "
         "signed itself. At every start it looks for its own signature, and aborts if there is none, since it could "
         "never accept an update. Here secure boot is off, so nothing signs the app, and the build has not done so "
-        "either: the board restarts for ever. Early releases of ESP-IDF 5 do start, and then refuse every update.",
+        "either: the board restarts for ever. With ECDSA, the first releases of ESP-IDF 5.0 and 5.1 do start, and then "
+        "refuse every update.",
         source="ESP-IDF components/bootloader_support/src/secure_boot.c (check_signature_on_update_check); ESP-IDF "
         "issue 10917",
         cure="set CONFIG_SECURE_BOOT_BUILD_SIGNED_BINARIES=y with CONFIG_SECURE_BOOT_SIGNING_KEY (menuconfig, "
         "Security features), or plan secure boot, which signs the app here",
+        acceptable=_starts_unsigned,
+        why="the app aborts at every start; only with ECDSA, before ESP-IDF 5.0.5, 5.1.2 and 5.2, it does not look",
+        concerns=Concern.BOTH,
     ),
 )

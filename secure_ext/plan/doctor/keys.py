@@ -128,6 +128,7 @@ RULES = (
         "For a signing key that means that strangers can sign firmware for every board ever made.",
         source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices (keep the private key confidential)",
         cure="make a new key, take this one out of the repository, and keep keys elsewhere",
+        why="the board runs; how far the key has spread is for its owner to judge",
     ),
     Rule(
         "SP083",
@@ -160,6 +161,7 @@ RULES = (
         source="ESP-IDF tools/test_apps/security/secure_boot, components/esp_tee/test_apps; esptool, "
         "test/secure_images",
         cure="make a key of your own: secure-provision keys generate rsa3072 signing_key.pem",
+        why="the board runs; a published key is right for boards that are made to be tested",
     ),
     Rule(
         "SP086",

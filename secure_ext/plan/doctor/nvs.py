@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.plan.fleet import Fleet, nvs_scheme
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
 from secure_ext.policy.policy import NvsScheme
@@ -98,8 +99,11 @@ def _unflagged_keys(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _built_for_other_scheme(subject: Subject) -> Iterator[Hit]:
+def _built_for_other_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
     config, scheme = subject.build.config, subject.policy.nvs.scheme
+    if subject.fleet is not None:
+        yield from _other_scheme_on_boards(subject.fleet, nvs_scheme(config))
+        return
     if scheme is NvsScheme.OFF:
         return
     if not config.enabled("NVS_ENCRYPTION"):
@@ -112,6 +116,22 @@ def _built_for_other_scheme(subject: Subject) -> Iterator[Hit]:
         yield Hit(
             "CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC",
             "the firmware derives its NVS keys from an HMAC key, the profile has them in the nvs_keys partition",
+        )
+
+
+def _other_scheme_on_boards(fleet: Fleet, built: NvsScheme) -> Iterator[Hit | Unseen]:
+    if fleet.nvs is None:
+        yield Unseen("CONFIG_NVS_ENCRYPTION", "how the boards encrypt NVS is not recorded in the fleet's bundle")
+    elif fleet.nvs.scheme is not built:
+        words = {
+            NvsScheme.OFF: "no NVS encryption",
+            NvsScheme.HMAC: "NVS keys from the HMAC key in eFuse",
+            NvsScheme.FLASH_ENCRYPTION: "NVS keys in the nvs_keys partition",
+        }
+        yield Hit(
+            "CONFIG_NVS_ENCRYPTION",
+            f"the app is built for {words[built]}, and the boards have {words[fleet.nvs.scheme]}: it cannot read what "
+            "they hold",
         )
 
 
@@ -145,6 +165,7 @@ RULES = (
         "values of the factory are gone, and nothing says so.",
         source="ESP-IDF components/nvs_flash/src/nvs_encrypted_partition.cpp; manual, NVS Encryption",
         cure="give its CSV under nvs.images and leave nvs.scheme to sdkconfig, so that it is encrypted here",
+        why="the board runs; only the values of the image are lost",
     ),
     Rule(
         "SP091",
@@ -167,6 +188,7 @@ RULES = (
         "device, it makes its own at the first boot, finds an image it cannot read, and erases it.",
         source="ESP-IDF components/nvs_flash/src/nvs_api.cpp (nvs_flash_generate_keys, nvs_flash_init)",
         cure="use nvs.key: generate, or the file of keys that the image was encrypted with",
+        why="the device erases the image at its first boot, and what it held is lost",
     ),
     Rule(
         "SP093",
@@ -178,6 +200,7 @@ RULES = (
         "them, and an image for it would reach into the next partition.",
         source="ESP-IDF manual, NVS Encryption, NVS key partition",
         cure="make it 0x1000 in the partition table's CSV and build again",
+        why="the keys reach into the next partition",
     ),
     Rule(
         "SP094",
@@ -199,6 +222,8 @@ RULES = (
         "eFuse or flash serves nothing.",
         source="ESP-IDF components/nvs_sec_provider/Kconfig, components/nvs_flash/Kconfig",
         cure="choose the same scheme in menuconfig (Component config, NVS Security Provider) and in the profile",
+        why="the board runs; only what NVS holds cannot be read",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP096",
@@ -209,6 +234,7 @@ RULES = (
         "be read, and the firmware refuses to open it for writing unless the table flags it readonly.",
         source="ESP-IDF manual, Partition Tables, Flags; components/partition_table/gen_esp32part.py",
         cure="make it 0x3000 or more, or flag it readonly, and build again",
+        why="the board runs; only this partition cannot be written",
     ),
     Rule(
         "SP097",

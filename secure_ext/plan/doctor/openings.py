@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.project.partition_table import TYPE_APP
 
 _TEST = 0x20
@@ -98,6 +98,7 @@ RULES = (
         "security review.",
         source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_INSECURE and the menu that depends on it)",
         cure="set CONFIG_SECURE_BOOT_INSECURE=n (menuconfig, Security features) and build again",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP056",
@@ -122,6 +123,7 @@ RULES = (
         "(ESP_SYSTEM_PANIC_GDBSTUB)",
         cure="set CONFIG_ESP_SYSTEM_GDBSTUB_RUNTIME=n and CONFIG_ESP_SYSTEM_PANIC_PRINT_REBOOT=y or "
         "CONFIG_ESP_SYSTEM_PANIC_SILENT_REBOOT=y (menuconfig, ESP System Settings) and build again",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP058",
@@ -133,6 +135,7 @@ RULES = (
         source="ESP-IDF components/espcoredump/Kconfig (ESP_COREDUMP_ENABLE_TO_UART); ESP-IDF issue 2932",
         cure="set CONFIG_ESP_COREDUMP_ENABLE_TO_NONE=y, or ..._TO_FLASH=y with a coredump partition flagged "
         "encrypted, and build again",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP059",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import BlankContent, NvsScheme
 from secure_ext.project.image import SECTOR_SIZE
 from secure_ext.project.partition_table import (
@@ -34,7 +34,7 @@ def _row(partition: Partition, *, flags: str) -> str:
 
 def _nvs_flagged(subject: Subject) -> Iterator[Hit]:
     compatible = subject.build.config.enabled("NVS_COMPATIBLE_PRE_V4_3_ENCRYPTION_FLAG")
-    for partition in subject.build.partitions.partitions:
+    for partition in subject.table.partitions:
         is_nvs = partition.type == TYPE_DATA and partition.subtype == DATA_NVS
         if is_nvs and partition.encrypted_flag and not compatible and subject.policy.flash_encryption.enabled:
             yield Hit(
@@ -156,6 +156,8 @@ RULES = (
         "own means.",
         source="ESP-IDF components/nvs_flash/src/nvs_partition_lookup.cpp; ESP-IDF issue 5747",
         cure="take the flag encrypted out of the row in the CSV; set CONFIG_NVS_ENCRYPTION=y instead",
+        why="the board runs; only this partition cannot be opened",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP061",
@@ -166,6 +168,7 @@ RULES = (
         "component refuses to mount a flagged partition.",
         source="ESP-IDF components/spiffs/esp_spiffs.c (esp_spiffs_init); ESP-IDF issues 2001 and 5139",
         cure="take the flag encrypted out of the row in the CSV, or use littlefs or fat",
+        why="the board runs; only this partition cannot be mounted",
     ),
     Rule(
         "SP062",
@@ -187,6 +190,7 @@ RULES = (
         "other.",
         source="ESP-IDF components/partition_table/gen_esp32part.py; manual, Partition Tables, Offset & Size",
         cure="make the size a multiple of 0x1000 in the CSV",
+        why="the board runs; its last sector shares flash with a neighbour that may never be written",
     ),
     Rule(
         "SP064",
@@ -240,6 +244,7 @@ RULES = (
         source="this tool's profile, blank_partitions",
         cure="mend the label in blank_partitions of the profile",
         acceptable=False,
+        why="what the profile means would silently not be done",
     ),
     Rule(
         "SP070",

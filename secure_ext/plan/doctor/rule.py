@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.first_boot import FirstBootBurn
+from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import BlankPartition, PlannedImage
 from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.project.build import Build
+from secure_ext.project.partition_table import PartitionTable
 
 
 class Severity(str, enum.Enum):
@@ -23,9 +25,24 @@ class Severity(str, enum.Enum):
     ERROR = "error"
 
 
+class Concern(str, enum.Enum):
+    """What a rule is asked about: new bundles, updates of boards in the field, or both."""
+
+    BUNDLES = "bundles"
+    UPDATES = "updates"
+    BOTH = "both"
+
+
 @dataclass(frozen=True)
 class Subject:
-    """What the rules look at."""
+    """What the rules look at.
+
+    For an update `build` is the new one, and all else is the fleet's: its plan is the policy, `images` are the new app
+    in each of its OTA slots, and `first_boot` is what the new app burns.
+
+    Attributes:
+        fleet: the boards that an update is for; None for a bundle.
+    """
 
     build: Build
     chip: Chip
@@ -34,6 +51,12 @@ class Subject:
     blanks: tuple[BlankPartition, ...]
     plan: Plan
     first_boot: tuple[FirstBootBurn, ...]
+    fleet: Fleet | None = None
+
+    @property
+    def table(self) -> PartitionTable:
+        """The partition table that the firmware finds: for an update that of the boards, if it can be read."""
+        return self.build.partitions if self.fleet is None or self.fleet.table is None else self.fleet.table
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,17 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """What a rule cannot see, because the fleet's bundle does not record it: `why`, and at what place."""
+
+    place: str
+    why: str
+
+
+Acceptable = bool | Callable[[Subject], bool]
+
+
+@dataclass(frozen=True)
 class Rule:
     """One check.
 
@@ -101,14 +135,55 @@ class Rule:
         explanation: what happens and why, for a person who has not read the code.
         source: what shows it: a file of ESP-IDF, a section of its manual, a thread in its issue tracker.
         cure: what to do about it: the Kconfig symbol and its value, the CSV line, the command.
-        acceptable: whether a profile may accept an ERROR of it; False where going on would brick.
+        acceptable: whether an ERROR of it may be accepted: never where no board would start any more, or would take an
+            update any more; for some rules the subject decides.
+        why: the reason why an ERROR can be accepted, or cannot.
+        concerns: what it is asked about.
+        stops_update: the code of the error by which it stops an update.
     """
 
     code: str
     severity: Severity
     title: str
-    check: Callable[[Subject], Iterator[Hit]]
+    check: Callable[[Subject], Iterator[Hit | Unseen]]
     explanation: str
     source: str
     cure: str
-    acceptable: bool = True
+    acceptable: Acceptable = True
+    why: str = ""
+    concerns: Concern = Concern.BUNDLES
+    stops_update: str = "SE769"
+
+    @property
+    def is_error(self) -> bool:
+        """Whether its findings stop what they concern."""
+        return self.severity is Severity.ERROR
+
+    @property
+    def never_acceptable(self) -> bool:
+        """Whether no subject at all makes its errors acceptable."""
+        return self.is_error and self.acceptable is False
+
+    def may_be_accepted(self, subject: Subject) -> bool:
+        """Whether its findings in this subject may be accepted."""
+        return self.acceptable(subject) if callable(self.acceptable) else self.acceptable
+
+    def is_asked_about(self, subject: Subject) -> bool:
+        """Whether it concerns such a subject."""
+        return self.concerns is not (Concern.UPDATES if subject.fleet is None else Concern.BUNDLES)
+
+
+NOT_RECORDED = "the fleet's bundle does not record it; bundles of this version do"
+"""Why a rule about updates cannot see something."""
+
+UpdateCheck = Callable[[Subject, Fleet, PlannedImage], Iterator[Hit | Unseen]]
+
+
+def of_update(check: UpdateCheck) -> Callable[[Subject], Iterator[Hit | Unseen]]:
+    """A rule's check that is asked about an update, and once about its app, however many slots it goes to."""
+
+    def asked(subject: Subject) -> Iterator[Hit | Unseen]:
+        if subject.fleet is not None:
+            yield from check(subject, subject.fleet, subject.images[0])
+
+    return asked

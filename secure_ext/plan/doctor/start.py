@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from secure_ext.chips.flash_size import MEGABYTE
-from secure_ext.chips.idf_version import parse_idf_version
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.plan.steps import BurnField
+from secure_ext.project.flash_size import MEGABYTE
+from secure_ext.project.idf_version import parse_idf_version
 
 _Since = Mapping[tuple[int, int], int]
 _CLOSED_IS_FINE: _Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}
@@ -35,6 +35,8 @@ def _flash_above_16_mb(subject: Subject) -> Iterator[Hit]:
     build = subject.build
     version = parse_idf_version(build.idf_version)
     believed = 0 if build.bootloader_flash is None else build.bootloader_flash.most
+    if subject.fleet is not None:
+        believed = subject.fleet.flash_size or 0
     checks = version is None or version.has(_CHECKS_32_BIT)
     if subject.chip.name in _REFUSES_32_BIT and believed > 16 * MEGABYTE and checks:
         yield Hit(
@@ -59,6 +61,8 @@ RULES = (
         cure="set CONFIG_SECURE_DISABLE_ROM_DL_MODE=y (menuconfig, Security features, UART ROM download mode) and "
         "build again, or plan lockdown.download_mode: secure, or build with a later ESP-IDF",
         acceptable=False,
+        why="the app aborts at every start, and the download mode is closed",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP111",
@@ -72,5 +76,7 @@ RULES = (
         "esp_flash_spi_init.c (esp_flash_init_default_chip)",
         cure="set CONFIG_ESPTOOLPY_FLASHSIZE_16MB=y (menuconfig, Serial flasher config) and build again",
         acceptable=False,
+        why="the app aborts at every start",
+        concerns=Concern.BOTH,
     ),
 )

@@ -63,5 +63,6 @@ RULES = (
         source="ESP-IDF components/esp_tee/subproject/components/tee_sec_storage/tee_sec_storage.c "
         "(read_security_cfg_hmac)",
         cure="set the TEE's key id to the block of the planned HMAC key, or burn the key before",
+        why="the board runs; only secure storage fails, and the key may have been burned before",
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.project.build import Role
 from secure_ext.project.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA, Partition
 
@@ -113,6 +113,8 @@ RULES = (
         "never recorded: the firmware prints an error and goes on, and old apps with known holes still start.",
         source="ESP-IDF components/efuse/src/esp_efuse_fields.c (esp_efuse_update_secure_version)",
         cure="set CONFIG_BOOTLOADER_APP_SECURE_VERSION to a number that fits, and build again",
+        why="the board runs; older apps do, too",
+        concerns=Concern.BOTH,
     ),
     Rule(
         "SP055",
