@@ -123,8 +123,9 @@ class FlashImages:
 
     def _erase_lines(self, step: dict[str, Any]) -> list[list[str]]:
         """The commands that erase, in pieces. A step without a size goes to the end of the flash that was found."""
-        start = step["offset"]
-        if step["size"] is None and self.flash_size is None:
+        start: int = step["offset"]
+        end = start + step["size"] if step["size"] else self.flash_size
+        if end is None:
             if start and not self.connection.virtual_file:
                 raise Stop(
                     5,
@@ -134,7 +135,6 @@ class FlashImages:
                     "if it is a new kind of flash chip: pip install --upgrade esptool",
                 )
             return [["erase-region", hex(start), "ALL"] if start else ["erase-flash"]]
-        end = start + step["size"] if step["size"] else self.flash_size
         return [
             ["erase-region", hex(piece), hex(min(ERASED_AT_ONCE, end - piece))]
             for piece in range(start, end, ERASED_AT_ONCE)

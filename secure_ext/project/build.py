@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json, unreadable
 from secure_ext.project.flasher_args import FLASHER_ARGS, FlashEntry, read_flasher_args
-from secure_ext.project.image import CHIP_IDS
 from secure_ext.project.partition_table import (
     TYPE_APP,
     TYPE_BOOTLOADER,
