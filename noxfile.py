@@ -5,8 +5,9 @@ from __future__ import annotations
 import nox
 
 ESPTOOLS = {
-    "4.8.1": ("esptool==4.8.1", "bitstring<5"),  # esptool 4 fails to import with a later bitstring
+    "4.8.1": ("esptool==4.8.1", "bitstring<5"),  # those before 5.6 fail to import with a later bitstring
     "4.12.0": ("esptool==4.12.0", "bitstring<5"),
+    "5.1.0": ("esptool==5.1.0", "bitstring<5"),
     "5": ("esptool>=5,<6",),
 }
 CHIPS = ("esp32-", "esp32c3-", "esp32s3-")

@@ -75,10 +75,10 @@ def _body(document: dict[str, Any], quote: Callable[[str], str], port: str, ques
 def _stages(document: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
     flash: list[tuple[str, list[str]]] = []
     for step in document["steps"]:
-        if step["kind"] == "erase_flash" and step["size"] is None:
+        if step["kind"] == "erase_flash" and not step["offset"]:
             flash.append(("esptool", ["erase-flash"]))
         elif step["kind"] == "erase_flash":
-            flash.append(("esptool", ["erase-region", hex(step["offset"]), hex(step["size"])]))
+            flash.append(("esptool", ["erase-region", hex(step["offset"]), "ALL"]))
         elif step["kind"] == "write_images":
             keep = [word for setting in ("mode", "freq", "size") for word in (f"--flash-{setting}", "keep")]
             files = [word for image in document["images"] for word in (hex(image["offset"]), image["file"])]

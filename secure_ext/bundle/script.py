@@ -13,8 +13,10 @@ from secure_ext import __version__
 from secure_ext.errors import InputError
 
 RUNNER_MODULES = (
+    "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
+    "secure_ext.device.tool_faults",
     "secure_ext.device.esp_tools",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult, run
+from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult
 
 _CODING_ERROR = re.compile(r"Error\(s\) in (BLOCK\d+) \[ERRORS:(\d+) FAIL:(\w+)\]")
 _DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
@@ -53,7 +53,7 @@ def read_chip(tools: EspTools, connection: Connection) -> ChipState:
     Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE813 (espefuse printed
     something unexpected), SE814 (another chip).
     """
-    return read_state(lambda commands: run(tools.espefuse(connection, commands)))
+    return read_state(lambda commands: tools.run(tools.espefuse(connection, commands)))
 
 
 def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:

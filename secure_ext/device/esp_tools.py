@@ -16,8 +16,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Optional
+
+from secure_ext.device.tool_faults import ToolFault, fault_of_computer, other_version
 
 MINIMUM_VERSION = (4, 8)
 _ERROR_LINE = re.compile(
@@ -99,6 +102,12 @@ class EspTools:
         line += ["--after", self.spell(after), "--baud", str(connection.baud), "--port", str(connection.port)]
         return [*line, *(self._spell_command(word) for word in arguments)]
 
+    def run(self, line: Sequence[str]) -> ToolResult:
+        """As the function `run`. Raises Stop SE835, too, if another version answers than the one found first."""
+        result = run(line)
+        _stop_at(other_version(_program(line), result.output, self.version))
+        return result
+
     def _spell_command(self, word: str) -> str:
         return self.spell(word) if word in _COMMANDS else word
 
@@ -120,6 +129,9 @@ _COMMANDS = frozenset(
         "get-security-info",
     }
 )
+
+FAULTS_OF_COMPUTER = ("SE801", "SE802", "SE803", "SE833", "SE834", "SE835", "SE836", "SE837")
+"""Codes that say nothing about a board, nor about a file of virtual eFuses."""
 
 
 def find_tools() -> EspTools:
@@ -207,7 +219,8 @@ def interruptions(handler: Callable[[int, Optional[FrameType]], object]) -> Iter
 def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
     """Runs a program and collects what it prints; `apart` keeps interruptions from it, wherever they come from.
 
-    Raises Stop SE803 if it cannot be started.
+    A result that comes back tells of the board. Raises Stop for what is wrong with this computer: SE803 if it cannot be
+    started, and the codes of `fault_of_computer`.
     """
     try:
         done = subprocess.run(
@@ -224,4 +237,16 @@ def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
         )
     except OSError as error:
         raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", "pip install esptool") from None
+    _stop_at(fault_of_computer(_program(line), done.returncode, done.stdout))
     return ToolResult(done.returncode, done.stdout)
+
+
+def _stop_at(fault: Optional[ToolFault]) -> None:
+    if fault:
+        raise Stop(4, fault.code, redact(fault.cause), fault.cure)
+
+
+def _program(line: Sequence[str]) -> str:
+    """The name of the program that a command line starts."""
+    names = [Path(word).stem for word in line[:3]]
+    return next((name for name in ("espefuse", "esptool") if name in names), names[0])

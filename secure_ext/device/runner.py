@@ -7,6 +7,7 @@ Standard library only, Python 3.9 and later. The plan and the list of images are
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import re
@@ -26,7 +27,6 @@ from secure_ext.device.esp_tools import (
     find_tools,
     interruptions,
     redact,
-    run,
     run_to_its_end,
 )
 from secure_ext.device.flash_images import FlashImages, detected_flash_size
@@ -81,6 +81,7 @@ class Runner:
         self.require_mac(state)
         journal = self.open_journal(state)
         check_layout(self.plan, state)
+        self.images.check_power(tools, state.revision)
         statuses = compare(self.plan["steps"], state)
         verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
         images_due = self.images_are_due(state, statuses)
@@ -142,7 +143,7 @@ class Runner:
 
     def identify(self, tools: EspTools) -> None:
         """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816, SE858."""
-        result = run(tools.esptool(self.connection, ["flash-id"]))
+        result = tools.run(tools.esptool(self.connection, ["flash-id"]))
         if "in Secure Download Mode" in result.output:
             self.report_sealed(tools)
         if result.exit_code:
@@ -165,7 +166,7 @@ class Runner:
 
     def report_sealed(self, tools: EspTools) -> None:
         """A sealed chip tells little: says what it tells and stops with SE811."""
-        verdict = sealed_verdict(self.plan, run(tools.esptool(self.connection, ["get-security-info"])).output)
+        verdict = sealed_verdict(self.plan, tools.run(tools.esptool(self.connection, ["get-security-info"])).output)
         self.say(str(verdict))
         if verdict.stop:
             raise verdict.stop
@@ -306,8 +307,13 @@ class Runner:
         if self.options.virt or self.options.after == "no-reset":
             return
         connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
-        if run(find_tools().esptool(connection, ["chip-id"], after=self.options.after)).exit_code:
-            self.say("The board could not be reset from here: switch its power off and on.")
+        tools = find_tools()
+        # a chip that is sealed now answers to the second one only: esptool ends all others before it comes to the reset
+        for command in ("chip-id", "get-security-info"):
+            with contextlib.suppress(Stop):
+                if not tools.run(tools.esptool(connection, [command], after=self.options.after)).exit_code:
+                    return
+        self.say("The board could not be reset from here: switch its power off and on.")
 
 
 def _steps(items: list[StepStatus]) -> str:

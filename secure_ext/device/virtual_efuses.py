@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.device.chip_state import read_chip
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, run
+from secure_ext.device.esp_tools import FAULTS_OF_COMPUTER, Connection, EspTools, Stop
 
 
 def prepare_virtual_efuses(
@@ -29,7 +29,7 @@ def prepare_virtual_efuses(
     say(f"New virtual {plan['chip']}: {path} (it will hold the keys, as a chip does: delete it afterwards)")
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     for block, bits in plan["virtual_revision_bits"]:
-        result = run(tools.espefuse(connection, ["burn-bit", block, *(str(bit) for bit in bits)]))
+        result = tools.run(tools.espefuse(connection, ["burn-bit", block, *(str(bit) for bit in bits)]))
         if result.exit_code:
             raise Stop(4, "SE815", f"the virtual chip cannot be made: {result.last_words()}", "use a new file name")
 
@@ -42,7 +42,11 @@ def _check_virtual_efuses(plan: dict[str, Any], tools: EspTools, connection: Con
             shutil.copyfile(path, copy)
             read_chip(tools, replace(connection, virtual_file=str(copy)))
             same = copy.stat().st_size == path.stat().st_size
-        except (OSError, Stop):
+        except OSError:
+            same = False
+        except Stop as stop:
+            if stop.code in FAULTS_OF_COMPUTER:
+                raise
             same = False
     if not same:
         raise Stop(4, "SE815", f"{path} exists and is no virtual {plan['chip']}", "give the name of a new file")

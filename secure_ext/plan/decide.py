@@ -10,7 +10,7 @@ from secure_ext.errors import CheckError
 from secure_ext.plan.doctor import examine
 from secure_ext.plan.doctor.rule import Finding, Subject
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
-from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, flash_end, plan_images
+from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, plan_images
 from secure_ext.plan.make import make_plan
 from secure_ext.plan.requirements import board_requirements
 from secure_ext.plan.steps import Plan
@@ -60,7 +60,6 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
         policy,
         min_revision=max([build.min_revision, *(image.header.min_revision for image in images if image.header)]),
         max_revision=_max_revision(build, images),
-        flash_end=flash_end(build),
         requirements=board_requirements(build, chip, policy, images),
     )
     first_boot = first_boot_burns(build, chip, plan, images)

@@ -110,12 +110,6 @@ def blank_partitions(build: Build, policy: Policy, images: tuple[PlannedImage, .
     )
 
 
-def flash_end(build: Build) -> int:
-    """First flash address that the project does not use, in bytes."""
-    end = max((partition.end for partition in build.partitions.partitions), default=build.table_offset + SECTOR_SIZE)
-    return max(end, build.flash_size or 0)
-
-
 def _partition(build: Build, label: str | None) -> Partition | None:
     return next((row for row in build.partitions.partitions if row.label == label), None)
 

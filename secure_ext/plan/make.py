@@ -48,7 +48,6 @@ def make_plan(
     *,
     min_revision: int,
     max_revision: int | None,
-    flash_end: int,
     has_images: bool = True,
     requirements: BoardRequirements | None = None,
 ) -> Plan:
@@ -59,8 +58,6 @@ def make_plan(
         policy: what the user wants.
         min_revision: least chip revision of the build, major * 100 + minor.
         max_revision: greatest one, None if unknown.
-        flash_end: first flash address that nothing of the project uses, in bytes; bounds an erase that must not
-            touch the start of the flash.
         has_images: False to plan the eFuses alone (for tests of the order).
         requirements: what the firmware asks of the board.
 
@@ -77,7 +74,7 @@ def make_plan(
     planner = _Planner(chip, policy)
     steps: list[Step] = []
     if has_images:
-        steps += planner.flash(flash_end)
+        steps += planner.flash()
     steps += planner.keys()
     steps += planner.fields()
     steps += planner.enabling()
@@ -109,14 +106,13 @@ class _Planner:
                 needed = max(needed, facts.sha384_revision)
         return needed
 
-    def flash(self, flash_end: int) -> Iterator[Step]:
-        protects_start = self.chip.facts.key_manager
-        start = self.chip.facts.bootloader_offset if protects_start else 0
+    def flash(self) -> Iterator[Step]:
+        start = self.chip.facts.bootloader_offset if self.chip.facts.key_manager else 0
         yield Step(
             "erase-flash",
             Stage.FLASH,
-            EraseFlash(start, flash_end - start if protects_start else None),
-            f"Erase the flash from 0x{start:x} on" if protects_start else "Erase the whole flash",
+            EraseFlash(start, None),
+            f"Erase the flash from 0x{start:x} to its end" if start else "Erase the whole flash",
             "no plaintext of an earlier firmware may stay readable",
             "workflows, flash encryption step 1",
         )

@@ -22,7 +22,7 @@ class Stage(str, enum.Enum):
 
 @dataclass(frozen=True)
 class EraseFlash:
-    """Erase `size` bytes of flash from `offset`; the whole chip when `size` is None."""
+    """Erase `size` bytes of flash from `offset`; to the end of the flash that the board has when `size` is None."""
 
     offset: int
     size: int | None

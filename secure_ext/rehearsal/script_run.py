@@ -75,8 +75,8 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
     return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut)
 
 
-def run_script(bundle: FinishedBundle, url: str, journal: Path, *options: str) -> ScriptRun:
-    """Runs ``provision.py --port URL --yes`` with this Python's esptool."""
+def run_script(bundle: FinishedBundle, url: str, journal: Path, *options: str, seconds: int = TIMEOUT) -> ScriptRun:
+    """Runs ``provision.py --port URL --yes`` with this Python's esptool, for at most so many `seconds`."""
     line = [sys.executable, str(bundle.script), "--port", url, "--before", "no-reset", "--yes"]
     try:
         done = subprocess.run(
@@ -87,9 +87,9 @@ def run_script(bundle: FinishedBundle, url: str, journal: Path, *options: str) -
             encoding="utf-8",
             errors="replace",
             check=False,
-            timeout=TIMEOUT,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired as error:
         shown = error.stdout if isinstance(error.stdout, str) else ""
-        return ScriptRun(-1, f"{shown}\nthe script did not end within {TIMEOUT} seconds")
+        return ScriptRun(-1, f"{shown}\nthe script did not end within {seconds} seconds")
     return ScriptRun(done.returncode, done.stdout)

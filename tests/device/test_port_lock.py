@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.device import port_lock as module
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.port_lock import lock_port, port_identity
 
@@ -65,7 +64,7 @@ def test_a_station_that_keeps_no_files_works(tmp_path: Path, monkeypatch: pytest
     def no_folder() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr(module.tempfile, "gettempdir", no_folder)
+    monkeypatch.setattr(tempfile, "gettempdir", no_folder)
     with lock_port("/dev/null"):
         pass
 

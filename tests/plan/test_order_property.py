@@ -176,7 +176,7 @@ def plans(draw: st.DrawFn, name: str) -> tuple[Chip, Policy, Plan]:
     chip, policy = draw(policies(name))
     assume(policy.locks_down or policy.nvs.scheme is NvsScheme.HMAC)
     try:
-        plan = make_plan(chip, policy, min_revision=chip.revision, max_revision=None, flash_end=0x400000)
+        plan = make_plan(chip, policy, min_revision=chip.revision, max_revision=None)
     except UsageError as error:
         assert error.code == "SE402", error
         assume(False)
@@ -345,7 +345,7 @@ def test_nothing_to_do_is_said(name: str) -> None:
     chip = load_chip(name, 0)
     policy = resolve_policy(StubConfig({}), chip, Profile(Path()), None)
     with pytest.raises(CheckError) as caught:
-        make_plan(chip, policy, min_revision=0, max_revision=None, flash_end=0)
+        make_plan(chip, policy, min_revision=0, max_revision=None)
     assert caught.value.code == "SE403"
 
 
@@ -409,7 +409,7 @@ def full_plan(name: str, keys: int = 1) -> tuple[Chip, list[Step]]:
     if chip.facts.hmac:
         values["nvs.scheme"] = "hmac"
     policy = resolve_policy(StubConfig({}), chip, Profile(Path(), values), None)
-    return chip, list(make_plan(chip, policy, min_revision=0, max_revision=None, flash_end=0x400000).steps)
+    return chip, list(make_plan(chip, policy, min_revision=0, max_revision=None).steps)
 
 
 @pytest.mark.parametrize("name", CHIP_NAMES)
@@ -470,4 +470,4 @@ def test_a_scheme_that_the_revision_lacks_is_a_matter_of_the_build_not_of_esptoo
     values: dict[str, Any] = {"secure_boot.enabled": True, "secure_boot.scheme": "ecdsa384", "secure_boot.keys": ("k",)}
     with pytest.raises(UsageError):
         policy = resolve_policy(StubConfig({}), chip, Profile(Path(), values), None)
-        make_plan(chip, policy, min_revision=100, max_revision=None, flash_end=0x400000)
+        make_plan(chip, policy, min_revision=100, max_revision=None)

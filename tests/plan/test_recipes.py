@@ -109,7 +109,7 @@ def planned(recipe: dict[str, Any], *, secure_boot: bool) -> set[tuple[object, .
     if chip.facts.hmac:
         profile["nvs"] = {"scheme": "hmac"}
     policy = resolve_policy(SdkConfig({}), chip, check_profile(profile, Path("profile.yaml")), None)
-    plan = make_plan(chip, policy, min_revision=chip_revision, max_revision=None, flash_end=0x400000)
+    plan = make_plan(chip, policy, min_revision=chip_revision, max_revision=None)
     return planned_items(plan, chip_revision)
 
 

@@ -17,7 +17,7 @@ from secure_ext.bundle.write import write_bundle
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
-from secure_ext.project.image import CHIP_IDS
+from secure_ext.project.chip_ids import CHIP_IDS
 
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")
 

@@ -33,7 +33,7 @@ EXPECTED_FINDINGS = {
     "esp32c5-v6.1": "SP001 SP020 SP070",
     "esp32c6-v5.3-spaces": "SP020 SP070",
     "esp32c6-v6.1-tee": "SP020 SP071",
-    "esp32p4-v5.5": "SP001 SP008 SP020 SP047 SP064",
+    "esp32p4-v5.5": "SP001 SP008 SP020 SP064",
     "esp32s2-v6.0": "SP020 SP064 SP070",
     "esp32s3-v5.0-flashenc-dev": "SP001 SP022 SP064 SP070 SP094",
     "esp32s3-v5.1": "SP020",

@@ -14,8 +14,8 @@ from secure_ext.errors import InputError
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
+from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.image import (
-    CHIP_IDS,
     NO_REVISION_LIMIT,
     SECTOR_SIZE,
     ImageHeader,

@@ -13,14 +13,13 @@ from secure_ext.device.audit.board import Board
 from secure_ext.device.audit.security_info import parse_security_info
 from secure_ext.device.audit.summary_file import chip_of
 from secure_ext.device.chip_state import ChipState, read_chip, read_state
-from secure_ext.device.esp_tools import Connection, EspTools, Stop, find_tools, run
+from secure_ext.device.esp_tools import FAULTS_OF_COMPUTER, Connection, EspTools, Stop, find_tools, run
 from secure_ext.device.port_lock import lock_port
 from secure_ext.errors import DeviceError, InputError, SecureProvisionError, ToolError, UsageError
 
 ANY_CHIP = "auto"
 TOKENS_SINCE = (5, 4)
 """The first espefuse that reads eFuse tokens."""
-_NO_ESPTOOL = ("SE801", "SE802", "SE803")
 _ERROR_OF = {2: UsageError, 3: InputError, 4: ToolError, 5: DeviceError}
 
 # A token holds whatever of the eFuses can be read, which may be a key: espefuse gets it inside of its process, and not
@@ -86,7 +85,7 @@ def read_virtual(path: Path, chip: str) -> Board:
         except OSError as error:
             raise _no_virtual_chip(path, chip, error.strerror or str(error)) from None
         except Stop as stop:
-            if stop.code in _NO_ESPTOOL:
+            if stop.code in FAULTS_OF_COMPUTER:
                 raise as_error(stop) from None
             raise _no_virtual_chip(path, chip, stop.cause) from None
         if copy.stat().st_size != size:
@@ -125,7 +124,7 @@ def read_token(path: Path, chip: str | None) -> Board:
         program = [sys.executable, "-c", _ESPEFUSE_BY_FILE, str(path.absolute())]
         state = read_state(lambda commands: run([*program, *commands]))
     except Stop as stop:
-        if stop.code in _NO_ESPTOOL:
+        if stop.code in FAULTS_OF_COMPUTER:
             raise as_error(stop) from None
         # what espefuse says of it repeats the token
         raise _no_token(path, "espefuse does not take it: it is damaged, cut off, or of an unknown chip") from None
@@ -140,7 +139,7 @@ def _open_board(state: ChipState, chip: str | None, source: str) -> Board:
 
 
 def _sealed_board(tools: EspTools, connection: Connection, chip: str | None) -> Board:
-    result = run(tools.esptool(connection, ["get-security-info"]))
+    result = tools.run(tools.esptool(connection, ["get-security-info"]))
     if result.exit_code:
         raise Stop(4, "SE810", f"the chip cannot be read: {result.last_words()}", "check cable and port, and run again")
     name = re.search(r"(ESP32[A-Z0-9-]*) in Secure Download Mode", result.output)

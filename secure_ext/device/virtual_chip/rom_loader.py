@@ -15,25 +15,19 @@ from typing import Any
 
 from secure_ext.device.virtual_chip.efuse_controller import EfuseController
 from secure_ext.device.virtual_chip.flash import SECTOR, Flash
+from secure_ext.device.virtual_chip.flash_power import has_flash_power
+from secure_ext.device.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
 from secure_ext.device.virtual_chip.power import Event, Power, PowerCut
 
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 INITIAL_BAUD = 115200
 _MAX_MEMORY_WORDS = 4096
 _MOST_BLOCKS_AHEAD = 64
-_CHECKSUM_SEED = 0xEF
-_BAD_COMMAND, _FAILED, _BAD_CHECKSUM = 0x05, 0x06, 0x07
 _ALLOWED_IN_SECURE_DOWNLOAD = {0x02, 0x03, 0x04, 0x08, 0x0B, 0x0D, 0x0F, 0x10, 0x11, 0x12, 0x14}
 _SPI_START = 1 << 18
 _RDID = 0x9F
-
-
-class Refused(Exception):
-    """The command is answered with an error; `reason` is the ROM's number for it."""
-
-    def __init__(self, reason: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
+_ROM_FLASH_SIZE = 0x200000
+"""The flash that a ROM loader believes in until SPI_SET_PARAMS tells it another size (esptool, `erase_region`)."""
 
 
 class Unknown(Exception):
@@ -67,6 +61,8 @@ class _Session:
     has_program: bool = False
     is_running: bool = False
     baud: int = INITIAL_BAUD
+    is_attached: bool = False
+    flash_size: int = _ROM_FLASH_SIZE
     write: _Write = field(default_factory=_Write)
     read: _Read | None = None
     registers: dict[int, int] = field(default_factory=dict)
@@ -85,6 +81,9 @@ class RomLoader:
     def __init__(self, chip: str, efuses: EfuseController, flash: Flash, power: Power) -> None:
         # addresses of registers, from esptool's own description of the chip (GPL-2.0-or-later, in this process only)
         self._target: Any = importlib.import_module("esptool.targets").CHIP_DEFS[chip]
+        # in esptool 4.8 a list, and for every chip
+        magic = getattr(self._target, "MAGIC_VALUE", None) or getattr(self._target, "CHIP_DETECT_MAGIC_VALUE", [0])[0]
+        self._magic = int(magic)
         self.chip = chip
         self.efuses = efuses
         self.flash = flash
@@ -120,14 +119,14 @@ class RomLoader:
         if direction != 0 or size != len(data):
             return []
         if command == 0x08 and data == SYNC:
-            return [_packet(0x08, 0 if self._session.is_stub else 0x20120707, b"", self._status(0))] * 8
+            return [packet(0x08, 0 if self._session.is_stub else 0x20120707, b"", self._status(0))] * 8
         try:
             value, result = self._act(command, data, checksum)
         except Unknown:
-            return [_packet(0, 0, b"", self._status(_BAD_COMMAND))]
+            return [packet(0, 0, b"", self._status(BAD_COMMAND))]
         except Refused as refused:
-            return [_packet(command, 0, b"", self._status(refused.reason))]
-        packets = [_packet(command, value, result, self._status(0))]
+            return [packet(command, 0, b"", self._status(refused.reason))]
+        packets = [packet(command, value, result, self._status(0))]
         if self._session.has_program and self._starts_program(command, data):
             self._session.is_stub = True
             packets.append(b"OHAI")
@@ -155,9 +154,9 @@ class RomLoader:
         try:
             result: tuple[int, bytes] = action(self, data, checksum)
         except (struct.error, ValueError, IndexError, zlib.error):
-            raise Refused(_FAILED) from None
+            raise Refused(FAILED) from None
         if self.is_secure_download and command not in _ALLOWED_IN_SECURE_DOWNLOAD:
-            raise Refused(_BAD_COMMAND)  # the command itself has closed the chip, and the ROM looks again after it
+            raise Refused(BAD_COMMAND)  # the command itself has closed the chip, and the ROM looks again after it
         return result
 
     # ---- registers ----
@@ -171,7 +170,7 @@ class RomLoader:
         if self.efuses.base <= address < self.efuses.end:
             return self.efuses.read(address)
         if address == target.CHIP_DETECT_MAGIC_REG_ADDR:
-            return int(target.MAGIC_VALUE or 0)
+            return self._magic
         if address == target.UART_CLKDIV_REG:
             return int(self.efuses.crystal_mhz * 1_000_000 * target.XTAL_CLK_DIVIDER // self._session.baud)
         if address == getattr(target, "APB_CTL_DATE_ADDR", None):
@@ -191,7 +190,7 @@ class RomLoader:
             return
         registers = self._session.registers
         if address not in registers and len(registers) >= _MAX_MEMORY_WORDS:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         registers[address] = value
         if address == self._target.SPI_REG_BASE and value & _SPI_START:
             self._spi_command()
@@ -200,7 +199,8 @@ class RomLoader:
         """A command of one's own to the flash chip, through the SPI controller's registers; RDID is the one known."""
         registers, target = self._session.registers, self._target
         opcode = registers.get(target.SPI_REG_BASE + target.SPI_USR2_OFFS, 0) & 0xFF
-        registers[target.SPI_REG_BASE + target.SPI_W0_OFFS] = self.flash.jedec_id if opcode == _RDID else 0
+        answers = opcode == _RDID and has_flash_power(self.chip, self.efuses, registers)
+        registers[target.SPI_REG_BASE + target.SPI_W0_OFFS] = self.flash.jedec_id if answers else 0
         registers[target.SPI_REG_BASE] = 0
 
     def _security_info(self, _: bytes, __: int) -> tuple[int, bytes]:
@@ -230,7 +230,7 @@ class RomLoader:
         return 0, b""
 
     def _memory_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
-        _payload(data, checksum)
+        payload_of(data, checksum)
         self._session.has_program = True
         return 0, b""
 
@@ -240,13 +240,28 @@ class RomLoader:
 
     # ---- flash ----
 
-    def _nothing(self, _: bytes, __: int) -> tuple[int, bytes]:
+    def _attach(self, _: bytes, __: int) -> tuple[int, bytes]:
+        self._session.is_attached = True
         return 0, b""
+
+    def _set_parameters(self, data: bytes, _: int) -> tuple[int, bytes]:
+        _id, size, *_others = struct.unpack("<IIIIII", data)
+        self._session.flash_size = size
+        return 0, b""
+
+    def _require_flash(self, offset: int, size: int) -> None:
+        """The stub finds out by itself what flash there is; the ROM loader has to be told, after each reset."""
+        session = self._session
+        known = self.flash.size if session.is_stub else min(session.flash_size, self.flash.size)
+        if not has_flash_power(self.chip, self.efuses, self._session.registers):
+            raise Refused(FAILED)
+        if offset + size > known or not (session.is_stub or session.is_attached):
+            raise Refused(FAILED)
 
     def _change_baud(self, data: bytes, _: int) -> tuple[int, bytes]:
         baud, _old = struct.unpack("<II", data)
         if not 9600 <= baud <= 5_000_000:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         self._session.baud = baud
         return 0, b""
 
@@ -261,35 +276,36 @@ class RomLoader:
     def _begin(self, data: bytes, inflate: Any) -> None:
         size, blocks, block_size, offset = struct.unpack_from("<IIII", data)
         if len(data) > 16 and struct.unpack_from("<I", data, 16)[0]:
-            raise Refused(_FAILED)  # encrypting on the chip: this one does not
+            raise Refused(FAILED)  # encrypting on the chip: this one does not
+        self._require_flash(offset, size)
         if size:
             self._erase(offset, size)
         self._session.write = _Write(offset, size if inflate else min(blocks * block_size, self.flash.size), inflate)
 
     def _erase(self, offset: int, size: int) -> None:
-        if offset + size > self.flash.size:
-            raise Refused(_FAILED)
+        self._require_flash(offset, size)
         if self.power.count(Event.FLASH):
             self.flash.erase(offset, size // 2 or 1)
             raise PowerCut
         self.flash.erase(offset, size)
 
     def _flash_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
-        self._program(_payload(data, checksum))
+        self._program(payload_of(data, checksum))
         return 0, b""
 
     def _flash_deflate_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
-        payload, write = _payload(data, checksum), self._session.write
+        payload, write = payload_of(data, checksum), self._session.write
         if write.inflate is None:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         self._program(write.inflate.decompress(payload, write.left + 1))
         return 0, b""
 
     def _program(self, content: bytes) -> None:
         write = self._session.write
         content = content[: max(self.flash.size - write.offset, 0)] if write.inflate is None else content
+        self._require_flash(write.offset, len(content))
         if len(content) > write.left:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         if self.power.count(Event.FLASH):
             self.flash.write(write.offset, content[: len(content) // 2])
             raise PowerCut
@@ -306,11 +322,13 @@ class RomLoader:
 
     def _flash_md5(self, data: bytes, _: int) -> tuple[int, bytes]:
         offset, size, _a, _b = struct.unpack("<IIII", data)
+        self._require_flash(offset, size)
         digest = hashlib.md5(self.flash.read(offset, size), usedforsecurity=False)
         return 0, digest.digest() if self._session.is_stub else digest.hexdigest().encode()
 
     def _read_flash_slow(self, data: bytes, _: int) -> tuple[int, bytes]:
         offset, size = struct.unpack("<II", data)
+        self._require_flash(offset, size)
         return 0, self.flash.read(offset, min(size, 64)).ljust(64, b"\0")
 
     def _erase_flash(self, _: bytes, __: int) -> tuple[int, bytes]:
@@ -320,14 +338,14 @@ class RomLoader:
     def _erase_region(self, data: bytes, _: int) -> tuple[int, bytes]:
         offset, size = struct.unpack("<II", data)
         if offset % SECTOR or size % SECTOR or not size:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         self._erase(offset, size)
         return 0, b""
 
     def _read_flash(self, data: bytes, _: int) -> tuple[int, bytes]:
         offset, size, block_size, blocks_ahead = struct.unpack("<IIII", data)
         if not 0 < block_size <= SECTOR or not blocks_ahead:
-            raise Refused(_FAILED)
+            raise Refused(FAILED)
         ahead = block_size * min(blocks_ahead, _MOST_BLOCKS_AHEAD)
         self._session.read = _Read(self.flash.read(offset, size), block_size, ahead)
         return 0, b""
@@ -344,23 +362,6 @@ class RomLoader:
         return packets
 
 
-def _payload(data: bytes, checksum: int) -> bytes:
-    (size,) = struct.unpack_from("<I", data)
-    payload = data[16:]
-    if len(payload) != size:
-        raise Refused(_FAILED)
-    state = _CHECKSUM_SEED
-    for byte in payload:
-        state ^= byte
-    if state != checksum & 0xFF:
-        raise Refused(_BAD_CHECKSUM)
-    return payload
-
-
-def _packet(command: int, value: int, data: bytes, status: bytes) -> bytes:
-    return struct.pack("<BBHI", 1, command, len(data) + len(status), value) + data + status
-
-
 _ACTIONS = {
     0x02: RomLoader._flash_begin,
     0x03: RomLoader._flash_data,
@@ -370,8 +371,8 @@ _ACTIONS = {
     0x07: RomLoader._memory_data,
     0x09: RomLoader._write_registers,
     0x0A: RomLoader._read_register,
-    0x0B: RomLoader._nothing,
-    0x0D: RomLoader._nothing,
+    0x0B: RomLoader._set_parameters,
+    0x0D: RomLoader._attach,
     0x0E: RomLoader._read_flash_slow,
     0x0F: RomLoader._change_baud,
     0x10: RomLoader._flash_deflate_begin,

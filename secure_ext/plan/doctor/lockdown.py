@@ -93,13 +93,21 @@ def _slots_open(subject: Subject) -> Iterator[Hit]:
         )
 
 
+_P4_FLASH_POWER = (
+    (301, "v3.1 cannot write its flash, for the ROM leaves it unpowered"),
+    (302, "v3.2 can write it in the first session after power-on only"),
+)
+
+
 def _p4_secure_download(subject: Subject) -> Iterator[Hit]:
-    if subject.chip.name == "esp32p4" and subject.policy.lockdown.download_mode is DownloadMode.SECURE:
-        if subject.policy.locks_down:
-            yield Hit(
-                "lockdown.download_mode",
-                "in secure download mode an ESP32-P4 up to v3.1 cannot write its flash: the ROM leaves it unpowered",
-            )
+    """Only v3.1 and v3.2 leave their flash without power in download mode (esptool, `power_on_flash`)."""
+    is_sealed = subject.policy.locks_down and subject.policy.lockdown.download_mode is DownloadMode.SECURE
+    if subject.chip.name != "esp32p4" or not is_sealed:
+        return
+    least, most = subject.plan.min_revision, subject.plan.max_revision
+    limits = [text for revision, text in _P4_FLASH_POWER if least <= revision and (most is None or revision <= most)]
+    if limits:
+        yield Hit("lockdown.download_mode", "in secure download mode an ESP32-P4 " + ", and a ".join(limits))
 
 
 def _preview(subject: Subject) -> Iterator[Hit]:
@@ -281,11 +289,13 @@ RULES = (
         Severity.WARNING,
         "ESP32-P4 cannot write flash in secure download mode",
         _p4_secure_download,
-        explanation="Up to revision 3.1 the ROM of an ESP32-P4 does not power the flash in secure download mode, so "
-        "that not even a signed update can be written by cable. The images of the bundle are written before the chip "
-        "is sealed; afterwards only the firmware can update itself. From v3.2 an eFuse mends it.",
-        source="esptool, espefuse/efuse/esp32p4/fields.py (DOWNLOAD_MODE_XPD_ON)",
-        cure="plan updates over the air; the images are written before the chip is sealed",
+        explanation="Revisions 3.1 and 3.2 of an ESP32-P4 leave the flash without power in download mode. Before the "
+        "chip is sealed esptool turns it on (v3.1: esptool 4.11, 5.2 or later; v3.2: 4.12, 5.3 or later); in secure "
+        "download mode nobody can, so that on v3.1 not even a signed update can be written by cable. On v3.2 the plan "
+        "burns an eFuse that makes the ROM do it (DOWNLOAD_MODE_XPD_ON); but its ROM does so once: entered again "
+        "without a power cycle, the download mode may not reach the flash. Other revisions are not concerned.",
+        source="esptool, targets/esp32p4.py (power_on_flash); espefuse/efuse/esp32p4/fields.py (DOWNLOAD_MODE_XPD_ON)",
+        cure="plan updates over the air; by cable, switch a v3.2 board off and on before each session",
     ),
     Rule(
         "SP048",

@@ -1,0 +1,71 @@
+"""What the script leaves in flash, on virtual chips with more of it than the build uses, by any esptool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chip_tools import esptool, fab_bits, new_chip
+from matrix_bundles import signing_keys
+from matrix_cells import PARTITIONS
+from sabotage import (
+    Cell,
+    Station,
+    holds_images,
+    new_station,  # noqa: F401 (a fixture)
+    shared_bundles,  # noqa: F401 (a fixture)
+)
+
+from secure_ext.bundle.write import write_bundle
+from secure_ext.plan.decide import decide
+from secure_ext.policy.profile import Profile
+from secure_ext.sample import SampleOptions, make_sample_build
+
+MB = 0x100000
+OLD = b"an earlier firmware's secret"
+KEY_MANAGER_DATA = 0x2000
+
+
+@pytest.mark.parametrize(
+    ("chip", "size"),
+    [("esp32c5", 8), pytest.param("esp32c3", 16, marks=pytest.mark.long)],
+)
+def test_nothing_of_an_earlier_firmware_is_left(chip: str, size: int, station: Station) -> None:
+    """To the end of the flash that is found, in pieces; but for what the Key Manager keeps in the first sectors."""
+    cell = Cell(chip, "both")
+    state = station.folder / "chip"
+    state.mkdir()
+    (state / "flash.bin").write_bytes((OLD * MB)[: size * MB])
+    with station.board(cell, flash_size=size * MB) as board:
+        done = station.provision(station.bundle(cell), board, "--until", "flash")
+        assert done.exit_code == 0, done.output
+        assert holds_images(board, station.bundle(cell))
+        flash = board.flash
+    start = KEY_MANAGER_DATA if chip == "esp32c5" else 0
+    assert OLD not in flash[start:]
+    assert flash[:start] == (OLD * MB)[:start]
+    assert flash[-4 * MB :] == b"\xff" * (4 * MB)
+
+
+FOREIGN_IMAGE = bytes([0xE9, 0, 2, 0x20]) + bytes(8) + bytes([0x0D, 0]) + bytes(9) + b"\x01" + bytes(100)
+"""What esptool takes for a firmware of another chip: ciphertext may begin so, and a coprocessor's firmware does."""
+
+
+def test_a_file_that_esptool_takes_for_another_chips_firmware(station: Station, tmp_path: Path) -> None:
+    """esptool refuses it by itself; the script has compared it with the plan, and writes it."""
+    options = SampleOptions(
+        secure_boot=True, partitions=PARTITIONS, data_images={"open": FOREIGN_IMAGE}, app_size=40_000
+    )
+    build = make_sample_build(tmp_path / "project", "esp32c3", options=options)
+    keys = tuple(str(key) for key in signing_keys("rsa3072", tmp_path)[:1])
+    bundle = write_bundle(
+        decide(build, Profile(tmp_path, {"secure_boot.keys": keys})), tmp_path / "bundle", lambda _: None
+    )
+    file = next((bundle.folder / "images").glob("open*"))
+    with new_chip("esp32c3", station.folder / "chip", bits=fab_bits("esp32c3", 3)) as board:
+        # 5.6 looks at what goes where the bootloader is, those before at every file
+        refused = esptool(board, "write-flash", "0x0", str(file))
+        assert refused.exit_code and "force" in refused.output
+        done = station.provision(bundle.folder, board, "--until", "flash")
+        assert done.exit_code == 0, done.output
+        assert board.flash[0x241000:].startswith(FOREIGN_IMAGE)
