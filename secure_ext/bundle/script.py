@@ -18,14 +18,18 @@ RUNNER_MODULES = (
     "secure_ext.device.esp_tools",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",
+    "secure_ext.device.efuse_owner",
+    "secure_ext.device.security_info",
     "secure_ext.device.bundle_files",
     "secure_ext.device.burn_calls",
     "secure_ext.device.journal",
+    "secure_ext.device.flash_status",
     "secure_ext.device.refusals",
     "secure_ext.device.verdict",
     "secure_ext.device.port_lock",
     "secure_ext.device.virtual_efuses",
     "secure_ext.device.flash_images",
+    "secure_ext.device.flash_stage",
     "secure_ext.device.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
