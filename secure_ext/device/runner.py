@@ -94,13 +94,11 @@ class Runner:
             raise stop
         images_due = flash.status is FlashStatus.TO_DO
         if not todo and not images_due:
-            journal.note_read_back()
-            self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
-            self.say_if_key_is_unknown(statuses, journal)
+            self.end_with_nothing_to_do(statuses, journal)
             return
         if self.options.dry_run:
-            flash = " and the flash erased and written" if images_due else ""
-            self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
+            and_flash = " and the flash erased and written" if images_due else ""
+            self.say(f"Dry run: {_steps(todo)} would be burned{and_flash}. Nothing was changed.")
             return
         self.files.check_needed_keys(todo)
         if self.confirm(todo):
@@ -231,8 +229,11 @@ class Runner:
             raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
         return now
 
-    def say_if_key_is_unknown(self, statuses: list[StepStatus], journal: Journal) -> None:
-        """Tells on a finished board when only the journal could prove whose keys it has, and has no entry."""
+    def end_with_nothing_to_do(self, statuses: list[StepStatus], journal: Journal) -> None:
+        """Says so, and on a finished board also that nobody knows whose keys it has, where the journal has no entry."""
+        self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
+        if not self.options.dry_run and all(item.is_done for item in statuses if item.step["stage"] == "burn"):
+            journal.note_read_back()
         if any(item.hidden for item in statuses) and not journal.burning_begun:
             self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
 
