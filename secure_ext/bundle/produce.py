@@ -13,6 +13,8 @@ from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
 from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, signed_content, verify
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
+from secure_ext.project.build import Role
+from secure_ext.project.image import IMAGE_MAGIC
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
     return sign(content, private, place=image.source)
 
 
+def is_misread_by_esptool(produced: ProducedImage) -> bool:
+    """Whether esptool takes the ciphertext of a bootloader for another chip's firmware (``write_flash``, cmds.py)."""
+    head = produced.content[:24]
+    looks_like_an_image = len(head) == 24 and head[0] == IMAGE_MAGIC and head[23] in (0, 1)
+    return produced.planned.role is Role.BOOTLOADER and looks_like_an_image and produced.content != produced.plaintext
+
+
 def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
     """Checks an image as the chip will: decrypts it and verifies every signature.
 
@@ -122,6 +131,14 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
                 place=image.name,
             )
         yield Check("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}")
+    if is_misread_by_esptool(produced):
+        raise CheckError(
+            "SE714",
+            "by chance the encrypted bootloader begins like another chip's firmware, and esptool would not write it",
+            cure="use another flash encryption key: `secure-provision keys generate flash-encryption KEYFILE`, then "
+            "--flash-encryption-key KEYFILE; one in thirty thousand keys does this",
+            place=image.name,
+        )
     if image.sign:
         verify(readable, [signer.public for signer in keys.signers], place=image.source)
         yield Check("signatures verify", image.name, f"{len(keys.signers)} of {len(keys.signers)} keys")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Optional
 
 from secure_ext.device.bundle_files import BundleFiles
@@ -17,19 +19,20 @@ from secure_ext.project.chip_ids import CHIP_IDS
 
 ROM_FLASH_LIMIT = 0x1000000
 """How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
+_SECTOR = 0x1000
 ROM_WRITES_SINCE = (5, 4)
 """The first esptool whose way to erase and write without its stub works on every chip.
 
 The ROM loader believes in 2 MB of flash until it is told more, which ``erase-region`` does since 5.2 (before 4.9 it
 could not erase at all); and it erases slowly, for which 5.4 waits 40 seconds a megabyte, and those before 30.
 """
+_IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
+"""Where an image's header says what esptool looks at (esp_image_header_t)."""
 ERASED_AT_ONCE = 0x800000
 """Bytes that one command erases: esptool waits no longer than four minutes for any command (`MAX_TIMEOUT`)."""
 _FLASH_POWER = {("esp32p4", 301): ((4, 11), (5, 2)), ("esp32p4", 302): ((4, 12), (5, 3))}
 """Chips that leave their flash without power in download mode, by revision, with the first esptool 4 and the first
 esptool 5 that turn it on (esptool, targets/esp32p4.py, `power_on_flash`)."""
-_IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
-"""Where an image's header says what esptool looks at (esp_image_header_t)."""
 
 
 def detected_flash_size(output: str) -> Optional[int]:
@@ -74,37 +77,42 @@ class FlashImages:
             f"install esptool {wanted} or later, best the newest: pip install --upgrade esptool",
         )
 
-    def check(self, tools: EspTools, journal: Journal) -> None:
-        """A feature is on already: the images must be in flash, for writing them may fail now. Raises Stop SE831."""
-        if self.connection.virtual_file or journal.images_written:
-            return
-        if self._run(tools, self._verify_line()).exit_code:
-            raise Stop(
-                5,
-                "SE831",
-                "security is enabled on this board, but its flash does not hold the images of this bundle",
-                "use the bundle that began this board, or set the board aside",
-            )
+    def are_there(self, tools: EspTools) -> bool:
+        """Whether the flash holds the images, by their MD5. Changes nothing."""
+        return not self._run(tools, self._verify_line()).exit_code
 
-    def write(self, tools: EspTools, journal: Journal) -> None:
-        """Erases the flash and writes the images; on a virtual chip only prints the commands."""
+    def write(self, tools: EspTools, journal: Journal, *, over_security: bool = False) -> None:
+        """Erases the flash and writes the images; on a virtual chip only prints the commands.
+
+        Args:
+            tools: the installed esptool.
+            journal: what is known of this board; it takes down that the images were written.
+            over_security: flash encryption or secure boot is on already: esptool erases nothing then, so what lies
+                between the images is overwritten.
+
+        Raises Stop SE824.
+        """
         if self.connection.virtual_file:
-            for line in self._flash_lines(tools):
+            for line in [*self._erase_commands(), self._write_command(tools, self._addresses_and_files())]:
                 self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
-        if journal.images_written and not self._run(tools, self._verify_line()).exit_code:
+        if journal.images_written and self.are_there(tools):
             self.say("The images are in flash already, verified by MD5.")
             return
-        for line in self._flash_lines(tools):
-            self.say(f"esptool {line[0]} ...")
-            result = self._run(tools, line)
-            if result.exit_code:
-                raise Stop(
-                    4,
-                    "SE824",
-                    f"writing the flash failed: {result.last_words()}",
-                    "nothing irreversible has happened: check the cable, lower --baud, and run again",
-                )
+        with tempfile.TemporaryDirectory() as folder:
+            write = self._write_command(tools, self._disguised(Path(folder)))
+            blanks = self._blanks(Path(folder)) if over_security else []
+            first = [] if over_security else self._erase_commands()
+            for line in [*first, write, *([self._write_command(tools, blanks)] if blanks else [])]:
+                self.say(f"esptool {line[0]} ...")
+                result = self._run(tools, line)
+                if result.exit_code:
+                    raise Stop(
+                        4,
+                        "SE824",
+                        f"writing the flash failed: {result.last_words()}",
+                        "no eFuse was burned by this run: check the cable, lower --baud, and run again",
+                    )
         journal.note_images()
         self.say("The images are in flash, verified by MD5.")
 
@@ -117,16 +125,17 @@ class FlashImages:
         by_rom = line[0] == "verify-flash" or (line[0] != "erase-flash" and tools.version >= ROM_WRITES_SINCE)
         return tools.run(tools.esptool(self.connection, line, stub=not (in_reach and by_rom)))
 
-    def _flash_lines(self, tools: EspTools) -> list[list[str]]:
-        """The esptool commands of the flash stage. Headers are kept as they are: they are signed or encrypted."""
-        lines = [
+    def _erase_commands(self) -> list[list[str]]:
+        return [
             line for step in self.plan["steps"] if step["kind"] == "erase_flash" for line in self._erase_lines(step)
         ]
+
+    def _write_command(self, tools: EspTools, addresses_and_files: list[str]) -> list[str]:
+        """Headers are kept as they are: they are signed or encrypted."""
         keep = []
         for setting in ("mode", "freq", "size"):
             keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
-        force = ["--force"] if any(self._is_misread(image) for image in self.plan["images"]) else []
-        return [*lines, ["write-flash", "--no-progress", *force, *keep, *self._addresses_and_files()]]
+        return ["write-flash", "--no-progress", *keep, *addresses_and_files]
 
     def _erase_lines(self, step: dict[str, Any]) -> list[list[str]]:
         """The commands that erase, in pieces. A step without a size goes to the end of the flash that was found."""
@@ -147,11 +156,23 @@ class FlashImages:
             for piece in range(start, end, ERASED_AT_ONCE)
         ]
 
-    def _is_misread(self, image: dict[str, Any]) -> bool:
-        """Whether esptool may take an image for the firmware of another chip, and refuse to write it unless forced.
+    def _disguised(self, folder: Path) -> list[str]:
+        """Address, file, ... to write: an image that esptool would misread is written with the sector before it."""
+        words: list[str] = []
+        for image, (address, file) in zip(self.plan["images"], self._pairs()):
+            lead = max(0, image["offset"] - _SECTOR)
+            if self._is_misread(image) and any(other["offset"] < image["offset"] for other in self.plan["images"]):
+                whole = folder / f"with_lead_{lead:x}.bin"
+                whole.write_bytes(self._content(lead, image["offset"]) + Path(file).read_bytes())
+                address, file = hex(lead), str(whole)
+            words += [address, file]
+        return words
 
-        It does so where a file begins like a firmware image: ciphertext by chance, or a coprocessor's firmware. What is
-        written was compared with the plan, and so was the chip.
+    def _is_misread(self, image: dict[str, Any]) -> bool:
+        """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
+
+        Before 5.6 it does so with every file that begins like a firmware image, since then where the bootloader goes:
+        with ciphertext by chance, with a coprocessor's firmware by nature.
         """
         with self.files.path_of(image["file"]).open("rb") as file:
             head = file.read(_APPENDED_HASH + 1)
@@ -159,13 +180,44 @@ class FlashImages:
             return False
         return int.from_bytes(head[_CHIP_ID], "little") != CHIP_IDS[self.plan["chip"]]
 
+    def _content(self, start: int, end: int) -> bytes:
+        """What the images leave in a piece of flash that was erased."""
+        content = bytearray(b"\xff" * (end - start))
+        for image, (_, file) in zip(self.plan["images"], self._pairs()):
+            low, high = max(start, image["offset"]), min(end, image["offset"] + image["size"])
+            if low < high:
+                content[low - start : high - start] = Path(file).read_bytes()[
+                    low - image["offset"] : high - image["offset"]
+                ]
+        return bytes(content)
+
+    def _blanks(self, folder: Path) -> list[str]:
+        """Address, file, ... that put 0xFF over all between the images, where esptool erases nothing any more."""
+        erase = next((step for step in self.plan["steps"] if step["kind"] == "erase_flash"), None)
+        gaps = self._gaps(erase["offset"], erase["size"] or (self.flash_size or 0) - erase["offset"]) if erase else []
+        words = []
+        for offset, size in gaps:
+            blank = folder / f"{offset:x}.bin"
+            blank.write_bytes(b"\xff" * size)
+            words += [hex(offset), str(blank)]
+        return words
+
+    def _gaps(self, start: int, size: int) -> list[tuple[int, int]]:
+        """Offset and size of what lies between the images, in whole sectors."""
+        gaps, at = [], start
+        for image in sorted(self.plan["images"], key=lambda image: int(image["offset"])):
+            if image["offset"] > at:
+                gaps.append((at, image["offset"] - at))
+            at = max(at, -(-(image["offset"] + image["size"]) // _SECTOR) * _SECTOR)
+        return [*gaps, (at, start + size - at)] if at < start + size else gaps
+
     def _verify_line(self) -> list[str]:
         """The esptool command that compares the flash with the images."""
         return ["verify-flash", *self._addresses_and_files()]
 
     def _addresses_and_files(self) -> list[str]:
         """Address, file, address, file ... of all images."""
-        words: list[str] = []
-        for image in self.plan["images"]:
-            words += [hex(image["offset"]), str(self.files.path_of(image["file"]))]
-        return words
+        return [word for pair in self._pairs() for word in pair]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(hex(image["offset"]), str(self.files.path_of(image["file"]))) for image in self.plan["images"]]

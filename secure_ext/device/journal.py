@@ -1,8 +1,8 @@
 """What this bundle has done to which board, so that an interrupted board can be told from a foreign one.
 
 A read-protected key cannot be compared with the one in the bundle. The journal holds, for each board (by MAC address),
-that its images were written and that burning was begun, and never a key. Part of ``provision.py``: standard library
-only, Python 3.9 and later.
+that its images were written, that burning was begun and that all of it was read back, and never a key. Part of
+``provision.py``: standard library only, Python 3.9 and later.
 """
 
 from __future__ import annotations
@@ -51,13 +51,25 @@ class Journal:
         """Whether these keys have begun to be burned on this board."""
         return "burning_begun" in self._entry
 
+    @property
+    def never_read_back(self) -> bool:
+        """Whether burning was begun, and its end never seen. Journals of older versions do not say it: then False."""
+        return self.burning_begun and self._entry.get("read_back") == ""
+
     def note_images(self) -> None:
         """Records that this bundle's images were written. Raises Stop SE830."""
         self._write("images_written", self._images_id)
 
     def note_burning(self) -> None:
         """Records that burning begins. Raises Stop SE830."""
+        if not self.burning_begun:
+            self._entry["read_back"] = ""
         self._write("burning_begun", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+    def note_read_back(self) -> None:
+        """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""
+        if self.never_read_back:
+            self._write("read_back", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
@@ -93,6 +105,11 @@ def board_journal(plan: dict[str, Any], path: Path) -> Journal:
         if step["kind"] == "burn_key"
     ]
     return Journal(path, _digest([plan["chip"], keys]), _digest(plan["images"]))
+
+
+def boards_not_read_back(plan: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """The MAC addresses of the boards that these keys have begun to be burned on, and nobody has read back since."""
+    return tuple(path.stem for path in sorted(folder.glob("*.json")) if board_journal(plan, path).never_read_back)
 
 
 def _digest(data: Any) -> str:

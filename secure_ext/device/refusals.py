@@ -86,7 +86,7 @@ def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
             5,
             "SE819",
             "this board does not fit the plan: " + "; ".join(item.reason for item in conflicts),
-            "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
+            "this bundle cannot go onto this board, for eFuses cannot be cleared: set it aside; nothing was changed",
         )
     hidden = [item for item in statuses if item.hidden]
     unfinished = [item for item in statuses if not item.is_done]
@@ -99,17 +99,15 @@ def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
         )
 
 
-def check_enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus], state: ChipState) -> None:
-    """Raises Stop SE819: this script burns keys first, and the images before; so somebody else enabled it."""
-    enabled = [name for name in plan["enabling_fields"] if state.values.get(name)]
-    missing = [item for item in statuses if item.step["kind"] == "burn_key" and item.status is Status.MISSING]
-    if enabled and missing:
-        raise Stop(
-            5,
-            "SE819",
-            f"{enabled[0]} is burned, but {missing[0].step['block']} has no key: this board cannot run anything",
-            "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
-        )
+def something_else_on_it(what: tuple[str, ...]) -> Stop:
+    """Why a board that holds something of somebody else's is not erased."""
+    return Stop(
+        5,
+        "SE860",
+        f"this board carries something that is neither the plan's nor the chip maker's: {'; '.join(what)}",
+        "nothing was erased or burned: its flash may hold what belongs to it, such as a certificate, that cannot be "
+        "made again. Find out whose it is, and take a board without it",
+    )
 
 
 def exclusive_purposes(plan: dict[str, Any]) -> list[str]:

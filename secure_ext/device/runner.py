@@ -30,7 +30,9 @@ from secure_ext.device.esp_tools import (
     run_to_its_end,
 )
 from secure_ext.device.flash_images import FlashImages, detected_flash_size
-from secure_ext.device.journal import Journal, board_journal
+from secure_ext.device.flash_stage import FlashLook
+from secure_ext.device.flash_status import FlashStatus
+from secure_ext.device.journal import Journal, board_journal, boards_not_read_back
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.device.step_status import Status, StepStatus, compare
@@ -84,19 +86,20 @@ class Runner:
         self.images.check_power(tools, state.revision)
         statuses = compare(self.plan["steps"], state)
         verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
-        images_due = self.images_are_due(state, statuses)
-        self.show(statuses, state, images_due)
-        self.say(str(verdict))
-        if verdict.stop:
-            raise verdict.stop
         todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
+        flash = FlashLook(self.images, tools, journal).stage(state, statuses, verdict)
+        self.show(statuses, state, flash.status)
+        self.say(str(verdict))
+        stop = verdict.stop or flash.stop
+        if stop:
+            raise stop
+        images_due = flash.status is FlashStatus.TO_DO
         if not todo and not images_due:
-            self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
-            self.say_if_key_is_unknown(statuses, journal)
+            self.end_with_nothing_to_do(statuses, journal)
             return
         if self.options.dry_run:
-            flash = " and the flash erased and written" if images_due else ""
-            self.say(f"Dry run: {_steps(todo)} would be burned{flash}. Nothing was changed.")
+            and_flash = " and the flash erased and written" if images_due else ""
+            self.say(f"Dry run: {_steps(todo)} would be burned{and_flash}. Nothing was changed.")
             return
         self.files.check_needed_keys(todo)
         if self.confirm(todo):
@@ -104,15 +107,15 @@ class Runner:
             self.require_unchanged(read_chip(tools, self.connection), state)
             self.files.check()
         if images_due:
-            self.images.write(tools, journal)
-        elif todo:
-            self.images.check(tools, journal)
+            self.images.write(tools, journal, over_security=flash.over_security)
         if not self.options.virt:
             # So do the images. Nothing is burned that was not looked at just now.
             self.require_unchanged(read_chip(tools, self.connection), state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
                 state = self.burn(stage, tools, journal, state)
+                if stage == "burn":
+                    journal.note_read_back()
         self.say(self.closing_words())
 
     def closing_words(self) -> str:
@@ -166,17 +169,23 @@ class Runner:
 
     def report_sealed(self, tools: EspTools) -> None:
         """A sealed chip tells little: says what it tells and stops with SE811."""
-        verdict = sealed_verdict(self.plan, tools.run(tools.esptool(self.connection, ["get-security-info"])).output)
+        output = tools.run(tools.esptool(self.connection, ["get-security-info"])).output
+        verdict = sealed_verdict(self.plan, output, boards_not_read_back(self.plan, self.journal_folder))
         self.say(str(verdict))
         if verdict.stop:
             raise verdict.stop
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where the records of this station's boards are."""
+        return Path(self.options.journal or self.bundle / "journal")
 
     def open_journal(self, state: ChipState) -> Journal:
         """The journal of this board, and the log beside it."""
         if self.options.virt:
             path = Path(self.options.virt + ".journal.json")
         else:
-            path = Path(self.options.journal or self.bundle / "journal") / f"{state.mac}.json"
+            path = self.journal_folder / f"{state.mac}.json"
         journal = board_journal(self.plan, path)
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
@@ -186,10 +195,10 @@ class Runner:
             raise Stop(3, "SE821", f"the log cannot be written: {error}", "give another file with --log") from None
         return journal
 
-    def show(self, statuses: list[StepStatus], state: ChipState, images_due: bool) -> None:
+    def show(self, statuses: list[StepStatus], state: ChipState, images: FlashStatus) -> None:
         """Prints the board and every step with where it stands."""
         labels = {item.step["id"]: (item.label, not item.is_done) for item in statuses}
-        flash = (Status.MISSING.value if images_due else Status.DONE.value, False)
+        flash = (images.value, False)
         self.say(f"Board: {self.plan['chip']} v{state.revision // 100}.{state.revision % 100}, MAC {state.mac}")
         for stage in STAGES:
             for step in (step for step in self.plan["steps"] if step["stage"] == stage):
@@ -211,15 +220,13 @@ class Runner:
             raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
         return now
 
-    def say_if_key_is_unknown(self, statuses: list[StepStatus], journal: Journal) -> None:
-        """Tells on a finished board when only the journal could prove whose keys it has, and has no entry."""
+    def end_with_nothing_to_do(self, statuses: list[StepStatus], journal: Journal) -> None:
+        """Says so, and on a finished board also that nobody knows whose keys it has, where the journal has no entry."""
+        self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
+        if not self.options.dry_run and all(item.is_done for item in statuses if item.step["stage"] == "burn"):
+            journal.note_read_back()
         if any(item.hidden for item in statuses) and not journal.burning_begun:
             self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
-
-    def images_are_due(self, state: ChipState, statuses: list[StepStatus]) -> bool:
-        """False once a feature is enabled or all is burned: that is never done before the images are in flash."""
-        enabled = any(state.values.get(name, 0) for name in self.plan["enabling_fields"])
-        return bool(self.plan["images"]) and not enabled and not all(item.is_done for item in statuses)
 
     def confirm(self, todo: list[StepStatus]) -> bool:
         """Asks for the word unless nothing is for ever or `--yes` was given; whether it asked. Raises Stop SE823."""

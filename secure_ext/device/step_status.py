@@ -76,23 +76,22 @@ def _field_status(step: Step, state: ChipState) -> StepStatus:
 
 
 def _key_status(step: Step, state: ChipState) -> StepStatus:
+    reason = _other_use(step, state)
+    if reason:
+        return StepStatus(step, Status.CONFLICT, reason)
     block = step["block"]
-    purpose_ok, purpose_free = _purpose(step, state)
+    has_purpose, is_free = _purpose(step, state)
     hidden = bool(step["rd_dis_bits"]) and all(state.has_bit("RD_DIS", bit) for bit in step["rd_dis_bits"])
     locked = all(state.has_bit("WR_DIS", bit) for bit in step["wr_dis_bits"])
-    if any(state.has_bit("RD_DIS", bit) for bit in step["readable_bits"]):
-        return StepStatus(step, Status.CONFLICT, f"{block} holds a digest that is read-protected: the chip cannot boot")
     if hidden:
-        if not purpose_ok:
-            return StepStatus(step, Status.CONFLICT, f"{block} holds a hidden key with another purpose")
         return StepStatus(step, Status.DONE if locked else Status.BEGUN, hidden=True)
     content = key_content(step, state)
     if fingerprint(content[::-1] if step["reversed"] else content) == step["fingerprint"]:
-        if not purpose_ok and not purpose_free:
-            return StepStatus(step, Status.CONFLICT, f"{block} holds the key with another purpose")
+        if not has_purpose and not is_free:
+            return StepStatus(step, Status.CONFLICT, f"{block} holds the key, and can never get its purpose")
         if step["rd_dis_bits"] and not state.writable["RD_DIS"]:
             return StepStatus(step, Status.CONFLICT, f"{block} holds the key, but it can never be read-protected")
-        complete = purpose_ok and locked and not step["rd_dis_bits"]
+        complete = has_purpose and locked and not step["rd_dis_bits"]
         return StepStatus(step, Status.DONE if complete else Status.BEGUN)
     if any(content):
         return StepStatus(step, Status.CONFLICT, f"{block} holds another key")
@@ -100,9 +99,36 @@ def _key_status(step: Step, state: ChipState) -> StepStatus:
         return StepStatus(step, Status.CONFLICT, f"{block} was burned without this half, and can be burned only once")
     if step["rd_dis_bits"] and not state.writable["RD_DIS"]:
         return StepStatus(step, Status.CONFLICT, f"a key in {block} could not be read-protected: RD_DIS is locked")
-    if not purpose_free or state.has_bit("WR_DIS", step["wr_dis_bits"][0]):
+    if not is_free or state.has_bit("WR_DIS", step["wr_dis_bits"][0]):
         return StepStatus(step, Status.CONFLICT, f"{block} is empty, but its purpose or write protection is set")
     return StepStatus(step, Status.MISSING)
+
+
+def _other_use(step: Step, state: ChipState) -> str:
+    """Why the block serves, or may serve, something else than the plan's key; empty if nothing says so.
+
+    The purpose is looked at first: what a protection means depends on it.
+    """
+    block, field = step["block"], step["purpose_field"]
+    purpose = state.texts[field] if field else step["purpose"]
+    hidden = [bit for bit in (*step["rd_dis_bits"], *step["readable_bits"]) if state.has_bit("RD_DIS", bit)]
+    if purpose not in ("USER", step["purpose"]):
+        if hidden:
+            return f"{block} holds a hidden key with another purpose ({purpose})"
+        content = key_content(step, state)
+        if not any(state.blocks[step["block_number"]]):
+            return f"{block} is empty, but has another purpose ({purpose})"
+        is_ours = fingerprint(content[::-1] if step["reversed"] else content) == step["fingerprint"]
+        return f"{block} holds {'the' if is_ours else 'another'} key with another purpose ({purpose})"
+    if not hidden:
+        return ""
+    if field and purpose == "USER":
+        return f"{block} is read-protected and has no purpose: nobody can see what it holds"
+    if step["readable_bits"] and field:
+        return f"{block} holds a digest that is read-protected: the chip cannot boot"
+    if step["readable_bits"]:
+        return f"{block} is read-protected: it holds another key, or a digest that the chip cannot read"
+    return ""
 
 
 def _purpose(step: Step, state: ChipState) -> tuple[bool, bool]:

@@ -1,4 +1,4 @@
-"""What kind of board this is: untouched, begun by this bundle, finished, somebody else's, or damaged; and why.
+"""What kind of board this is: untouched, begun, finished, sealed, with something on it, foreign, damaged; and why.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.
 """
@@ -6,38 +6,48 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from secure_ext.device.chip_state import ChipState
+from secure_ext.device.efuse_owner import other_efuses
 from secure_ext.device.esp_tools import Stop
+from secure_ext.device.flash_status import FlashStatus, flash_status
 from secure_ext.device.journal import Journal
-from secure_ext.device.refusals import check_chip, check_conflicts, check_enabled_without_keys, check_other_keys
+from secure_ext.device.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
+from secure_ext.device.security_info import parse_security_info
 from secure_ext.device.step_status import Status, Step, StepStatus, key_content
 
 
 class Condition(enum.Enum):
-    """The five kinds of boards."""
+    """The kinds of boards."""
 
     VIRGIN = "untouched"
     PARTLY_OURS = "begun with this bundle"
     DONE = "finished"
+    SEALED = "sealed"
+    CARRYING = "carries something"
     FOREIGN = "not for this bundle"
     DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The kind of a board, what it was concluded from, and for a board that is left alone the Stop that says so."""
+    """The kind of a board, what it was concluded from, and for a board that is left alone the Stop that says so.
+
+    `carried` is what is burned and neither the plan's nor the chip maker's: with any of it the flash is not erased
+    unless the journal knows that this bundle has begun the board.
+    """
 
     condition: Condition
     evidence: tuple[str, ...]
     stop: Optional[Stop] = None
+    carried: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"This board is {self.condition.value}: {'; '.join(self.evidence)}."
+        is_verb = self.condition is Condition.CARRYING
+        return f"This board {'' if is_verb else 'is '}{self.condition.value}: {'; '.join(self.evidence)}."
 
 
 def classify(
@@ -59,24 +69,29 @@ def classify(
     damage = (*state.coding_errors, *_half_written_keys(state, statuses, key_of))
     if damage:
         return _damaged(damage)
+    carried = other_efuses(plan, state)
     try:
         check_chip(plan, state)
         check_conflicts(statuses, journal)
         check_other_keys(plan, state)
-        check_enabled_without_keys(plan, statuses, state)
     except Stop as stop:
         if stop.code == "SE819" and journal.burning_begun:
             return _damaged((stop.cause, "this bundle had begun to burn it, and was interrupted"))
-        return Verdict(Condition.FOREIGN, (stop.cause,), stop)
+        return Verdict(Condition.FOREIGN, (stop.cause,), stop, carried)
     burned = [item for item in statuses if item.status is Status.DONE]
     begun = [item for item in statuses if item.status is Status.BEGUN]
     if all(item.is_done for item in statuses) and burned:
-        return Verdict(Condition.DONE, (f"all {len(statuses)} eFuse steps are burned",))
-    if not burned and not begun:
-        return Verdict(Condition.VIRGIN, ("nothing of the plan is burned",))
+        return Verdict(Condition.DONE, (f"all {len(statuses)} eFuse steps are burned",), carried=carried)
+    is_known = journal.burning_begun or journal.images_written
+    if carried and not is_known and flash_status(plan, state, statuses, journal) is FlashStatus.TO_DO:
+        return Verdict(Condition.CARRYING, carried, something_else_on_it(carried), carried)
+    early = [*_burned_in_part(statuses, state), *_enabled_without_keys(plan, statuses, state)]
+    if not burned and not begun and not early:
+        return Verdict(Condition.VIRGIN, ("nothing of the plan is burned",), carried=carried)
     evidence = [f"{len(burned)} of {len(statuses)} eFuse steps are burned"]
     evidence += [_begun(item, state) for item in begun]
-    return Verdict(Condition.PARTLY_OURS, tuple(evidence))
+    evidence += early
+    return Verdict(Condition.PARTLY_OURS, tuple(evidence), carried=carried)
 
 
 def _damaged(evidence: tuple[str, ...]) -> Verdict:
@@ -101,6 +116,30 @@ def _half_written_keys(state: ChipState, statuses: list[StepStatus], key_of: Cal
     return halves
 
 
+def _burned_in_part(statuses: list[StepStatus], state: ChipState) -> list[str]:
+    fields = [item.step for item in statuses if item.status is Status.MISSING and item.step["kind"] == "burn_field"]
+    values = [(step["field"], state.values[step["field"]], step["value"]) for step in fields]
+    return [f"{name} is {value} and becomes {wanted}" for name, value, wanted in values if value]
+
+
+def _enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus], state: ChipState) -> list[str]:
+    """This script burns keys first: what is on without its key was turned on by hand, or by a firmware's first boot."""
+    counts = ("FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT")
+    lacking = []
+    for name in plan["enabling_fields"]:
+        keys = [
+            item.step["block"]
+            for item in statuses
+            if item.step["kind"] == "burn_key"
+            and item.status is Status.MISSING
+            # only flash encryption keys are burned last byte first, only digests have to stay readable
+            and (item.step["reversed"] if name in counts else item.step["readable_bits"])
+        ]
+        if state.values.get(name) and keys:
+            lacking.append(f"{name} was burned before its key, which {' and '.join(keys)} still lacks")
+    return lacking
+
+
 def _begun(item: StepStatus, state: ChipState) -> str:
     block = item.step["block"]
     if item.hidden:
@@ -113,29 +152,61 @@ def _begun(item: StepStatus, state: ChipState) -> str:
     return f"{block} holds this bundle's key, without {' and '.join(lacking) or 'write protection'}"
 
 
-def sealed_verdict(plan: dict[str, Any], security_info: str) -> Verdict:
+def sealed_verdict(plan: dict[str, Any], security_info: str, not_read_back: tuple[str, ...] = ()) -> Verdict:
     """The verdict on a chip in secure download mode, from what ``esptool get-security-info`` prints.
 
-    Its keys cannot be compared any more: that it is finished is likely, and the functional test has to show it.
+    Its keys and its write protections cannot be seen any more: that it is finished is likely, and the functional test
+    has to show it.
+
+    Args:
+        plan: the plan document.
+        security_info: what esptool printed.
+        not_read_back: MAC addresses of boards that this bundle began and never read back.
     """
-    wanted = {step["field"]: step["value"] for step in plan["steps"] if step["kind"] == "burn_field"}
-    flags = re.search(r"Flags: 0x([0-9a-fA-F]+)", security_info)
-    count = re.search(r"Crypt Count[^:]*: 0x([0-9a-fA-F]+)", security_info)
-    seen = []
-    if flags:
-        seen.append(("SECURE_BOOT_EN", int(flags.group(1), 16) & 1))
-    if count:
-        seen.append(("SPI_BOOT_CRYPT_CNT", int(count.group(1), 16)))
-    evidence = tuple(f"{name} is {value}" for name, value in seen)
-    other = [f"the plan wants {wanted.get(name, 0)}" for name, value in seen if value != wanted.get(name, 0)]
-    condition = Condition.FOREIGN if other or not seen else Condition.DONE
+    seen, other = _compare_sealed(plan, security_info)
+    unseen = "whether its write protections are complete cannot be seen"
+    if not_read_back:
+        unseen += f"; begun with this bundle and never read back, by the journal: {', '.join(not_read_back)}"
+    is_foreign = bool(other) or not seen
+    evidence = (*seen, *other) if is_foreign else (*seen, unseen)
     stop = Stop(
         5,
         "SE811",
         "the board is sealed (secure download mode), its eFuses cannot be read; it still shows: "
-        + ("; ".join((*evidence, *other)) or "nothing"),
+        + ("; ".join((*seen, *other)) or "nothing")
+        + ("" if is_foreign else f". {unseen[:1].upper()}{unseen[1:]}"),
         "set it aside: it is not as this plan leaves a board"
-        if condition is Condition.FOREIGN
-        else "this is as planned, so it is probably finished: check it with the functional test",
+        if is_foreign
+        else "this is as planned, so it is probably finished: check it with the functional test. If no run of this "
+        "script ended on it, its own firmware may have sealed it before the write protections: mark it",
     )
-    return Verdict(condition, (*evidence, *other), stop)
+    return Verdict(Condition.FOREIGN if is_foreign else Condition.SEALED, evidence, stop)
+
+
+def _compare_sealed(plan: dict[str, Any], security_info: str) -> tuple[list[str], list[str]]:
+    """What a sealed chip shows of the plan's eFuses, and how that differs from the plan."""
+    placed = {row["field"] for row in plan["layout"]}
+    info = parse_security_info(security_info, {*placed, *_SHOWN_EVERYWHERE})
+    steps = {step["field"]: step for step in plan["steps"] if step["kind"] == "burn_field"}
+    seen, other = [], []
+    for name, value in info.values.items():
+        wanted = steps[name]["value"] if name in steps else 0
+        is_for_some = name in steps and steps[name]["min_revision"] and not value  # nobody sees the revision
+        if value or name in placed:
+            seen.append(f"{name} is {value}")
+        if value != wanted and not is_for_some:
+            other.append(f"the plan wants {name} to be {wanted}")
+    for step in plan["steps"]:
+        purpose = info.purposes.get(step.get("purpose_field") or "")
+        if purpose is not None:
+            seen.append(f"{step['block']} has the purpose {purpose}")
+            if purpose != step["purpose"]:
+                other.append(f"the plan wants {step['purpose']}")
+    return seen, other
+
+
+_SHOWN_EVERYWHERE = (
+    *("SECURE_BOOT_EN", "SECURE_BOOT_AGGRESSIVE_REVOKE", "ENABLE_SECURITY_DOWNLOAD"),
+    *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
+)
+"""Flags that mean the same on every chip, and are looked at also where the plan leaves them alone."""

@@ -20,6 +20,7 @@ from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.device.call_script import call_script
 from secure_ext.device.chip_state import ChipState, read_chip
 from secure_ext.device.esp_tools import Stop, find_tools
+from secure_ext.device.flash_status import FlashStatus, flash_status
 from secure_ext.device.journal import board_journal
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_layout
@@ -75,7 +76,11 @@ class BoardRun:
 
 @dataclass(frozen=True)
 class _Look:
-    """What was seen of a board. `begun` is the record of an earlier run on it, `own` the status of its own keys."""
+    """What was seen of a board.
+
+    `begun` is the record of an earlier run on it, `own` the status of its own keys, `flash` that of
+    its images.
+    """
 
     runner: Runner
     state: ChipState
@@ -83,6 +88,7 @@ class _Look:
     statuses: list[StepStatus]
     own: list[StepStatus]
     verdict: Verdict
+    flash: FlashStatus
 
     @property
     def has_hidden_keys(self) -> bool:
@@ -96,7 +102,7 @@ class _Look:
 
     def show(self) -> None:
         """Shows the board and its steps, as its script does."""
-        self.runner.show(self.statuses, self.state, self.runner.images_are_due(self.state, self.statuses))
+        self.runner.show(self.statuses, self.state, self.flash)
         self.runner.say(str(self.verdict))
 
 
@@ -160,7 +166,8 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     journal = board_journal(known.plan, run.journal / f"{state.mac}.json")
     verdict = classify(known.plan, state, statuses, journal, runner.files.key_as_burned)
     own = {step["id"] for step in own_steps(known.plan, template.manifest["per_device"]["keys"])}
-    return _Look(runner, state, begun, statuses, [item for item in statuses if item.step["id"] in own], verdict)
+    flash = flash_status(known.plan, state, statuses, journal)
+    return _Look(runner, state, begun, statuses, [item for item in statuses if item.step["id"] in own], verdict, flash)
 
 
 def _record(folder: Path) -> FinishedBundle | None:

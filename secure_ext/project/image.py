@@ -31,7 +31,8 @@ _SIGNATURE_CRC = 1196
 
 _HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
-_MAGIC = 0xE9
+IMAGE_MAGIC = 0xE9
+"""The first byte of a firmware image (esp_image_header_t)."""
 _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
 _HASH_SIZE = 32
@@ -118,7 +119,7 @@ def image_end(data: bytes) -> int | None:
 
     Nothing is verified; that is what `parse_image` does.
     """
-    if len(data) < _HEADER.size or data[0] != _MAGIC:
+    if len(data) < _HEADER.size or data[0] != IMAGE_MAGIC:
         return None
     segments, appended = data[1], data[_HEADER.size - 1]
     if not 1 <= segments <= _MAX_SEGMENTS or appended > 1:

@@ -168,3 +168,21 @@ def test_a_block_with_coding_errors_fails(boards: Boards) -> None:
     was = boards(Cell("esp32c3", "both"))
     damaged = replace(was.state, coding_errors=("BLOCK9 has coding errors",))
     assert failures(was, damaged) - failures(was, was.state) == {("coding-errors", "all blocks")}
+
+
+@EACH_CHIP
+def test_no_cure_tells_to_burn_a_single_efuse(chip: str, boards: Boards, bundles: Bundles) -> None:
+    """Of an empty board, of every single deviation, and of a sealed one: alone, one of these eFuses ends the chip."""
+    was = boards(Cell(chip, "both"))
+    empty = was.state
+    for number in was.state.blocks:
+        empty = with_block(replace(was, state=empty), number, bytes(len(was.state.blocks[number])))
+    empty = replace(empty, texts={n: "USER" if n.startswith("KEY_PURPOSE") else t for n, t in empty.texts.items()})
+    tried = 0
+    for _, state in (("empty", empty), *single_changes(was)):
+        for check in audit_for_release(was.board(state=state)).checks:
+            if check.outcome is Outcome.FAILED:
+                assert "burn it" not in check.cure
+                assert "provision.py" in check.cure or "set this board aside" in check.cure, check.name
+                tried += 1
+    assert tried > 20

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from secure_ext.device.esp_tools import Stop
-from secure_ext.device.journal import Journal
+from secure_ext.device.journal import Journal, board_journal, boards_not_read_back
 
 
 @pytest.fixture
@@ -58,3 +59,23 @@ def test_a_journal_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Stop, match="SE830"):
         Journal(tmp_path / "file" / "board.json", "keys", "images").note_burning()
+
+
+def test_what_was_begun_and_never_read_back_is_named(tmp_path: Path) -> None:
+    """Not what was read back, nor another bundle's; nor a record of an older version, which does not say it."""
+    plan = {"chip": "esp32c3", "images": [], "steps": []}
+    for mac in ("02aa", "02bb", "02cc"):
+        board_journal(plan, tmp_path / f"{mac}.json").note_burning()
+    board_journal({**plan, "chip": "esp32c6"}, tmp_path / "02dd.json").note_burning()
+    board_journal(plan, tmp_path / "02bb.json").note_read_back()
+    board_journal(plan, tmp_path / "02bb.json").note_burning()  # the seal
+    old = json.loads((tmp_path / "02cc.json").read_text())
+    del old["read_back"]
+    (tmp_path / "02cc.json").write_text(json.dumps(old))
+    assert boards_not_read_back(plan, tmp_path) == ("02aa",)
+    assert board_journal(plan, tmp_path / "02cc.json").burning_begun
+
+
+def test_a_board_that_was_never_begun_has_nothing_to_read_back(tmp_path: Path) -> None:
+    Journal(tmp_path / "board.json", "keys", "images").note_read_back()
+    assert not (tmp_path / "board.json").exists()

@@ -45,13 +45,14 @@ class Board:
     def digest(self) -> str:
         return str(self.made.folder / "digests" / "secure_boot_digest_0.bin")
 
-    def expect_refusal(self, code: str) -> None:
-        """Exit code 5 with this error, and not one bit changed."""
+    def expect_refusal(self, code: str) -> str:
+        """Exit code 5 with this error, and not one bit changed; returns what the script said."""
         before = self.chip_file.read_bytes()
         done = self.provision()
         assert (done.exit_code, f"STOP {code}" in done.output) == (5, True), done.output
         assert self.chip_file.read_bytes() == before
         assert not Path(f"{self.chip_file}.journal.json").exists()
+        return done.output
 
 
 Boards = Callable[[Cell], Board]

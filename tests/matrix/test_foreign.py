@@ -19,6 +19,7 @@ class Foreign:
     words: tuple[str, ...]
     code: str = "SE819"
     quick: bool = False
+    said: str = ""
 
     @property
     def marks(self) -> list[pytest.MarkDecorator]:
@@ -48,6 +49,45 @@ FOREIGN = (
         quick=True,
     ),
     Foreign("hidden key for another use", ("burn-key", "BLOCK_KEY0", "{other}", "HMAC_DOWN_JTAG")),
+    Foreign(
+        "an identity where the digest goes",
+        ("burn-key", "BLOCK_KEY1", "{other}", "HMAC_DOWN_DIGITAL_SIGNATURE"),
+        said="BLOCK_KEY1 holds a hidden key with another purpose (HMAC_DOWN_DIGITAL_SIGNATURE)",
+        quick=True,
+    ),
+    Foreign(
+        "a readable key for another use where the digest goes",
+        ("burn-key", "BLOCK_KEY1", "{other}", "HMAC_UP", "--no-read-protect"),
+        said="BLOCK_KEY1 holds another key with another purpose (HMAC_UP)",
+    ),
+    Foreign(
+        "half of another key where the digest goes",
+        ("burn-key", "BLOCK_KEY1", "{other}", "XTS_AES_128_KEY"),
+        said="BLOCK_KEY1 holds a hidden key with another purpose (XTS_AES_128_KEY)",
+    ),
+    Foreign(
+        "a digest where the flash encryption key goes",
+        ("burn-key", "BLOCK_KEY0", "{digest}", "SECURE_BOOT_DIGEST0"),
+        said="BLOCK_KEY0 holds another key with another purpose (SECURE_BOOT_DIGEST0)",
+    ),
+    Foreign(
+        "hidden, and nobody knows for what",
+        ("burn-bit", "BLOCK0", "32"),
+        said="BLOCK_KEY0 is read-protected and has no purpose",
+    ),
+    Foreign(
+        "an identity beside the plan",
+        ("burn-key", "BLOCK_KEY4", "{other}", "HMAC_DOWN_DIGITAL_SIGNATURE"),
+        code="SE860",
+        said="BLOCK_KEY4 holds something hidden (KEY_PURPOSE_4 = HMAC_DOWN_DIGITAL_SIGNATURE)",
+        quick=True,
+    ),
+    Foreign("a custom MAC address", ("burn-custom-mac", "AA:CD:EF:01:02:03"), code="SE860", said="CUSTOM_MAC = aa:cd"),
+    Foreign("user data", ("burn-block-data", "BLOCK_USR_DATA", "{other}"), code="SE860", said="BLOCK3 holds user data"),
+    Foreign("system data", ("burn-block-data", "BLOCK_SYS_DATA2", "{other}"), code="SE860"),
+    Foreign("the firmware's version", ("burn-efuse", "SECURE_VERSION", "1"), code="SE860", said="SECURE_VERSION = 1"),
+    Foreign("a key block locked empty", ("write-protect-efuse", "BLOCK_KEY4"), code="SE860", said="BLOCK_KEY4"),
+    Foreign("a key block hidden empty", ("burn-bit", "BLOCK0", "36"), code="SE860", said="BLOCK_KEY4"),
     Foreign("own digest for another slot", ("burn-key", "BLOCK_KEY1", "{digest}", "SECURE_BOOT_DIGEST1")),
     Foreign("another digest", ("burn-key", "BLOCK_KEY1", "{other}", "SECURE_BOOT_DIGEST0")),
     Foreign("empty block with a purpose", ("burn-efuse", "KEY_PURPOSE_0", "XTS_AES_128_KEY")),
@@ -61,9 +101,6 @@ FOREIGN = (
     Foreign("crypt count locked at 0", ("write-protect-efuse", "SPI_BOOT_CRYPT_CNT")),
     Foreign("chip too new", ("burn-bit", "BLOCK1", "118"), code="SE817"),
     Foreign("keys cannot be hidden any more", ("write-protect-efuse", "RD_DIS")),
-    Foreign("flash encryption on without a key", ("burn-efuse", "SPI_BOOT_CRYPT_CNT", "1")),
-    Foreign("flash encryption off again", ("burn-efuse", "SPI_BOOT_CRYPT_CNT", "3")),
-    Foreign("secure boot on without a digest", ("burn-efuse", "SECURE_BOOT_EN", "1")),
     Foreign(
         "digest the wrong way round",
         ("burn-key", "BLOCK_KEY1", "{digest_reversed}", "SECURE_BOOT_DIGEST0"),
@@ -93,7 +130,7 @@ def test_a_foreign_chip_is_refused_and_left_alone(foreign: Foreign, board: Board
     files = {"other": str(other), "flash": fresh.key("flash_encryption_key.bin"), "digest": fresh.digest}
     files["digest_reversed"] = str(turned)
     fresh.burn(*(word.format(**files) for word in foreign.words))
-    fresh.expect_refusal(foreign.code)
+    assert foreign.said in fresh.expect_refusal(foreign.code)
 
 
 @pytest.mark.long
@@ -169,3 +206,23 @@ def test_the_efuses_of_another_kind_of_chip_are_refused(cell: Cell, board: Board
     stranger = Board(bundles(ESP32C6), finished.chip_file)
     code = "SE819" if cell.chip == "esp32s3" else "SE818"
     stranger.expect_refusal(code)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("SPI_BOOT_CRYPT_CNT", "1"), id="flash encryption on"),
+        pytest.param(("SPI_BOOT_CRYPT_CNT", "3"), id="flash encryption off again", marks=pytest.mark.long),
+        pytest.param(("SECURE_BOOT_EN", "1"), id="secure boot on", marks=pytest.mark.long),
+        pytest.param(("SPI_BOOT_CRYPT_CNT", "7", "SECURE_BOOT_EN", "1"), id="both", marks=pytest.mark.long),
+    ],
+)
+def test_a_feature_that_was_turned_on_before_its_key_gets_its_key(words: tuple[str, ...], board: Boards) -> None:
+    """The key block is empty and can be burned: the board is not lost, and nothing is called done that was not seen."""
+    fresh = board(ESP32C6)
+    fresh.burn("burn-efuse", *words)
+    done = fresh.provision()
+    assert done.exit_code == 0, done.output
+    assert "was burned before its key" in done.output
+    assert "   flash  not known" in done.output
+    assert fresh.unmet() == []

@@ -23,7 +23,7 @@ REVISION = {"esp32": 300, "esp32c2": 100, "esp32c5": 100, "esp32p4": 100}
 COMMANDS = {
     *("flash-id", "write-flash", "verify-flash", "read-flash", "read-mac", "erase-flash", "erase-region", "chip-id"),
     *("get-security-info", "read-reg", "no-reset"),
-    *("burn-efuse", "burn-key", "burn-bit", "burn-block-data", "check-error"),
+    *("burn-efuse", "burn-key", "burn-bit", "burn-block-data", "burn-custom-mac", "check-error"),
     *("read-protect-efuse", "write-protect-efuse"),
 }
 

@@ -52,7 +52,7 @@ FOREIGN_IMAGE = bytes([0xE9, 0, 2, 0x20]) + bytes(8) + bytes([0x0D, 0]) + bytes(
 
 
 def test_a_file_that_esptool_takes_for_another_chips_firmware(station: Station, tmp_path: Path) -> None:
-    """esptool refuses it by itself; the script has compared it with the plan, and writes it."""
+    """esptool refuses it by itself; with the sector before it the script writes it, and never forces."""
     options = SampleOptions(
         secure_boot=True, partitions=PARTITIONS, data_images={"open": FOREIGN_IMAGE}, app_size=40_000
     )

@@ -56,7 +56,12 @@ def test_too_little_flash(station: Station) -> None:
         pytest.param("burn-key BLOCK_KEY0 {} XTS_AES_128_KEY", "SE822", id="a hidden key"),
         pytest.param("burn-key BLOCK_KEY1 {} SECURE_BOOT_DIGEST0", "SE819", id="a digest", marks=LONG),
         pytest.param("burn-key BLOCK_KEY3 {} XTS_AES_128_KEY", "SE819", id="a key beside the plan", marks=LONG),
-        pytest.param("burn-efuse SPI_BOOT_CRYPT_CNT 1", "SE819", id="encryption on"),
+        pytest.param(
+            "burn-efuse SPI_BOOT_CRYPT_CNT 1 DIS_DOWNLOAD_MANUAL_ENCRYPT 1",
+            "SE831",
+            id="encryption on, and esptool writes nothing",
+        ),
+        pytest.param("burn-key BLOCK_KEY4 {} USER", "SE860", id="a key of somebody else's"),
         pytest.param("burn-efuse SECURE_BOOT_KEY_REVOKE0 1", "SE818", id="the slot revoked", marks=LONG),
         pytest.param("write-protect-efuse RD_DIS", "SE819", id="keys cannot be hidden", marks=LONG),
     ],

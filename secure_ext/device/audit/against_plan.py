@@ -74,7 +74,7 @@ def audit_plan(
     statuses = compare(plan["steps"], state)
     verdict = classify(plan, state, statuses, journal, key_of)
     by_id = {item.step["id"]: item for item in statuses}
-    comparison = _Comparison(board, plan, by_id, journal.burning_begun, _SET_ASIDE if verdict.stop else _CONTINUE)
+    comparison = _Comparison(board, plan, by_id, journal.burning_begun, _cure(verdict))
     fits = verdict.condition is Condition.DONE
     cure = "" if fits else (verdict.stop.cure if verdict.stop else _CONTINUE)
     check = Check("board", "verdict", Outcome.PASSED if fits else Outcome.FAILED, str(verdict), cure)
@@ -87,6 +87,13 @@ def flash_note(plan: dict[str, Any]) -> str:
         f"the firmware asks for {size_text(needed_flash(plan))} of flash or more; no eFuse tells how much the board "
         "has, the script and `esptool flash-id` do"
     )
+
+
+def _cure(verdict: Verdict) -> str:
+    """What to do about an eFuse that is not as planned; a board that carries something is not to be thrown away."""
+    if verdict.condition is Condition.CARRYING and verdict.stop:
+        return verdict.stop.cure
+    return _SET_ASIDE if verdict.stop else _CONTINUE
 
 
 def _sealed_check(verdict: Verdict) -> Check:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secure_ext.device.audit.security_info import SecurityInfo
 from secure_ext.device.chip_state import ChipState
+from secure_ext.device.security_info import SecurityInfo
 
 SEALED = "the board is in secure download mode, where this cannot be read"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from secure_ext.chips.efuse_table import load_efuse_table
 from secure_ext.device.audit.board import Board
-from secure_ext.device.audit.security_info import parse_security_info
 from secure_ext.device.audit.summary_file import chip_of
 from secure_ext.device.chip_state import ChipState, read_chip, read_state
 from secure_ext.device.esp_tools import FAULTS_OF_COMPUTER, Connection, EspTools, Stop, find_tools, run
 from secure_ext.device.port_lock import lock_port
+from secure_ext.device.security_info import parse_security_info
 from secure_ext.errors import DeviceError, InputError, SecureProvisionError, ToolError, UsageError
 
 ANY_CHIP = "auto"

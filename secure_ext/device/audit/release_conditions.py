@@ -22,7 +22,11 @@ _FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")
 _DIGEST = "SECURE_BOOT_DIGEST"
 _NEWEST = 9999
 _JTAG_BY_HMAC = ("HMAC_DOWN_JTAG", "HMAC_DOWN_ALL")
-_CURE = "burn it, if the board can still be written; or make a bundle, whose script burns all of it"
+_CURE = (
+    "make a bundle of this board's firmware and run its provision.py: these eFuses are right only all together and in "
+    "its order. One of them burned alone can stop the chip for good"
+)
+_TOO_LATE = "set this board aside: what is burned cannot be cleared, and what is sealed cannot be burned any more"
 _DOWNLOAD = {
     "uart-encryption-closed": ("DISABLE_DL_ENCRYPT", "DIS_DOWNLOAD_MANUAL_ENCRYPT"),
     "uart-decryption-closed": ("DISABLE_DL_DECRYPT",),
@@ -135,7 +139,7 @@ class _Conditions:
             "secure-boot-enabled", enable, on, wanted="1", found=found, meaning="only signed firmware boots"
         )
         if "ABS_DONE_0" in self.chip.efuses.fields:
-            yield self._equals("secure-boot-v1-off", "ABS_DONE_0", 0, "the chip verifies V2 signatures")
+            yield self._equals("secure-boot-v1-off", "ABS_DONE_0", 0, "the chip verifies V2 signatures", _TOO_LATE)
         for field in ("DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT", "DIS_BOOT_REMAP"):
             if self.chip.uses(field):
                 yield self._burned("legacy-boot-closed", field, "legacy boot modes run code that nothing verified")
@@ -194,6 +198,7 @@ class _Conditions:
             wanted="not read-protected",
             found=None if hidden is None else "read-protected" if hidden else "not read-protected",
             meaning=f"the ROM must read {what}",
+            cure=_TOO_LATE,
         )
         yield self._check(
             "digest-there",
@@ -283,11 +288,10 @@ class _Conditions:
             name, field, None if value is None else value > 0, wanted="burned", found=value, meaning=meaning
         )
 
-    def _equals(self, name: str, field: str, wanted: int, meaning: str) -> EfuseCheck:
+    def _equals(self, name: str, field: str, wanted: int, meaning: str, cure: str = _CURE) -> EfuseCheck:
         value = self.board.value(field)
-        return self._check(
-            name, field, None if value is None else value == wanted, wanted=str(wanted), found=value, meaning=meaning
-        )
+        fits = None if value is None else value == wanted
+        return self._check(name, field, fits, wanted=str(wanted), found=value, meaning=meaning, cure=cure)
 
     def _locked(self, name: str, field: str, meaning: str) -> EfuseCheck:
         return self._protected(name, field, self._is_locked(field), meaning)
@@ -297,9 +301,19 @@ class _Conditions:
         return self._check(name, place, locked, wanted="write-protected", found=found, meaning=meaning)
 
     def _check(
-        self, name: str, place: str, fits: bool | None, *, wanted: str, found: str | int | None, meaning: str
+        self,
+        name: str,
+        place: str,
+        fits: bool | None,
+        *,
+        wanted: str,
+        found: str | int | None,
+        meaning: str,
+        cure: str = _CURE,
     ) -> EfuseCheck:
+        """A check of this board; on a sealed one nothing can be burned any more, whatever is missing."""
+        cure = _TOO_LATE if self.board.state is None else cure
         if fits is None:
             unseen = SEALED if self.board.state is None else self.board.why_unseen(place)
             return efuse_check(name, place, None, wanted=wanted, found=unseen, meaning=meaning, cure="")
-        return efuse_check(name, place, fits, wanted=wanted, found=str(found), meaning=meaning, cure=_CURE)
+        return efuse_check(name, place, fits, wanted=wanted, found=str(found), meaning=meaning, cure=cure)

@@ -7,6 +7,7 @@ from typing import Any
 
 from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState
+from secure_ext.device.efuse_owner import makers_efuses, other_efuses, planned_fields
 
 MEANING: Mapping[str, str] = {
     "FLASH_CRYPT_CNT": "flash encryption is on, or was",
@@ -51,11 +52,6 @@ Left out is what a firmware burns by itself, such as SECURE_VERSION and ECC_FORC
 """
 
 
-def planned_fields(plan: dict[str, Any]) -> set[str]:
-    """Every field that the plan burns, write-protects, or wants to be clear, in any of its stages."""
-    return {row["field"] for row in plan["layout"]}
-
-
 def unplanned_fields(plan: dict[str, Any], board: Board) -> Iterator[str]:
     """Fields of `MEANING` that are seen to be burned and that the plan does not name."""
     planned = planned_fields(plan)
@@ -65,11 +61,9 @@ def unplanned_fields(plan: dict[str, Any], board: Board) -> Iterator[str]:
 
 
 def notes_on(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
-    """What else is burned in BLOCK0: by the chip's maker, by a firmware, or by somebody unknown."""
-    known = {*MEANING, *planned_fields(plan)}
-    other = [
-        f"{field} = {state.texts[field] if field.startswith('KEY_PURPOSE') else value}"
-        for field, value in state.values.items()
-        if value and field not in known and state.places[field][0] == 0 and "MAC" not in field
-    ]
-    return (f"also burned in BLOCK0, and no part of the plan: {', '.join(other)}",) if other else ()
+    """What else is burned, and whose it is: the chip maker's in BLOCK0, and what is neither its nor the plan's."""
+    makers, other = makers_efuses(plan, state), other_efuses(plan, state)
+    return (
+        *([f"also burned, and neither the plan's nor the chip maker's: {'; '.join(other)}"] if other else []),
+        *([f"burned by the maker of the chip or the module: {', '.join(makers)}"] if makers else []),
+    )

@@ -1,4 +1,7 @@
-"""What a chip in secure download mode still tells of itself: the output of ``esptool get-security-info``."""
+"""What a chip in secure download mode still tells of itself: the output of ``esptool get-security-info``.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
 
 from __future__ import annotations
 
