@@ -100,10 +100,10 @@ class FlashImages:
             self.say("The images are in flash already, verified by MD5.")
             return
         with tempfile.TemporaryDirectory() as folder:
-            write = self._write_command(tools, self._disguised(Path(folder)))
+            writes = self._write_commands(tools, Path(folder))
             blanks = self._blanks(Path(folder)) if over_security else []
             first = [] if over_security else self._erase_commands()
-            for line in [*first, write, *([self._write_command(tools, blanks)] if blanks else [])]:
+            for line in [*first, *writes, *([self._write_command(tools, blanks)] if blanks else [])]:
                 self.say(f"esptool {line[0]} ...")
                 result = self._run(tools, line)
                 if result.exit_code:
@@ -156,17 +156,21 @@ class FlashImages:
             for piece in range(start, end, ERASED_AT_ONCE)
         ]
 
-    def _disguised(self, folder: Path) -> list[str]:
-        """Address, file, ... to write: an image that esptool would misread is written with the sector before it."""
+    def _write_commands(self, tools: EspTools, folder: Path) -> list[list[str]]:
+        """One for all images but those that esptool would misread: each is written with the sector before it."""
+        images = self.plan["images"]
+        first = min((image["offset"] for image in images), default=0)
         words: list[str] = []
-        for image, (address, file) in zip(self.plan["images"], self._pairs()):
-            lead = max(0, image["offset"] - _SECTOR)
-            if self._is_misread(image) and any(other["offset"] < image["offset"] for other in self.plan["images"]):
-                whole = folder / f"with_lead_{lead:x}.bin"
-                whole.write_bytes(self._content(lead, image["offset"]) + Path(file).read_bytes())
-                address, file = hex(lead), str(whole)
-            words += [address, file]
-        return words
+        apart = []
+        for image, (address, file) in zip(images, self._pairs()):
+            if image["offset"] == first or not self._is_misread(image):
+                words += [address, file]
+                continue
+            lead = image["offset"] - _SECTOR
+            whole = folder / f"from_{lead:x}.bin"
+            whole.write_bytes(self._content(lead, image["offset"]) + Path(file).read_bytes())
+            apart.append(self._write_command(tools, [hex(lead), str(whole)]))
+        return [self._write_command(tools, words), *apart]
 
     def _is_misread(self, image: dict[str, Any]) -> bool:
         """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
