@@ -5,11 +5,26 @@ A rule is a small object in a file about its subject; a new rule joins that file
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from secure_ext.errors import UsageError
-from secure_ext.plan.doctor import boot, firmware, fit, images, keys, lockdown, nvs, openings, partitions, tee, updates
+from secure_ext.plan.doctor import (
+    boot,
+    firmware,
+    fit,
+    images,
+    keys,
+    lockdown,
+    making,
+    nvs,
+    openings,
+    partitions,
+    tee,
+    updates,
+)
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
-FILES = (fit, images, firmware, boot, openings, lockdown, updates, partitions, tee, keys, nvs)
+FILES = (fit, images, firmware, boot, openings, lockdown, updates, partitions, tee, keys, nvs, making)
 """The files with rules."""
 
 ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))
@@ -31,7 +46,23 @@ def examine(subject: Subject) -> tuple[Finding, ...]:
             cure="take it out of doctor.accept and --accept",
             place="doctor.accept",
         )
-    findings = [
+    return _found(ALL_RULES, subject)
+
+
+def examine_making(subject: Subject) -> tuple[Finding, ...]:
+    """What only the run that makes the bundle can find; `subject` has its `Making`."""
+    return _found(making.RULES, subject)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings, worst first, then by code."""
+    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    return tuple(sorted(findings, key=lambda finding: (order[finding.severity], finding.code)))
+
+
+def _found(rules: Iterable[Rule], subject: Subject) -> tuple[Finding, ...]:
+    accepted = subject.policy.accepted_findings
+    return in_order(
         Finding(
             rule.code,
             rule.severity,
@@ -41,8 +72,6 @@ def examine(subject: Subject) -> tuple[Finding, ...]:
             accepted=rule.acceptable and rule.code in accepted,
             can_be_accepted=rule.acceptable,
         )
-        for rule in ALL_RULES
+        for rule in rules
         for hit in rule.check(subject)
-    ]
-    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    return tuple(sorted(findings, key=lambda finding: (order[finding.severity], finding.code)))
+    )

@@ -6,6 +6,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.first_boot import FirstBootBurn
@@ -24,8 +25,29 @@ class Severity(str, enum.Enum):
 
 
 @dataclass(frozen=True)
+class Making:
+    """What is known only when a bundle is made.
+
+    Attributes:
+        new_keys: names of the files of keys that are generated now.
+        home_is_named: whether the user said where generated keys are kept.
+        build_server: whether a build server runs this, whose folders go with the job.
+        archived: whether the bundle is also written without its keys, to be used elsewhere.
+        read_by_a_program: whether nobody reads what is shown.
+        bundled_keys: where the bundle has its keys.
+    """
+
+    new_keys: tuple[str, ...] = ()
+    home_is_named: bool = False
+    build_server: bool = False
+    archived: bool = False
+    read_by_a_program: bool = False
+    bundled_keys: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Subject:
-    """What the rules look at."""
+    """What the rules look at; `making` is there only while a bundle is made."""
 
     build: Build
     chip: Chip
@@ -34,6 +56,7 @@ class Subject:
     blanks: tuple[BlankPartition, ...]
     plan: Plan
     first_boot: tuple[FirstBootBurn, ...]
+    making: Making | None = None
 
 
 @dataclass(frozen=True)
