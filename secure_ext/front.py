@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from secure_ext.errors import SecureProvisionError
 
 if TYPE_CHECKING:
     from secure_ext.plan.decide import Decision
+    from secure_ext.plan.doctor.rule import Making
     from secure_ext.policy.profile import Profile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -90,6 +92,12 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
                 help="Flash encryption key file, or per-device. Overrides the profile.",
             ),
             click.option(
+                "--nvs-key",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="NVS HMAC key file, or the NVS keys of the nvs_keys partition. Overrides the profile.",
+            ),
+            click.option(
                 "--flash-encryption",
                 type=click.Choice(["off", "development", "release"]),
                 help="Usage mode of flash encryption. Overrides the profile.",
@@ -113,6 +121,8 @@ def profile_from_options(
     flash_encryption: str | None,
     secure_boot: bool | None,
     accept: tuple[str, ...],
+    nvs_key: Path | None = None,
+    key_home: Path | None = None,
 ) -> Profile:
     """The profile file, overridden by the options, whose paths are relative to the working directory."""
     from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
@@ -125,6 +135,10 @@ def profile_from_options(
     if flash_encryption_key:
         is_file = str(flash_encryption_key) != "per-device"
         values["flash_encryption.key"] = str(flash_encryption_key.absolute()) if is_file else "per-device"
+    if nvs_key:
+        values["nvs.key"] = str(nvs_key.absolute())
+    if key_home:
+        values["keys.home"] = str(key_home.absolute())
     if flash_encryption:
         values["flash_encryption.mode"] = flash_encryption
     if secure_boot is not None:
@@ -145,6 +159,14 @@ def decision_from_options(build_dir: Path, **options: Any) -> Decision:
     from secure_ext.plan.decide import decide  # noqa: PLC0415 (loaded when used)
 
     return decide(build_dir, profile_from_options(**with_menu(build_dir, options)))
+
+
+def circumstances(*, archived: bool = False, output_format: str = "text") -> Making:
+    """What a front knows of the run that makes a bundle; build servers set CI in the environment."""
+    from secure_ext.plan.doctor.rule import Making  # noqa: PLC0415 (loaded when used)
+
+    build_server = os.environ.get("CI", "").lower() not in {"", "0", "n", "no", "off", "false"}
+    return Making(build_server=build_server, archived=archived, read_by_a_program=output_format == "json")
 
 
 def show_next(command: str) -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from secure_ext.bundle.generated_keys import KeyState
 from secure_ext.bundle.write import Bundle
 from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.plan.decide import Decision
@@ -149,9 +150,11 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
     lines = [summary_text(decision), "", *_image_lines(decision), "", "keys"]
     for key in bundle.manifest["keys"]:
         lines.append(f"  {key['block']:12} {key['purpose'] or 'fixed purpose':44} {_key_name(key)}")
-    counted = [f for f in decision.findings if f.severity is not Severity.INFO]
+    counted = [f for f in bundle.findings if f.severity is not Severity.INFO]
     if counted:
         lines += ["", findings_text(counted)]
+    if bundle.key_home is not None and bundle.generated_keys:
+        lines += ["", *generated_key_lines(bundle)]
     if bundle.manifest["per_device"]:
         return "\n".join([*lines, "", *_per_device_lines(bundle)])
     script = shlex.quote(str(bundle.folder / "provision.py"))
@@ -165,6 +168,18 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
             f"Provision a board:         python {script} --port PORT",
         ]
     )
+
+
+def generated_key_lines(bundle: Bundle) -> Iterator[str]:
+    """Which keys are new, which are those of before, and where their home is."""
+    told = {
+        KeyState.NEW: "NEW, in no board yet",
+        KeyState.KEPT: "as before, boards may carry it",
+        KeyState.TAKEN_OVER: "as before, taken over from the earlier bundle",
+    }
+    yield f"Generated keys, kept in {bundle.key_home} (back it up: there is no other way to these boards)"
+    for key in bundle.generated_keys:
+        yield f"  {key.name:30} {told[key.state]}"
 
 
 def _key_name(key: dict[str, Any]) -> str:
@@ -187,5 +202,7 @@ def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:
         "summary": summary_text(decision),
         "bundle": str(bundle.folder),
         "manifest": bundle.manifest,
-        "findings": findings_data(decision.findings),
+        "findings": findings_data(bundle.findings),
+        "key_home": None if bundle.key_home is None else str(bundle.key_home),
+        "generated_keys": [key.as_dict() for key in bundle.generated_keys],
     }

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.ways import way
 from secure_ext.plan.decide import Decision
 from secure_ext.policy.profile import Profile
 from secure_ext.project.build import read_build
@@ -17,6 +18,7 @@ from secure_ext.project.files import read_bytes
 from secure_ext.project.flasher_args import FLASHER_ARGS
 
 SIGNING_KEYS = "secure_boot.keys"
+KEY_HOME = "keys.home"
 _SDKCONFIG = "config/sdkconfig.json"
 _KEY_FILES = ("flash_encryption.key", "nvs.key")
 _NO_FILES = ("generate", "per-device", "device")
@@ -24,14 +26,15 @@ _A_FILE = "a key file"
 _TOOLS = ("esptool", "cryptography")
 
 
-def recorded_inputs(decision: Decision) -> dict[str, Any]:
+def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> dict[str, Any]:
     """The member ``inputs`` of the manifest: hashes of the build's and the profile's files, options, versions.
 
-    Key files are not named: of the signing keys there is the number, of the others that there is one.
+    Key files are not named: of the signing keys there is the number, of the others that there is one. The build
+    directory and the home of generated keys (None if there is none) are named by the way from the bundle at `output`.
     """
     profile, build = decision.profile, decision.build
     keys = profile.from_options if profile.sha256 else frozenset(profile.values)
-    options = {key: profile.values[key] for key in sorted(keys) if key != "schema"}
+    options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", KEY_HOME)}
     options |= {key: options[key] if options[key] in _NO_FILES else _A_FILE for key in _KEY_FILES if key in options}
     if SIGNING_KEYS in options:
         options[SIGNING_KEYS] = len(profile.texts(SIGNING_KEYS) or ())
@@ -39,6 +42,8 @@ def recorded_inputs(decision: Decision) -> dict[str, Any]:
         **_build_files(build.build_dir, build.partition_table_file.path),
         "profile": profile.sha256,
         "options": {key: _plain(value) for key, value in options.items()},
+        "build_dir": way(output, build.build_dir),
+        "key_home": None if key_home is None else way(output, key_home),
         "tools": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _TOOLS}},
     }
 

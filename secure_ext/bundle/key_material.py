@@ -1,4 +1,4 @@
-"""The keys of one bundle: loaded from the files the policy names, kept from an earlier bundle, or generated."""
+"""The keys of one bundle: loaded from the files the policy names, found where generated keys are kept, or generated."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
+from secure_ext.bundle.key_home import SUPERSEDED
 from secure_ext.bundle.signing.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.chips.facts import KeySize
-from secure_ext.errors import UsageError
+from secure_ext.errors import InputError, UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.files import write_secret_file
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.nvs import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
@@ -19,9 +20,6 @@ from secure_ext.keys.signer import Signer
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
-
-SUPERSEDED = "superseded"
-"""Folder inside ``keys`` for keys of earlier bundles in the same place."""
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
@@ -70,19 +68,20 @@ class KeyMaterial:
 
 
 def load_key_material(
-    policy: Policy, keys_folder: Path, earlier_keys: Path | None, secret_source: SecretSource = NO_SECRETS
+    policy: Policy, keys_folder: Path, generated: GeneratedKeys, secret_source: SecretSource = NO_SECRETS
 ) -> KeyMaterial:
     """Loads or generates every key of the policy and puts what the bundle needs into its ``keys`` folder.
 
     Args:
         policy: names the keys.
         keys_folder: the ``keys`` folder of the bundle in the making.
-        earlier_keys: that of a bundle which is being replaced: what was generated for it is kept, because boards may
-            have been burned with it. None if there is none.
+        generated: knows the keys that were generated before, which boards may have been burned with, and is told of
+            new ones.
         secret_source: is asked for the passphrases and PINs of signing keys.
 
-    Raises the InputErrors SE601 to SE641 and SE544 of a bad key file; the errors SE644 to SE653 of a token;
-    UsageError SE710 for a key of another scheme, SE711 for the same key twice.
+    Raises the InputErrors SE601 to SE641 and SE544 of a bad key file, SE734 to SE736 of keys that were generated
+    before; the errors SE644 to SE653 of a token; UsageError SE710 for a key of another scheme, SE711 for the same key
+    twice.
     """
     flash_encryption = None
     scheme = FlashEncryptionScheme.XTS
@@ -90,11 +89,11 @@ def load_key_material(
         size = policy.flash_encryption.key_size
         scheme = _cipher(size)
         role = KeyRole.FLASH_ENCRYPTION.value
-        flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, earlier_keys)
+        flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, generated)
         flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
     hmac = None
     if policy.nvs.scheme is NvsScheme.HMAC and not policy.nvs.key.per_device:
-        hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, earlier_keys)
+        hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, generated)
     if hmac is not None and flash_encryption is not None and hmac.data in flash_encryption.data:
         raise UsageError(
             "SE711",
@@ -102,8 +101,8 @@ def load_key_material(
             cure="use two independent keys",
             place="nvs.key",
         )
-    nvs_keys = _nvs_keys(policy.nvs.key, earlier_keys) if policy.nvs.has_keys_partition else None
-    signers = load_signers(policy, keys_folder, earlier_keys, secret_source) if policy.secure_boot.enabled else ()
+    nvs_keys = _nvs_keys(policy.nvs.key, generated) if policy.nvs.has_keys_partition else None
+    signers = load_signers(policy, keys_folder, generated, secret_source) if policy.secure_boot.enabled else ()
     material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_partition=nvs_keys)
     secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
     if flash_encryption is not None:
@@ -112,8 +111,8 @@ def load_key_material(
         secrets[NVS_KEYS] = nvs_keys.image()
     for name, data in secrets.items():
         write_secret_file(keys_folder / f"{name}.bin", data)
-    if earlier_keys is not None:
-        _keep_superseded(earlier_keys, keys_folder)
+    if generated.earlier_keys is not None:
+        _keep_superseded(generated.earlier_keys, keys_folder)
     return material
 
 
@@ -123,7 +122,7 @@ def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
     for path in sorted(earlier_keys.rglob("*")):
         if path.is_file() and (data := path.read_bytes()) not in present:
             present.add(data)
-            write_secret_file(keys_folder / SUPERSEDED / f"{path.stem.partition('.')[0]}.{fingerprint(data)}", data)
+            write_secret_file(keys_folder / SUPERSEDED / superseded_name(path, data), data)
 
 
 def check_key_files(policy: Policy) -> None:
@@ -136,9 +135,9 @@ def check_key_files(policy: Policy) -> None:
     if policy.flash_encryption.enabled and policy.flash_encryption.key.path is not None:
         size = policy.flash_encryption.key_size
         role = KeyRole.FLASH_ENCRYPTION.value
-        flash_encryption_key(_cipher(size), _secret(policy.flash_encryption.key, role, size.key_bytes, None).data)
+        flash_encryption_key(_cipher(size), load_secret(policy.flash_encryption.key.path, role, (size.key_bytes,)).data)
     if policy.nvs.scheme is NvsScheme.HMAC and policy.nvs.key.path is not None:
-        _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, None)
+        load_secret(policy.nvs.key.path, KeyRole.NVS_HMAC.value, (32,))
     if policy.nvs.has_keys_partition and policy.nvs.key.path is not None:
         load_nvs_keys(policy.nvs.key.path)
     if policy.secure_boot.enabled:
@@ -151,17 +150,39 @@ def _cipher(size: KeySize) -> FlashEncryptionScheme:
     return FlashEncryptionScheme.ESP32 if size is KeySize.ESP32 else FlashEncryptionScheme.XTS
 
 
-def _secret(source: KeySource, role: str, length: int, earlier_keys: Path | None) -> SecretKey:
+def _secret(source: KeySource, role: str, length: int, generated: GeneratedKeys) -> SecretKey:
     if source.path is not None:
         return load_secret(source.path, role, (length,))
-    earlier = earlier_keys / f"{role}.bin" if earlier_keys else None
-    if earlier is not None and earlier.is_file():
-        return load_secret(earlier, role, (length,))
-    return generate_secret(role, length)
+    name = f"{role}.bin"
+    before = generated.find(name)
+    if before is None:
+        secret = generate_secret(role, length)
+        generated.add(name, secret.data)
+        return secret
+    try:
+        return load_secret(before, role, (length,))
+    except InputError as error:
+        raise _of_another_kind(error, length) if error.code == "SE621" else error from None
 
 
-def _nvs_keys(source: KeySource, earlier_keys: Path | None) -> NvsKeys:
-    earlier = earlier_keys / f"{NVS_KEYS}.bin" if earlier_keys else None
-    if source.path is None and earlier is not None and earlier.is_file():
-        return load_nvs_keys(earlier)
-    return generate_nvs_keys() if source.path is None else load_nvs_keys(source.path)
+def _nvs_keys(source: KeySource, generated: GeneratedKeys) -> NvsKeys:
+    if source.path is not None:
+        return load_nvs_keys(source.path)
+    name = f"{NVS_KEYS}.bin"
+    before = generated.find(name)
+    if before is not None:
+        return load_nvs_keys(before)
+    keys = generate_nvs_keys()
+    generated.add(name, keys.image())
+    return keys
+
+
+def _of_another_kind(error: InputError, length: int) -> InputError:
+    """A key that was generated before does not fit: somebody changed what is wanted, not a file."""
+    return InputError(
+        "SE621",
+        f"the key that was generated for this output before is of another kind: {error.cause.partition(',')[0]}, and "
+        f"the present settings want {length} bytes (flash_encryption.key_size)",
+        cure="set the key size back if boards carry that key; for others give another directory with -o",
+        place=error.place,
+    )

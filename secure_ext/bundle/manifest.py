@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext import __version__
-from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.produce import Check, ProducedImage
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.keys.fingerprint import fingerprint
@@ -37,9 +36,15 @@ SEAL_TO = "seal_to.pem"
 
 
 def manifest(
-    decision: Decision, images: list[ProducedImage], burned: dict[KeyRole, bytes], checks: list[Check], folder: Path
+    decision: Decision,
+    images: list[ProducedImage],
+    burned: dict[KeyRole, bytes],
+    checks: list[Check],
+    folder: Path,
+    *,
+    inputs: dict[str, Any],
 ) -> dict[str, Any]:
-    """The manifest of the bundle in `folder`, whose other files are all written."""
+    """The manifest of the bundle in `folder`, whose other files are all written; `inputs` are what it was made from."""
     build = decision.build
     later = decision.policy.flash_encryption.key.per_device
     return {
@@ -64,7 +69,7 @@ def manifest(
             }
             for key in decision.plan.keys
         ],
-        "inputs": recorded_inputs(decision),
+        "inputs": inputs,
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
         "findings": [finding.as_dict() for finding in decision.findings],
         "per_device": per_device(decision),

@@ -1,14 +1,15 @@
-"""The secrets that a bundle still holds: which boards carry each, and what is lost with it; and their end."""
+"""The secrets of a bundle and of its keys' home: which boards carry each, and what is lost with it; and their end."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.atomic import left_over, moved_aside, only_run
+from secure_ext.bundle.key_home import IDENTITY, key_files, remove_if_empty
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
@@ -25,16 +26,16 @@ _LOST = {
 
 @dataclass(frozen=True)
 class SecretFile:
-    """A file with a secret.
+    """A secret in one or several files.
 
     Attributes:
-        path: where it is.
+        paths: where it is: in the bundle, in the home of its keys, or in both.
         fingerprint: names its content.
         boards: MAC addresses of the boards that carry it, as the journal knows; None if it cannot tell.
         lost: what cannot be done any more without it.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     fingerprint: str
     boards: tuple[str, ...] | None
     lost: str
@@ -42,48 +43,84 @@ class SecretFile:
     @property
     def is_signing_key(self) -> bool:
         """Whether updates are signed with it."""
-        return self.path.name.startswith("secure_boot_signing_key")
+        return self.paths[0].name.startswith("secure_boot_signing_key")
+
+
+def recorded_home(bundle: FinishedBundle) -> Path | None:
+    """Where the home of the bundle's generated keys is, or was when it was made; None if it has none."""
+    recorded = bundle.manifest.get("inputs", {}).get("key_home")
+    return (bundle.folder.resolve() / recorded).resolve() if isinstance(recorded, str) else None
+
+
+def is_home(folder: Path) -> bool:
+    """Whether the folder is a home of generated keys."""
+    return (folder / IDENTITY).is_file() and not (folder / "manifest.json").exists()
 
 
 def secrets_left(bundle: FinishedBundle) -> tuple[SecretFile, ...]:
-    """Every file below the bundle's ``keys``, those of earlier bundles in its place included.
+    """Every secret below the bundle's ``keys`` and in their home, those of earlier bundles in its place included.
 
     Raises InputError SE696 if one cannot be read.
     """
-    folder = bundle.folder / "keys"
-    boards = _boards(bundle)
-    try:
-        return tuple(
-            SecretFile(
-                path,
-                fingerprint(path.read_bytes()),
-                boards if path.parent == folder else None,
-                next(
-                    (lost for name, lost in _LOST.items() if path.name.startswith(name)), "what it is for is not known"
-                ),
-            )
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
+    folder, home = bundle.folder / "keys", recorded_home(bundle)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if home is not None and is_home(home):
+        files += key_files(home)
+    return _secrets(files, folder, _boards(bundle), set(_burned_fingerprints(bundle)))
+
+
+def secrets_at_home(home: Path) -> tuple[SecretFile, ...]:
+    """Every secret in a home whose bundle is gone. Raises InputError SE696 if one cannot be read."""
+    return _secrets(key_files(home), home, (), set())
+
+
+def _secrets(files: Sequence[Path], current: Path, boards: tuple[str, ...], burned: set[str]) -> tuple[SecretFile, ...]:
+    """`boards` carry what lies right in the folder `current`, or has a fingerprint that is `burned`."""
+    places: dict[bytes, list[Path]] = {}
+    for path in files:
+        try:
+            places.setdefault(path.read_bytes(), []).append(path)
+        except OSError as error:
+            raise _cannot(path, "read", error) from None
+    return tuple(
+        SecretFile(
+            tuple(paths),
+            fingerprint(content),
+            boards if paths[0].parent == current or fingerprint(content) in burned else None,
+            next(
+                (lost for name, lost in _LOST.items() if paths[0].name.startswith(name)), "what it is for is not known"
+            ),
         )
-    except OSError as error:
-        raise _cannot(folder, "read", error) from None
+        for content, paths in places.items()
+    )
 
 
-def destroy(secrets: Sequence[SecretFile], folder: Path) -> None:
-    """Deletes the files, and the folders below and including `folder` that are empty then.
+def _burned_fingerprints(bundle: FinishedBundle) -> Iterator[str]:
+    yield from (key["fingerprint"] for key in bundle.manifest["keys"] if key["fingerprint"])
 
-    They are unlinked and not overwritten: on flash storage that would reach other cells.
+
+def destroy(secrets: Sequence[SecretFile], folder: Path, home: Path | None) -> int:
+    """Deletes the files, the folders below and including `folder` that are empty then, and a `home` without keys.
+
+    They are unlinked and not overwritten: on flash storage that would reach other cells. Returns their number.
 
     Raises InputError SE696 if one cannot be deleted; those before it are gone.
     """
-    for secret in secrets:
+    paths = [path for secret in secrets for path in secret.paths]
+    for path in paths:
         try:
-            secret.path.unlink()
+            path.unlink()
         except OSError as error:
-            raise _cannot(secret.path, "deleted", error) from None
+            raise _cannot(path, "deleted", error) from None
     for path in sorted([folder, *folder.rglob("*")], reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+    if home is not None and is_home(home):
+        try:
+            remove_if_empty(home)
+        except OSError as error:
+            raise _cannot(home, "deleted", error) from None
+    return len(paths)
 
 
 def destroy_left_over(target: Path, say: Callable[[str], None]) -> None:
@@ -128,6 +165,6 @@ def _cannot(path: Path, what: str, error: OSError) -> InputError:
     return InputError(
         "SE696",
         f"a secret of the bundle cannot be {what}: {error.strerror}",
-        cure="check the permissions of the bundle's folder keys, and run the command again",
+        cure="check the permissions of the bundle's folder keys and of the keys' home, and run the command again",
         place=str(path),
     )

@@ -11,6 +11,10 @@ from typing import Any
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
+from secure_ext.bundle.earlier import read_earlier, refuse_another
+from secure_ext.bundle.generated_keys import GeneratedKey, GeneratedKeys, keep_keys_of_another
+from secure_ext.bundle.inputs import recorded_inputs
+from secure_ext.bundle.key_home import home_of, place_for
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, SEAL_TO, image_file, manifest, with_file
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
@@ -23,20 +27,32 @@ from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer
 from secure_ext.plan.decide import Decision
+from secure_ext.plan.doctor.rule import Finding, Making
 from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
 from secure_ext.plan.steps import KeyRole
 
 Progress = Callable[[str], None]
 """Is told what is being done, a few words at a time."""
 
+_AS_EVER = Making()
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """A finished bundle: where it is, its manifest and its plan document."""
+    """A finished bundle: where it is, its manifest and its plan document.
+
+    Attributes:
+        findings: the doctor's, with those of the making.
+        key_home: where the keys are that were generated, for this bundle or before; None if none were.
+        generated_keys: those it uses.
+    """
 
     folder: Path
     manifest: dict[str, Any]
     plan: dict[str, Any]
+    findings: tuple[Finding, ...]
+    key_home: Path | None
+    generated_keys: tuple[GeneratedKey, ...]
 
 
 def write_bundle(
@@ -46,29 +62,49 @@ def write_bundle(
     signing: SigningHelp = NO_HELP,
     *,
     manifest_key: Signer | None = None,
+    circumstances: Making = _AS_EVER,
+    keep_others: bool = False,
 ) -> Bundle:
     """Makes the bundle of `decision` in the directory `output`; `signing` helps with keys that are not plain files.
 
-    With a `manifest_key` it holds a statement signed by it.
+    With a `manifest_key` it holds a statement signed by it. `circumstances` say what the front knows of the run.
 
-    Generated keys of an earlier bundle in `output` are kept, and so are its journal and its sealed copies of keys. With
-    keys per device it holds signed plaintext, and is made into the bundle of each board by `secure_ext.per_device`.
+    Keys that are generated live in their home (`secure_ext.bundle.key_home`) and are copied from there; those of an
+    earlier bundle in `output` are taken over, and its journal and its sealed copies of keys are kept. With keys per
+    device the bundle holds signed plaintext, and is made into the bundle of each board by `secure_ext.per_device`.
 
-    Raises CheckError SE404 if the doctor found errors; the errors of the keys (SE6xx, SE71x), of the images (SE5xx) and
-    of writing (SE701, SE702). Nothing is written then.
+    Raises CheckError SE404 if the doctor found errors; the errors of the keys (SE6xx, SE71x, SE734 to SE738), of the
+    images (SE5xx) and of writing (SE701, SE702); InputError SE739 if a bundle of another chip, project or build
+    directory is in `output` and may not be replaced (`keep_others`). Nothing is written then.
     """
     decision.require_healthy()
+    build, policy = decision.build, decision.policy
     with replaced_directory(output, keep=("journal", "sealed")) as folder:
         progress("keys")
-        earlier = output / "keys" if (output / "keys").is_dir() else None
-        material = load_key_material(decision.policy, folder / "keys", earlier, signing.secrets)
+        place = place_for(build, policy.key_home, output)
+        earlier = read_earlier(output)
+        if earlier is not None and keep_others:
+            refuse_another(earlier, build)
+        own = earlier if earlier is not None and earlier.is_of(build) else None
+        generated = GeneratedKeys(home_of(place, build.project_name, build.chip, output), own)
+        material = load_key_material(policy, folder / "keys", generated, signing.secrets)
+        names = (path.name for path in sorted((folder / "keys").glob("*")) if path.is_file())
+        decision = decision.with_making(
+            replace(
+                circumstances,
+                new_keys=generated.new,
+                home_is_named=policy.key_home is not None,
+                bundled_keys=tuple(output / "keys" / name for name in names),
+            )
+        )
+        decision.require_healthy()
         if signing.answers is not None:
             material = replace(material, detached=detached_signers(decision.images, material.signers, signing.answers))
         _write_digests(folder, material)
         images, checks = _produce_all(decision, material, folder, progress)
         progress("plan and script")
         document = _document(decision, images, material)
-        project = decision.build.project_name
+        project = build.project_name
         _write_json(folder / "plan.json", document)
         if decision.policy.has_per_device_keys:
             _write_text(folder / "provision.py", PER_DEVICE_SCRIPT)
@@ -80,14 +116,19 @@ def write_bundle(
             _write_text(folder / "commands.ps1", render_powershell(document, project))
             (folder / "commands.sh").chmod(0o755)
         (folder / "provision.py").chmod(0o755)
-        content = manifest(decision, images, material.burned(), checks, folder)
+        home = generated.home.folder if generated.uses_home else None
+        inputs = recorded_inputs(decision, output, home)
+        content = manifest(decision, images, material.burned(), checks, folder, inputs=inputs)
         report = render_report(content, document, None)
         _write_text(folder / REPORT, report)
         content = with_file(content, REPORT, report)
         _write_json(folder / MANIFEST, content)
         if manifest_key is not None:
             _write_text(folder / ENVELOPE, sign_statement(FinishedBundle(folder, content, document), manifest_key))
-    return Bundle(output, content, document)
+        if earlier is not None and own is None:
+            keep_keys_of_another(earlier, home_of(place, earlier.project, earlier.chip, output))
+        generated.store()
+    return Bundle(output, content, document, decision.findings, home, generated.keys)
 
 
 def _write_digests(folder: Path, material: KeyMaterial) -> None:

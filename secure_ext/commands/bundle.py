@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secure_ext.errors import UsageError
-from secure_ext.front import decision_from_options, print_json, project_options, shown_errors, shown_progress
+from secure_ext.front import (
+    circumstances,
+    decision_from_options,
+    print_json,
+    project_options,
+    shown_errors,
+    shown_progress,
+)
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
 if TYPE_CHECKING:
@@ -19,6 +26,17 @@ if TYPE_CHECKING:
 @project_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Directory of the bundle. [default: <build-dir>/secure]"
+)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace a bundle of another chip, project or build directory; its keys stay in their home.",
+)
+@click.option(
+    "--key-home",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where generated keys are kept, for good. [default: secure_keys in the project]",
 )
 @click.option(
     "--sign-manifest",
@@ -41,6 +59,8 @@ if TYPE_CHECKING:
 def bundle(
     *,
     output: Path | None,
+    replace: bool,
+    key_home: Path | None,
     sign_manifest: str | None,
     archive: Path | None,
     to_be_signed: Path | None,
@@ -58,7 +78,8 @@ def bundle(
         secure-provision bundle --signing-key public_key.pem --to-be-signed to-sign
         secure-provision bundle --signing-key public_key.pem --signatures to-sign
 
-    Keys that are generated for a bundle are kept when it is made again in the same place.
+    Keys that no file is named for are generated, and kept in secure_keys in the project: a bundle that is made again in
+    the same place has the same ones, even after its directory was deleted.
     """
     with shown_errors(output_format):
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
@@ -74,7 +95,7 @@ def bundle(
         if archive:
             check_archive_target(archive, folder)
         secrets = secrets_of_the_command(passphrase_fd)
-        decision = decision_from_options(build_dir, **options)
+        decision = decision_from_options(build_dir, key_home=key_home, **options)
         stopping = [finding for finding in decision.findings if finding.stops]
         if len(stopping) > 1:
             click.echo(findings_text(stopping), err=True)
@@ -86,7 +107,15 @@ def bundle(
             manifest_key = open_signer(sign_manifest, secrets, MANIFEST_KEY, place="--sign-manifest")
         signing = SigningHelp(secrets, signatures)
         with shown_progress() as progress:
-            made = write_bundle(decision, folder, progress, signing, manifest_key=manifest_key)
+            made = write_bundle(
+                decision,
+                folder,
+                progress,
+                signing,
+                manifest_key=manifest_key,
+                circumstances=circumstances(archived=archive is not None, output_format=output_format),
+                keep_others=not replace,
+            )
             if archive:
                 write_archive(folder, archive)
         if output_format == "json":

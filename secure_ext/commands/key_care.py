@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from secure_ext.errors import UsageError
 from secure_ext.front import format_option, print_json, shown_errors
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
+
+if TYPE_CHECKING:
+    from secure_ext.bundle.secrets_left import SecretFile
 
 
 @click.command("sealing-pair")
@@ -124,43 +128,55 @@ DESTROY = "DESTROY"
 @click.option("--yes", is_flag=True, help="Do not ask for the word DESTROY.")
 @click.option("--with-signing-keys", is_flag=True, help="Signing keys too, which are otherwise left alone.")
 def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
-    """Show every secret that BUNDLE still holds, which boards carry it and what is lost with it; then delete them.
+    """Show every secret of BUNDLE and of its keys' home, which boards carry it and what is lost; then delete them.
 
     \b
     Example:
         secure-provision keys destroy release-1
 
-    Do it when the last board is done. Boards whose keys are burned can still be finished.
+    Do it when the last board is done. Boards whose keys are burned can still be finished. If the bundle is gone, name
+    the home itself: a folder in secure_keys.
     """
     with shown_errors():
-        from secure_ext.bundle.read import read_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.secrets_left import (  # noqa: PLC0415
-            boards_of_other_keys,
-            destroy,
-            destroy_left_over,
-            secrets_left,
-        )
+        from secure_ext.bundle import secrets_left as left  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.read import read_bundle  # noqa: PLC0415
 
-        destroy_left_over(bundle.resolve(), click.echo)
-        opened = read_bundle(bundle)
-        found = secrets_left(opened)
+        home: Path | None = bundle
+        number = 0
+        if left.is_home(bundle):
+            folder = bundle
+            found = left.secrets_at_home(bundle)
+        else:
+            left.destroy_left_over(bundle.resolve(), click.echo)
+            opened = read_bundle(bundle)
+            folder, home = opened.folder / "keys", left.recorded_home(opened)
+            found, number = left.secrets_left(opened), left.boards_of_other_keys(opened)
         chosen = [secret for secret in found if with_signing_keys or not secret.is_signing_key]
         for secret in found:
-            left_alone = "" if secret in chosen else "   (left alone without --with-signing-keys)"
-            click.echo(f"{secret.path.relative_to(opened.folder)}  fingerprint {secret.fingerprint}{left_alone}")
-            if secret.boards is None:
-                number = boards_of_other_keys(opened)
-                click.echo(f"  boards: not known; {number} in the journal were begun with other keys than the present")
-            else:
-                click.echo(f"  boards: {', '.join(secret.boards) or 'none in the journal'}")
-            click.echo(f"  lost with it: {secret.lost}")
+            _show_secret(secret, bundle, number, is_chosen=secret in chosen)
+        if home is not None and not left.is_home(home):
+            click.echo(f"Not here: {home}, the home of these keys. Where the bundle was made they may still be.")
         if not chosen:
             click.echo("Nothing to destroy: the bundle holds no key that goes into boards.")
             return
         if not yes:
-            _confirm(len(chosen))
-        destroy(chosen, opened.folder / "keys")
-        click.echo(f"{len(chosen)} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
+            _confirm(sum(len(secret.paths) for secret in chosen))
+        destroyed = left.destroy(chosen, folder, home)
+        click.echo(f"{destroyed} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
+
+
+def _show_secret(secret: SecretFile, bundle: Path, of_other_keys: int, *, is_chosen: bool) -> None:
+    first, *copies = (path.relative_to(bundle) if bundle in path.parents else path for path in secret.paths)
+    left_alone = "" if is_chosen else "   (left alone without --with-signing-keys)"
+    click.echo(f"{first}  fingerprint {secret.fingerprint}{left_alone}")
+    for copy in copies:
+        click.echo(f"  also: {copy}")
+    if secret.boards is None:
+        told = f"; {of_other_keys} in the journal were begun with other keys than the present" if of_other_keys else ""
+        click.echo(f"  boards: not known{told}")
+    else:
+        click.echo(f"  boards: {', '.join(secret.boards) or 'none in the journal'}")
+    click.echo(f"  lost with it: {secret.lost}")
 
 
 def _confirm(number: int) -> None:

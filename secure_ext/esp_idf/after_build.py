@@ -37,8 +37,8 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
         return
     from secure_ext.bundle.signing.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
-    from secure_ext.front import decision_from_options  # noqa: PLC0415
-    from secure_ext.report import findings_text  # noqa: PLC0415
+    from secure_ext.front import circumstances, decision_from_options  # noqa: PLC0415
+    from secure_ext.report import findings_text, generated_key_lines  # noqa: PLC0415
 
     decision = decision_from_options(build_dir, **_NO_OPTIONS)
     if any(finding.stops for finding in decision.findings) and not menu.fail_on_doctor_errors:
@@ -46,7 +46,10 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
         yield f"warning: no bundle was made for this build; whatever is in {menu.output} is from an earlier one"
         return
     try:
-        bundle = write_bundle(decision, menu.output, lambda _: None, SigningHelp(secrets))
+        signing = SigningHelp(secrets)
+        bundle = write_bundle(
+            decision, menu.output, lambda _: None, signing, circumstances=circumstances(), keep_others=True
+        )
     except UsageError as error:
         if error.code != "SE712":  # the signatures are made elsewhere: after the build, not by it
             raise
@@ -57,6 +60,11 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
     (build_dir / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     images, checks = len(bundle.manifest["images"]), len(bundle.manifest["checks"])
     yield f"Secure provisioning bundle: {menu.output} ({images} images, {checks} checks passed)"
+    if bundle.generated_keys:
+        yield from generated_key_lines(bundle)
+    unkept = [finding for finding in bundle.findings if finding.code == "SP160"]
+    if unkept:
+        yield findings_text(unkept)
 
 
 _NO_OPTIONS: dict[str, Any] = {

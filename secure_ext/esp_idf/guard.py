@@ -24,8 +24,8 @@ _ENCRYPTING = (
 )
 _ERASING = "erases the flash. A provisioned board DOES NOT BOOT until it gets the encrypted images of a bundle again."
 _CLEANING = (
-    "deletes the build directory, and with it the keys of the bundle. Boards that carry keys of which there is no "
-    "copy CAN NEVER be given another firmware."
+    "deletes the build directory, and with it the keys of the bundle, which have no home elsewhere: an earlier release "
+    "made it. Boards that carry keys of which there is no copy CAN NEVER be given another firmware."
 )
 
 
@@ -51,7 +51,7 @@ def warn_before_flashing(ctx: Any, global_args: Any, tasks: list[Any]) -> None: 
 def _effect(action: str) -> str | None:
     """What an action does to a provisioned board, None if nothing. A partition's own target ends in -flash, too."""
     name = action.replace("_", "-")
-    if name == "fullclean":
+    if name in ("fullclean", "set-target"):
         return _CLEANING
     if name == "erase-flash":
         return _ERASING
@@ -67,7 +67,8 @@ def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
     for name, effect in effects.items():
         yield f"  idf.py {name} {effect}"
     if _CLEANING in effects.values():
-        yield f"  what to do: copy {bundle / 'keys'} to a safe place before, if any board has these keys."
+        yield "  what to do: run `idf.py secure-provision` before, which takes them over into their home; or copy "
+        yield f"  {bundle / 'keys'} to a safe place."
     if set(effects.values()) != {_CLEANING}:
         yield f'  what to do: for a provisioned board run: "{sys.executable}" "{bundle / "provision.py"}" --port PORT'
         yield "  A board that was never provisioned is not affected."
@@ -89,4 +90,12 @@ def _is_release(build_dir: Path, project_dir: Path) -> bool:
 
 
 def _loses_keys(build_dir: Path, menu: Menu) -> bool:
-    return (menu.output / "keys").is_dir() and build_dir.resolve() in menu.output.resolve().parents
+    """Whether the bundle goes with the build directory and has keys without a home (`secure_ext.bundle.key_home`)."""
+    from secure_ext.esp_idf.menu import read_json_or_nothing  # noqa: PLC0415 (as above)
+
+    keys, output = menu.output / "keys", menu.output.resolve()
+    if not keys.is_dir() or build_dir.resolve() not in output.parents:
+        return False
+    inputs = read_json_or_nothing(menu.output / "manifest.json").get("inputs")
+    home = inputs.get("key_home", "") if isinstance(inputs, dict) else ""
+    return isinstance(home, str) and not (home and (output / home).is_dir())

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secure_ext.policy.paths import given_path
 from secure_ext.project.recorded_paths import find_recorded
 
 _PREFIX = "SECURE_PROVISION_"
+TARGET = "{target}"
+"""In a path of the menu: the chip, so that each has its own."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,18 @@ class Menu:
 def read_menu(build_dir: Path) -> Menu:
     """The menu's settings for a build directory; the defaults where it has none, or is no build directory."""
     config = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
-    base = _project_dir(build_dir)
-    profile, key, output = (_paths(config.get(_PREFIX + name), base) for name in ("PROFILE", "FLASH_KEY", "OUTPUT_DIR"))
+    base, target = _project_dir(build_dir), str(config.get("IDF_TARGET", ""))
+
+    def paths(name: str) -> tuple[Path, ...]:
+        return _paths(config.get(_PREFIX + name), base, target)
+
+    profile, key, output = paths("PROFILE"), paths("FLASH_KEY"), paths("OUTPUT_DIR")
     return Menu(
         fail_on_doctor_errors=config.get(_PREFIX + "FAIL_ON_DOCTOR_ERRORS") is not False,
         flash_guard=config.get(_PREFIX + "FLASH_GUARD") is not False,
         output=output[0] if output else build_dir / "secure",
         profile=profile[0] if profile else None,
-        signing_keys=_paths(config.get(_PREFIX + "SIGNING_KEYS"), base),
+        signing_keys=paths("SIGNING_KEYS"),
         flash_encryption_key=key[0] if key else None,
     )
 
@@ -78,8 +85,11 @@ def _project_dir(build_dir: Path) -> Path:
     return found or build_dir.resolve().parent
 
 
-def _paths(value: object, base: Path) -> tuple[Path, ...]:
-    """The paths in a text, separated by semicolons; relative ones are relative to the project."""
+def _paths(value: object, base: Path, target: str) -> tuple[Path, ...]:
+    """The paths in a text, separated by semicolons; relative ones are relative to the project.
+
+    ``{target}`` stands for the chip, ``~`` for the user's own folder.
+    """
     if not isinstance(value, str):
         return ()
-    return tuple(base / part.strip() for part in value.split(";") if part.strip())
+    return tuple(given_path(base, part.strip().replace(TARGET, target)) for part in value.split(";") if part.strip())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError
-from secure_ext.plan.doctor import examine
-from secure_ext.plan.doctor.rule import Finding, Subject
+from secure_ext.plan.doctor import examine, examine_making, in_order
+from secure_ext.plan.doctor.rule import Finding, Making, Subject
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, plan_images
 from secure_ext.plan.make import make_plan
@@ -34,6 +34,13 @@ class Decision:
     first_boot: tuple[FirstBootBurn, ...]
     findings: tuple[Finding, ...]
     profile: Profile
+
+    def with_making(self, making: Making) -> Decision:
+        """The same, with what only the run that makes the bundle can find among the findings."""
+        subject = Subject(
+            self.build, self.chip, self.policy, self.images, self.blanks, self.plan, self.first_boot, making
+        )
+        return replace(self, findings=in_order((*self.findings, *examine_making(subject))))
 
     def require_healthy(self) -> None:
         """Raises CheckError SE404 if a finding stops the making of a bundle."""

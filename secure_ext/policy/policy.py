@@ -152,7 +152,11 @@ class PerDevicePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything the user wants; `origins` tells for a profile key where its value comes from."""
+    """Everything the user wants.
+
+    `origins` tells for a profile key where its value comes from. `key_home` is the folder in which generated keys are
+    kept; None for the one in the project.
+    """
 
     flash_encryption: FlashEncryptionPolicy
     secure_boot: SecureBootPolicy
@@ -163,6 +167,7 @@ class Policy:
     accepted_findings: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict)
     per_device: PerDevicePolicy = PerDevicePolicy()
+    key_home: Path | None = None
 
     @property
     def has_per_device_keys(self) -> bool:

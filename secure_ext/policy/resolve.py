@@ -9,6 +9,7 @@ from typing import TypeVar
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import InputError, UsageError
+from secure_ext.policy.paths import given_path
 from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
 from secure_ext.policy.pkcs11_uri import parse_pkcs11_uri
 from secure_ext.policy.policy import (
@@ -50,16 +51,18 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
     flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
     nvs = resolver.nvs()
     refuse_nvs_keys_that_come_too_late(flash_encryption, nvs)
+    home = profile.text("keys.home")
     return Policy(
         flash_encryption=flash_encryption,
         secure_boot=secure_boot,
         nvs=nvs,
         lockdown=resolver.lockdown(flash_encryption, secure_boot),
-        images={label: profile.folder / name for label, name in profile.mapping("images").items()},
+        images={label: given_path(profile.folder, name) for label, name in profile.mapping("images").items()},
         blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
         accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
         origins=resolver.origins,
         per_device=_per_device(profile),
+        key_home=given_path(profile.folder, home) if home else None,
     )
 
 
@@ -73,7 +76,7 @@ def _per_device(profile: Profile) -> PerDevicePolicy:
             cure="for sealed copies give both: keep: sealed, and as seal_to the public key of whoever may open them",
             place="per_device.seal_to",
         )
-    return PerDevicePolicy(keep, profile.folder / seal_to if seal_to else None)
+    return PerDevicePolicy(keep, given_path(profile.folder, seal_to) if seal_to else None)
 
 
 @dataclass
@@ -109,7 +112,7 @@ class _Resolver:
             return KeySource(per_device=True)
         if text.startswith(PKCS11):
             return KeySource(pkcs11_uri=parse_pkcs11_uri(text, place="secure_boot.keys"))
-        return KeySource(self.profile.folder / text)
+        return KeySource(given_path(self.profile.folder, text))
 
     def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:
         config, facts = self.config, self.chip.facts
@@ -326,7 +329,9 @@ class _Resolver:
             ("NVS_SEC_HMAC_EFUSE_KEY_ID", built_id if built_id is not None and built_id >= 0 else None),
             None,
         )
-        images = {label: self.profile.folder / name for label, name in self.profile.mapping("nvs.images").items()}
+        images = {
+            label: given_path(self.profile.folder, name) for label, name in self.profile.mapping("nvs.images").items()
+        }
         return NvsPolicy(scheme, self.nvs_key(scheme, with_images=bool(images)), key_id, images)
 
     def nvs_key(self, scheme: NvsScheme, *, with_images: bool) -> KeySource:

@@ -139,6 +139,12 @@ SETTINGS = (
         "sealing_public.pem",
     ),
     Setting(
+        "keys.home",
+        Kind.TEXT,
+        "Folder that keeps generated keys, apart for each project, chip and output; else secure_keys in the project.",
+        "secure_keys",
+    ),
+    Setting(
         "lockdown.download_mode",
         Kind.CHOICE,
         "secure (esptool can still write flash), disabled (no UART access ever again) or open. esp32 has no secure.",

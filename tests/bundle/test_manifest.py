@@ -67,7 +67,8 @@ def test_schemas_are_strict_and_explained(described: dict[str, Any]) -> None:
     assert len(objects) >= 4
     for part in objects:
         assert part["additionalProperties"] is False
-        assert part["required"] == [name for name in part["properties"] if name not in LATER_MEMBERS]
+        later = [name for name, value in part["properties"].items() if "earlier releases" in value["description"]]
+        assert part["required"] == [name for name in part["properties"] if name not in {*later, *LATER_MEMBERS}]
         assert part["description"]
         assert all(value.get("description") for value in part["properties"].values())
     assert described["properties"]["chip"]["enum"] == list(CHIP_NAMES)
@@ -193,11 +194,11 @@ def test_source_date_epoch(
 
 @pytest.fixture
 def make(sample_project: Callable[[str], Path], signing_keys: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]:
-    def run(**values: Value) -> Bundle:
+    def run(output: str = "out", **values: Value) -> Bundle:
         settings: dict[str, Value] = {"secure_boot.keys": (str(signing_keys["rsa_0"]), "generate")}
         settings |= {key.replace("__", "."): value for key, value in values.items()}
         decision = decide(sample_project("esp32c3") / "build", Profile(tmp_path, settings))
-        return write_bundle(decision, tmp_path / "out", lambda _: None)
+        return write_bundle(decision, tmp_path / output, lambda _: None)
 
     return run
 
@@ -228,10 +229,14 @@ def test_made_again_keeps_generated_keys_and_journal(make: Callable[..., Bundle]
     }
 
 
-def test_made_elsewhere_gets_keys_of_its_own(make: Callable[..., Bundle], tmp_path: Path) -> None:
+def test_made_elsewhere_gets_keys_of_its_own(make: Callable[..., Bundle]) -> None:
+    assert not set(key_files(make()).values()) & set(key_files(make(output="other")).values())
+
+
+def test_made_again_where_it_was_moved_away_it_has_the_same_keys(make: Callable[..., Bundle], tmp_path: Path) -> None:
     keys = key_files(make())
     (tmp_path / "out").rename(tmp_path / "first")
-    assert not set(keys.values()) & set(key_files(make()).values())
+    assert key_files(make()) == keys
 
 
 def test_a_given_key_replaces_a_generated_one(make: Callable[..., Bundle], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
 from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor import published_keys
+from secure_ext.plan.doctor.rule import Making
 from secure_ext.policy.profile import check_profile
 from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample import images as sample_images
@@ -49,6 +50,7 @@ class Case:
         profile: sections of the profile.
         change: done to the build directory; the profile lies two folders above it.
         publishes: a key file beside the profile that counts as published.
+        making: what the run that makes the bundle adds; paths are relative to the profile.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Case:
     chip: str = "esp32c3"
     change: Callable[[Path], None] | None = None
     publishes: str | None = None
+    making: Making | None = None
 
 
 def examine_case(case: Case, folder: Path, accept: tuple[str, ...] = ()) -> Decision:
@@ -71,7 +74,11 @@ def examine_case(case: Case, folder: Path, accept: tuple[str, ...] = ()) -> Deci
             lines = (folder / case.publishes).read_bytes().splitlines()
             der = base64.b64decode(b"".join(lines[1:-1]))
             patch.setattr(published_keys, "PUBLISHED_KEYS", frozenset({hashlib.sha256(der).hexdigest()}))
-        return decide(build_dir, check_profile(document, folder / "profile.yaml"))
+        decision = decide(build_dir, check_profile(document, folder / "profile.yaml"))
+        if case.making is not None:
+            bundled = tuple(folder / path for path in case.making.bundled_keys)
+            decision = decision.with_making(replace(case.making, bundled_keys=bundled))
+        return decision
 
 
 def edit_json(name: str, edit: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -337,6 +344,16 @@ CASES: dict[str, Case] = {
     "SP110": Case(BOTH, DISABLED, change=built_with("v5.5.1")),
     "SP111": Case(BOTH | {"flash_size": "32MB"}, chip="esp32c6"),
     "SP137": Case(BOTH, change=append_data),
+    "SP160": Case(BOTH, making=Making(("nvs_hmac_key.bin",), build_server=True)),
+    "SP161": Case(
+        BOTH, making=Making(("flash_encryption_key.bin", "nvs_hmac_key.bin"), build_server=True, archived=True)
+    ),
+    "SP162": Case(
+        BOTH,
+        KEY,
+        change=signing_key(beside_profile, "init -q"),
+        making=Making(bundled_keys=(Path("release/keys/flash_encryption_key.bin"),)),
+    ),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from secure_ext.keys.symmetric import generate_secret
 SNIPPETS = REPOSITORY / "docs" / "snippets"
 SERVER_ONLY = ('. "$IDF_PATH/export.sh"', "python -m pip install", "idf.py build")
 TOOLS = Path(sys.executable).parent
+KEYS = ("FLASH_ENCRYPTION_KEY_BASE64", "NVS_HMAC_KEY_BASE64")
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("bash") or not shutil.which("espsecure", path=str(TOOLS)),
@@ -38,12 +40,18 @@ def gitlab_script() -> str:
     return "\n".join(job["script"])
 
 
-def environment(folder: Path, signing_key: Path) -> dict[str, str]:
-    """What either server gives to the job."""
-    secret = base64.b64encode(generate_secret("flash_encryption_key", 32).data).decode()
-    (folder / "flash key.b64").write_text(secret, encoding="utf-8")
+def environment(folder: Path, signing_key: Path, *, is_github: bool) -> dict[str, str]:
+    """What a server gives to the job: GitHub the text of a secret, GitLab a file with it."""
     (folder / "runner").mkdir()
+    keys = {}
+    for name in KEYS:
+        keys[name] = base64.b64encode(generate_secret(name, 32).data).decode()
+        if not is_github:
+            (folder / f"{name} key").write_text(keys[name], encoding="utf-8")
+            keys[name] = str(folder / f"{name} key")
     return {
+        "CI": "true",
+        **keys,
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "RUNNER_TEMP": str(folder / "runner"),
         "SIGNING_KEY_PEM": signing_key.read_text(encoding="utf-8"),
@@ -51,18 +59,10 @@ def environment(folder: Path, signing_key: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("script", [github_script, gitlab_script])
-def test_the_script_runs_and_verifies_and_leaves_no_key(
-    script: Callable[[], str], new_build: Callable[..., Path], signing_keys: dict[str, Path], tmp_path: Path
-) -> None:
-    project = new_build().parent
-    given = environment(tmp_path, signing_keys["rsa_0"])
-    secret = tmp_path / "flash key.b64"
-    is_github = script is github_script
-    given["FLASH_ENCRYPTION_KEY_BASE64"] = secret.read_text(encoding="utf-8") if is_github else str(secret)
+def run(script: Callable[[], str], project: Path, given: dict[str, str]) -> subprocess.CompletedProcess[str]:
     lines = [line for line in script().splitlines() if not line.startswith(SERVER_ONLY)]
     bash = [shutil.which("bash") or "", "-e", "-o", "pipefail", "-c", "\n".join(lines)]
-    done = subprocess.run(
+    return subprocess.run(
         bash,
         cwd=project,
         env={**os.environ, **given, "NO_COLOR": "1"},
@@ -71,13 +71,42 @@ def test_the_script_runs_and_verifies_and_leaves_no_key(
         encoding="utf-8",
         check=False,
     )
+
+
+both = pytest.mark.parametrize("script", [github_script, gitlab_script])
+
+
+@both
+def test_the_script_runs_and_verifies_and_leaves_no_key(
+    script: Callable[[], str], new_build: Callable[..., Path], signing_keys: dict[str, Path], tmp_path: Path
+) -> None:
+    project = new_build().parent
+    given = environment(tmp_path, signing_keys["rsa_0"], is_github=script is github_script)
+    done = run(script, project, given)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.lower().count("signature block 0 verification successful") == 2
     assert "\x1b" not in done.stdout + done.stderr
-    assert json.loads((project / "summary.json").read_text(encoding="utf-8"))["bundle"] == "bundle"
+    summary = json.loads((project / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["bundle"], summary["generated_keys"], summary["key_home"]) == ("bundle", [], None)
+    assert not (project / "secure_keys").exists()
     assert (project / "bundle" / "provision.py").is_file()
     assert not (project / "bundle" / "keys").exists()
     assert not list((tmp_path / "runner").iterdir())
+
+
+@both
+def test_a_key_that_is_not_named_fails_the_job(
+    script: Callable[[], str], new_build: Callable[..., Path], signing_keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """Whoever leaves one out must not find it out when the first board is to be provisioned."""
+
+    def without_nvs_key() -> str:
+        return re.sub(r'--nvs-key "[^"]*"', "", script())
+
+    given = environment(tmp_path, signing_keys["rsa_0"], is_github=script is github_script)
+    done = run(without_nvs_key, new_build().parent, given)
+    assert done.returncode == 1
+    assert "nvs_hmac_key.bin" in done.stderr
 
 
 def test_keys_are_never_archived() -> None:

@@ -281,6 +281,7 @@ def warn(build: Path, *actions: str) -> None:
         ("erase-flash", "erases the flash"),
         ("erase_flash", "erases the flash"),
         ("fullclean", "deletes the build directory"),
+        ("set-target", "deletes the build directory"),
     ],
 )
 def test_the_guard_tells_what_will_happen(
@@ -292,6 +293,18 @@ def test_the_guard_tells_what_will_happen(
     assert f"idf.py {action} " in shown.err
     assert text in shown.err
     assert "what to do:" in shown.err
+
+
+@pytest.mark.parametrize("action", ["fullclean", "set-target"])
+@pytest.mark.parametrize(("recorded", "warns"), [("../../home", False), ("../../absent", True), (None, False)])
+def test_the_guard_is_quiet_when_the_keys_have_a_home(
+    action: str, recorded: str | None, warns: bool, provisioned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (provisioned.parent / "home").mkdir()
+    manifest = {"inputs": {"key_home": recorded}}
+    (provisioned / "secure" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    warn(provisioned, action)
+    assert ("CAN NEVER be given another firmware" in capsys.readouterr().err) == warns
 
 
 @pytest.mark.parametrize("action", ["build", "monitor", "read-flash", "secure-flash", "size"])

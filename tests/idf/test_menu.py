@@ -72,6 +72,25 @@ def test_what_is_chosen_in_the_menu_is_heard(tmp_path: Path) -> None:
     assert menu.flash_encryption_key == project / "keys" / "flash.bin"
 
 
+def test_a_path_can_hold_the_target_and_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "me"))
+    (tmp_path / "build" / "config").mkdir(parents=True)
+    chosen = {
+        "IDF_TARGET": "esp32c6",
+        "SECURE_PROVISION_OUTPUT_DIR": "factory/{target}",
+        "SECURE_PROVISION_PROFILE": "~/profile.yaml",
+        "SECURE_PROVISION_SIGNING_KEYS": "~/one.pem;~nobody-of-that-name/two.pem",
+        "SECURE_PROVISION_FLASH_KEY": "~/{target}.bin",
+    }
+    (tmp_path / "build" / "config" / "sdkconfig.json").write_text(json.dumps(chosen), encoding="utf-8")
+    menu = read_menu(tmp_path / "build")
+    assert menu.output == tmp_path / "factory" / "esp32c6"
+    assert menu.profile == tmp_path / "me" / "profile.yaml"
+    assert menu.signing_keys == (tmp_path / "me" / "one.pem", tmp_path / "~nobody-of-that-name" / "two.pem")
+    assert menu.flash_encryption_key == tmp_path / "me" / "esp32c6.bin"
+
+
 def test_no_build_directory_means_the_defaults(tmp_path: Path) -> None:
     menu = read_menu(tmp_path / "build")
     assert menu.output == tmp_path / "build" / "secure"

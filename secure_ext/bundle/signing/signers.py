@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.bundle.generated_keys import GeneratedKeys
 from secure_ext.errors import UsageError
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.files import write_secret_file
@@ -39,6 +40,11 @@ class SigningHelp:
 
 NO_HELP = SigningHelp()
 
+_SCHEME_CHANGED = (
+    "the key was generated for this output before the scheme was changed: change it back if boards carry that key; for "
+    "boards of another kind give another directory with -o"
+)
+
 
 @dataclass(frozen=True)
 class BundleSigner:
@@ -64,12 +70,13 @@ def open_signer(key: str, secrets: SecretSource, key_number: int, *, place: str)
 
 
 def load_signers(
-    policy: Policy, keys_folder: Path, earlier_keys: Path | None, secrets: SecretSource = NO_SECRETS
+    policy: Policy, keys_folder: Path, generated: GeneratedKeys, secrets: SecretSource = NO_SECRETS
 ) -> tuple[BundleSigner, ...]:
     """The signers of `policy`, in its order; generated ones are written to `keys_folder`, see `load_key_material`.
 
-    Raises the InputErrors SE601 to SE611, SE640, SE641 of a bad key file; the errors SE644 to SE653 of a token;
-    UsageError SE710 for a key of another scheme, SE711 for the same key twice.
+    Raises the InputErrors SE601 to SE611, SE640, SE641 of a bad key file, SE734 to SE736 of keys that were generated
+    before; the errors SE644 to SE653 of a token; UsageError SE710 for a key of another scheme, SE711 for the same key
+    twice.
     """
     scheme = SignatureScheme(policy.secure_boot.scheme)
 
@@ -79,7 +86,7 @@ def load_signers(
                 token = open_token_signer(source.pkcs11_uri, secrets, slot + 1)
                 yield source, BundleSigner(token.verification_key, token)
             else:
-                path = source.path or _generated_signing_key(slot, scheme, keys_folder, earlier_keys)
+                path = source.path or _generated_signing_key(slot, scheme, keys_folder, generated)
                 yield source, _signer(path, secrets, slot + 1)
 
     return tuple(signer for signer in _checked(scheme, load()) if signer is not None)
@@ -110,7 +117,9 @@ def _checked(
                 raise UsageError(
                     "SE710",
                     f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
-                    cure="give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
+                    cure=_SCHEME_CHANGED
+                    if source.describe() == "generated"
+                    else "give a key of that scheme, or change secure_boot.scheme and the firmware's configuration",
                     place=source.describe(),
                 )
             if signer.digest in seen:
@@ -128,10 +137,11 @@ def _signer(path: Path, secrets: SecretSource, key_number: int) -> BundleSigner:
     return BundleSigner(private.verification_key, private)
 
 
-def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, earlier_keys: Path | None) -> Path:
+def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, generated: GeneratedKeys) -> Path:
     name = f"secure_boot_signing_key_{slot}.pem"
-    earlier = earlier_keys / name if earlier_keys else None
-    has_earlier = earlier is not None and earlier.is_file()
-    pem = earlier.read_bytes() if earlier is not None and has_earlier else generate_signing_key(scheme)
+    before = generated.find(name)
+    pem = generate_signing_key(scheme) if before is None else before.read_bytes()
+    if before is None:
+        generated.add(name, pem)
     write_secret_file(keys_folder / name, pem)
     return keys_folder / name

@@ -17,6 +17,7 @@ from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor.keys import ABOUT_KEY_FILES
+from secure_ext.plan.doctor.making import WHEN_MADE
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
@@ -86,7 +87,7 @@ def _facts(documents: Documents, decision: Decision) -> Check:
 
 def _about_no_key_file(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Key files are not at hand here, and where they lay and who could read them is not asked again."""
-    return [finding for finding in findings if finding["code"] not in ABOUT_KEY_FILES]
+    return [finding for finding in findings if finding["code"] not in ABOUT_KEY_FILES | WHEN_MADE]
 
 
 def _unseen(why: str) -> Iterator[Check]:

@@ -5,6 +5,7 @@ A rule is a small object in a file about its subject; a new rule joins that file
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from secure_ext.errors import UsageError
@@ -18,6 +19,7 @@ from secure_ext.plan.doctor import (
     images,
     keys,
     lockdown,
+    making,
     nvs,
     openings,
     partitions,
@@ -45,6 +47,7 @@ FILES = (
     boards_in_field,
     flashed,
     signed_updates,
+    making,
 )
 """The files with rules."""
 
@@ -76,9 +79,25 @@ def examination(subject: Subject) -> Examination:
     for code in sorted(accepted):
         if code not in known or known[code].acceptable is False:
             raise _not_acceptable(known.get(code), code)
+    return _asked(ALL_RULES, subject)
+
+
+def examine_making(subject: Subject) -> tuple[Finding, ...]:
+    """What only the run that makes the bundle can find; `subject` has its `Making`."""
+    return _asked(making.RULES, subject).findings
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings, worst first, then by code."""
+    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    return tuple(sorted(findings, key=lambda finding: (order[finding.severity], finding.code)))
+
+
+def _asked(rules: Iterable[Rule], subject: Subject) -> Examination:
+    accepted = subject.policy.accepted_findings
     findings: list[Finding] = []
     unseen: list[tuple[Rule, Unseen]] = []
-    for rule in ALL_RULES:
+    for rule in rules:
         if not rule.is_asked_about(subject):
             continue
         seen = tuple(rule.check(subject))
@@ -88,9 +107,7 @@ def examination(subject: Subject) -> Examination:
         if hits and rule.code in accepted and not acceptable:
             raise _not_acceptable(rule, rule.code)
         findings += [_finding(rule, hit, rule.code in accepted, acceptable) for hit in hits]
-    order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-    findings.sort(key=lambda finding: (order[finding.severity], finding.code))
-    return Examination(tuple(findings), tuple(unseen))
+    return Examination(in_order(findings), tuple(unseen))
 
 
 def _finding(rule: Rule, hit: Hit, accepted: bool, acceptable: bool) -> Finding:

@@ -88,7 +88,7 @@ def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
         if source.describe() == "generated":
             yield Hit(
                 "secure_boot.keys",
-                "a signing key is generated for this bundle and exists only in its folder keys",
+                "a signing key is generated for this bundle, and nobody has a copy of it",
             )
             return
 
@@ -166,11 +166,11 @@ RULES = (
     Rule(
         "SP086",
         Severity.WARNING,
-        "signing key exists only in the bundle",
+        "signing key is generated with the bundle",
         _made_with_bundle,
-        explanation="With `generate` the signing key is made along with the bundle and lies in its folder keys. It "
-        "is kept when the bundle is made again in the same place, and there only. Without it no update can ever be "
-        "signed for the boards, and a bundle made elsewhere signs with another key.",
+        explanation="With `generate` the signing key is made along with the bundle, and kept in the home of generated "
+        "keys (secure_keys in the project) for this output directory alone. Without it no update can ever be signed "
+        "for the boards, and a bundle made for another directory or on another machine signs with another key.",
         source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices; ESP-IDF issue 12851",
         cure="make a key once, secure-provision keys generate rsa3072 signing_key.pem, back it up, and name it in "
         "secure_boot.keys",

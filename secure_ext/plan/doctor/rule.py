@@ -6,6 +6,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.first_boot import FirstBootBurn
@@ -34,6 +35,27 @@ class Concern(str, enum.Enum):
 
 
 @dataclass(frozen=True)
+class Making:
+    """What is known only when a bundle is made.
+
+    Attributes:
+        new_keys: names of the files of keys that are generated now.
+        home_is_named: whether the user said where generated keys are kept.
+        build_server: whether a build server runs this, whose folders go with the job.
+        archived: whether the bundle is also written without its keys, to be used elsewhere.
+        read_by_a_program: whether nobody reads what is shown.
+        bundled_keys: where the bundle has its keys.
+    """
+
+    new_keys: tuple[str, ...] = ()
+    home_is_named: bool = False
+    build_server: bool = False
+    archived: bool = False
+    read_by_a_program: bool = False
+    bundled_keys: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Subject:
     """What the rules look at.
 
@@ -42,6 +64,7 @@ class Subject:
 
     Attributes:
         fleet: the boards that an update is for; None for a bundle.
+        making: what is known while a bundle is made; None before, and for an update.
     """
 
     build: Build
@@ -52,6 +75,7 @@ class Subject:
     plan: Plan
     first_boot: tuple[FirstBootBurn, ...]
     fleet: Fleet | None = None
+    making: Making | None = None
 
     @property
     def table(self) -> PartitionTable:

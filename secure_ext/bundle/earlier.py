@@ -1,0 +1,70 @@
+"""The bundle that stands already where a new one is to be made: whose it is, and whether it may be replaced."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from secure_ext.errors import InputError
+from secure_ext.project.build import Build
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class EarlierBundle:
+    """A bundle that stands where a new one is to be made.
+
+    Attributes:
+        folder: where it is.
+        chip: its chip.
+        project: name of its project.
+        build_dir: the build directory it was made from; None if it does not say, as those of earlier releases.
+        records_home: whether its generated keys were given a home; those of earlier releases are in its folder keys
+            alone.
+    """
+
+    folder: Path
+    chip: str
+    project: str
+    build_dir: Path | None
+    records_home: bool
+
+    @property
+    def keys(self) -> Path:
+        """Its folder with keys, which need not be there."""
+        return self.folder / "keys"
+
+    def is_of(self, build: Build) -> bool:
+        """Whether it is of the same project and chip: then its keys are the new bundle's."""
+        return (self.chip, self.project) == (build.chip, build.project_name)
+
+
+def read_earlier(output: Path) -> EarlierBundle | None:
+    """The bundle in `output`; None if there is none, or its manifest does not say what it is."""
+    try:
+        manifest = json.loads((output / _MANIFEST).read_bytes())
+        inputs = manifest.get("inputs", {})
+        recorded = inputs.get("build_dir")
+        build_dir = (output.resolve() / recorded).resolve() if isinstance(recorded, str) else None
+        return EarlierBundle(output, str(manifest["chip"]), str(manifest["project"]), build_dir, "key_home" in inputs)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def refuse_another(earlier: EarlierBundle, build: Build) -> None:
+    """Raises InputError SE739 if the earlier bundle is of another chip, project or build directory than the new one."""
+    new_dir = build.build_dir.resolve()
+    other_dir = earlier.build_dir is not None and earlier.build_dir != new_dir
+    if earlier.is_of(build) and not other_dir:
+        return
+    there = f"project {earlier.project}, {earlier.chip}" + (f", built in {earlier.build_dir}" if other_dir else "")
+    new = f"project {build.project_name}, {build.chip}" + (f", built in {new_dir}" if other_dir else "")
+    raise InputError(
+        "SE739",
+        f"a bundle of something else is in the output directory: {there}. The new one is of {new}",
+        cure="give each its own directory with -o (in menuconfig the name can hold {target}); --replace puts the new "
+        "one in its place, and the keys of the other stay in their home",
+        place=str(earlier.folder),
+    )
