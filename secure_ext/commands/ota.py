@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from secure_ext.command_names import as_typed_here
+from secure_ext.commands.which_bundle import bundle_place
 from secure_ext.front import format_option, print_json, shown_errors, shown_progress
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
@@ -21,6 +23,7 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 )
 @click.option(
     "--fleet",
+    "--bundle",
     type=click.Path(path_type=Path),
     metavar="BUNDLE",
     help="The bundle, folder or archive, that the boards were made with. [default: that of the build directory]",
@@ -88,7 +91,9 @@ def ota(
 
         menu = read_menu(build_dir)
         build = read_build(build_dir)
-        boards = read_fleet(fleet or menu.output, flash_encryption_key)
+        place = bundle_place(fleet, build_dir)
+        click.echo(f"bundle of the fleet: {place}", err=True)
+        boards = read_fleet(place, flash_encryption_key)
         names = signing_key or tuple(str(path) for path in (menu.signing_keys if boards.digests else ()))
         secrets = secrets_of_the_command(passphrase_fd)
         keys = tuple(open_signer(name, secrets, n, place="--signing-key") for n, name in enumerate(names, 1))
@@ -99,5 +104,5 @@ def ota(
     if output_format == "json":
         print_json({"package": str(made.folder), "manifest": made.manifest})
     else:
-        click.echo(checks_text(made.checks, all_of_them=True))
+        click.echo(as_typed_here(checks_text(made.checks, all_of_them=True)))
         click.echo(f"Update package: {made.folder}")

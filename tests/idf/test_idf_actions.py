@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from secure_ext import cli, front, idf
+from secure_ext import cli, front
 from secure_ext.errors import DeviceError
 from secure_ext.idf import ACTIONS, action_extensions
 from secure_ext.sample.options import SampleOptions
@@ -156,7 +156,9 @@ def test_provision_builds_first_and_writes_the_bundle(
     assert done.exit_code == 0, done.output
     assert built == ["all"]
     assert (build / "secure" / "manifest.json").is_file()
-    assert "provision.py" in done.output
+    bundle = build / "secure"
+    assert f"idf.py secure-rehearse --bundle {bundle}" in done.output
+    assert f"idf.py -p PORT secure-flash --bundle {bundle}" in done.output
 
 
 @pytest.mark.parametrize("hook", [False, True])
@@ -345,7 +347,3 @@ def test_the_guard_reads_sdkconfig_when_the_build_is_gone(
     (provisioned / "config" / "sdkconfig.json").unlink()
     warn(provisioned, "flash")
     assert "DOES NOT BOOT" in capsys.readouterr().err
-
-
-def test_the_next_commands_key_is_the_one_the_console_script_reads() -> None:
-    assert idf.COMMAND_NAMES in Path(front.__file__).read_text(encoding="utf-8")
