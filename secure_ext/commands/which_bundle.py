@@ -62,7 +62,7 @@ def bundle_place(bundle: Path | None, build_dir: Path) -> Path:
     Of several with the same keys it is the one that was made last. Raises UsageError SE907 if their keys differ: which
     of them a board gets is for ever.
     """
-    from secure_ext.bundle.of_build import bundles_made  # noqa: PLC0415 (loaded when used)
+    from secure_ext.bundle.record import bundles_made  # noqa: PLC0415 (loaded when used)
     from secure_ext.esp_idf.menu import read_json_or_nothing, read_menu  # noqa: PLC0415
 
     if bundle:

@@ -36,6 +36,12 @@ class Tree:
         assert major and minor
         return int(major[1]), int(minor[1])
 
+    @functools.cached_property
+    def draws_help(self) -> bool:
+        """Whether its idf.py draws the help in frames, with rich-click, as ESP-IDF's newest does."""
+        needed = (self.root / "tools" / "requirements" / "requirements.core.txt").read_text(encoding="utf-8")
+        return "rich-click" in needed
+
     def idf_py(
         self, project: Path, *arguments: object, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
