@@ -96,8 +96,9 @@ def test_of_two_with_the_same_keys_it_is_the_later(
 ) -> None:
     """Key files are named, so that both have the same; what is made again comes last again."""
     build, profile = new_build(), tmp_path / "profile.yaml"
-    (tmp_path / "key.bin").write_bytes(bytes(range(32)))
-    profile.write_text("schema: 1\nflash_encryption: {key: key.bin}\nnvs: {key: key.bin}\n", encoding="utf-8")
+    (tmp_path / "flash.bin").write_bytes(bytes(range(32)))
+    (tmp_path / "nvs.bin").write_bytes(bytes(range(200, 232)))
+    profile.write_text("schema: 1\nflash_encryption: {key: flash.bin}\nnvs: {key: nvs.bin}\n", encoding="utf-8")
     for output in ("one", "two", "one"):
         make(build, "-o", tmp_path / output, "--profile", profile)
     assert f"bundle: {tmp_path / 'one'}\n" in ask("verify", build).stderr
