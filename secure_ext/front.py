@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from secure_ext.command_names import as_typed_here, command_line
 from secure_ext.errors import SecureProvisionError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Failed(click.ClickException):
     def __init__(self, error: SecureProvisionError, *, as_json: bool) -> None:
         super().__init__(error.cause)
         self.error = error
+        self.told = as_typed_here(error.cause), as_typed_here(error.cure)  # while it is known which front is running
         self.as_json = as_json
 
     @property
@@ -41,7 +43,8 @@ class Failed(click.ClickException):
         if self.as_json:
             click.echo(json.dumps({"error": self.error.as_dict(), "exit_code": self.exit_code}, indent=2))
         place = f"\n  where: {self.error.place}" if self.error.place else ""
-        text = f"error {self.error.code}: {self.error.cause}{place}\n  what to do: {self.error.cure}"
+        cause, cure = self.told
+        text = f"error {self.error.code}: {cause}{place}\n  what to do: {cure}"
         click.echo(text, err=True, file=file)
 
 
@@ -171,8 +174,7 @@ def circumstances(*, archived: bool = False, output_format: str = "text") -> Mak
 
 def show_next(command: str) -> None:
     """Names the command that comes next, on stderr, as the running front spells it."""
-    names = click.get_current_context().meta.get("secure_ext.command_names", {})
-    click.echo(f"next, with the same options: {names.get(command, f'secure-provision {command}')}", err=True)
+    click.echo(f"next, with the same options: {command_line(command)}", err=True)
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from secure_ext.command_names import COMMAND_NAMES
 from secure_ext.esp_idf.guard import warn_before_flashing
-
-COMMAND_NAMES = "secure_ext.command_names"
-"""Key in click's ``Context.meta``: how the front that is running spells the commands."""
 
 
 class Action(NamedTuple):
@@ -45,6 +43,8 @@ ACTIONS = (
     Action("ota", "secure-ota", "secure-ota --signing-key signing_key.pem"),
 )
 """All there will be; an action exists as soon as its command does."""
+ACTION_NAMES = {action.command: f"idf.py {action.name}" for action in ACTIONS}
+"""The commands as people type them who work with idf.py."""
 
 
 def action_extensions(base_actions: dict[str, Any], project_path: str) -> dict[str, Any]:  # noqa: ARG001 (idf.py's)
@@ -63,12 +63,11 @@ def _extension() -> dict[str, Any]:
     from secure_ext.esp_idf.options import idf_arguments, idf_options  # noqa: PLC0415
 
     existing = [action for action in ACTIONS if action.command in cli.commands]
-    names = {action.command: f"idf.py {action.name}" for action in existing}
     actions: dict[str, Any] = {}
     for action in existing:
         command = cli.commands[action.command]
         actions[action.name] = {
-            "callback": _callback(action, command, names),
+            "callback": _callback(action, command),
             "help": _help(command.help or "", action),
             "short_help": command.get_short_help_str(limit=100),
             "arguments": idf_arguments(command),
@@ -87,7 +86,7 @@ def _help(text: str, action: Action) -> str:
     return "\n\n".join(example if part.startswith("\b") else part for part in inspect.cleandoc(text).split("\n\n"))
 
 
-def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[..., None]:
+def _callback(action: Action, command: Any) -> Callable[..., None]:
     def run(_: str, ctx: Any, args: Any, **options: Any) -> None:
         import click  # noqa: PLC0415 (idf.py imports it late, too)
 
@@ -98,7 +97,7 @@ def _callback(action: Action, command: Any, names: dict[str, str]) -> Callable[.
         _hide_secrets(ctx)
         known = {parameter.name for parameter in command.params}
         shared = {name: args[name] for name in ("port", "baud") if name in known}
-        ctx.meta[COMMAND_NAMES] = names
+        ctx.meta[COMMAND_NAMES] = ACTION_NAMES
         omitted = {p.name: None for p in command.params if isinstance(p, click.Argument) and not p.required}
         _call(command.callback, ctx, build_dir=Path(args.build_dir), **omitted, **shared, **options)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
 from secure_ext.bundle.write import Bundle
 from secure_ext.chips.revision import revision_range, revision_text
+from secure_ext.command_names import as_typed_here, command_line
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
@@ -36,7 +36,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
         lines.append(f"{finding.severity.value:7}  {finding.code}  {finding.place}{accepted}")
         lines.append(f"         {finding.cause}")
         if not finding.cure.startswith("nothing to do"):
-            lines.append(f"         what to do: {finding.cure}")
+            lines.append(f"         what to do: {as_typed_here(finding.cure)}")
     counts = [
         f"{number} {severity.value}{'s' if number != 1 and severity is not Severity.INFO else ''}"
         for severity in Severity
@@ -157,15 +157,13 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
         lines += ["", *generated_key_lines(bundle)]
     if bundle.manifest["per_device"]:
         return "\n".join([*lines, "", *_per_device_lines(bundle)])
-    script = shlex.quote(str(bundle.folder / "provision.py"))
     return "\n".join(
         [
             *lines,
             "",
             f"{len(bundle.manifest['checks'])} checks passed: every image decrypts and verifies as on the chip.",
             f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
-            f"Rehearse without a board:  python {script} --virt rehearsal.bin",
-            f"Provision a board:         python {script} --port PORT",
+            *_next_lines(bundle),
         ]
     )
 
@@ -187,13 +185,17 @@ def _key_name(key: dict[str, Any]) -> str:
 
 
 def _per_device_lines(bundle: Bundle) -> Iterator[str]:
-    folder = shlex.quote(str(bundle.folder))
     kept = {"destroy": "it is destroyed then", "sealed": "a sealed copy is kept"}[bundle.manifest["per_device"]["keep"]]
     yield f"{len(bundle.manifest['checks'])} checks passed: every image verifies as on the chip."
     yield f"Bundle: {bundle.folder}   (its images are encrypted for each board when it is flashed)"
     yield f"Each board gets a key of its own; {kept}. See docs/per-device-keys.md."
-    yield f"Rehearse without a board:  secure-provision rehearse {folder}"
-    yield f"Provision a board:         secure-provision flash {folder} --port PORT"
+    yield from _next_lines(bundle)
+
+
+def _next_lines(bundle: Bundle) -> Iterator[str]:
+    """The commands for this very folder; what they leave behind (a rehearsal that passed) the next one asks for."""
+    yield f"Rehearse without a board:  {command_line('rehearse', bundle=bundle.folder)}"
+    yield f"Provision a board:         {command_line('flash', bundle=bundle.folder, port='PORT')}"
 
 
 def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:

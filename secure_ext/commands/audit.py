@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secure_ext.command_names import as_typed_here
 from secure_ext.commands.which_bundle import bundle_options, open_bundle
 from secure_ext.errors import UsageError
 from secure_ext.front import format_option, print_json, shown_errors
@@ -88,7 +89,7 @@ def audit(
     if output_format == "json":
         print_json({**report.as_dict(), "exit_code": exit_code})
     else:
-        click.echo(_text(report, show_all=show_all))
+        click.echo(as_typed_here(_text(report, show_all=show_all)))
     if exit_code:
         sys.exit(exit_code)
 

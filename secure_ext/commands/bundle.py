@@ -83,9 +83,10 @@ def bundle(
     """
     with shown_errors(output_format):
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.signing.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415 (loaded when used)
+        from secure_ext.esp_idf.menu import read_menu, with_menu  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.secret_source import MANIFEST_KEY  # noqa: PLC0415 (loaded when used)
         from secure_ext.report import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
 
@@ -106,6 +107,7 @@ def bundle(
         if sign_manifest is not None:
             manifest_key = open_signer(sign_manifest, secrets, MANIFEST_KEY, place="--sign-manifest")
         signing = SigningHelp(secrets, signatures)
+        profile = with_menu(build_dir, options)["profile"]
         with shown_progress() as progress:
             made = write_bundle(
                 decision,
@@ -116,6 +118,7 @@ def bundle(
                 circumstances=circumstances(archived=archive is not None, output_format=output_format),
                 keep_others=not replace,
             )
+            record_bundle(build_dir, folder, decision, profile)
             if archive:
                 write_archive(folder, archive)
         if output_format == "json":

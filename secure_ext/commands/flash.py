@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from secure_ext.commands.which_bundle import bundle_options, open_bundle
+from secure_ext.command_names import as_typed_here
+from secure_ext.commands.which_bundle import bundle_options, older_option, open_bundle, refuse_older
 from secure_ext.errors import UsageError
 from secure_ext.front import shown_errors
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
 )
+@older_option
 @click.option("--without-rehearsal", is_flag=True, help="Also take a bundle that was not rehearsed.")
 def flash(
     *,
@@ -70,6 +72,7 @@ def flash(
     sealed: Path | None,
     private: Path | None,
     without_rehearsal: bool,
+    older_bundle: bool,
 ) -> None:
     """Provision the board on PORT with the script of BUNDLE. Asks before anything that cannot be undone.
 
@@ -86,6 +89,7 @@ def flash(
         if not port:
             raise UsageError("SE733", "no port is given", cure="name the board's serial port with -p")
         opened = open_bundle(bundle, build_dir)
+        refuse_older(opened, build_dir, accepted=older_bundle or dry_run)
         if not without_rehearsal and not dry_run and not has_passed_rehearsal(opened):
             raise UsageError(
                 "SE732",
@@ -122,7 +126,8 @@ def flash(
         exit_code = call_script(line)
         if not exit_code and sys.stdout.isatty() and any((opened.folder / "keys").glob("*.bin")):
             click.echo(f"The keys of this bundle still exist, in {opened.folder / 'keys'}.")
-            click.echo(f"When the last board is done:  secure-provision keys destroy {opened.folder}")
+            done = as_typed_here("secure-provision keys destroy")
+            click.echo(f"When the last board is done:  {done} {opened.folder}")
     if exit_code:
         sys.exit(exit_code)
 
@@ -147,5 +152,5 @@ def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:
         try:
             return flash_board(bundle, run, click.echo)
         except Stop as stop:
-            click.echo(f"STOP {stop.code}: {redact(stop.cause)}\n  What to do: {stop.cure}")
+            click.echo(f"STOP {stop.code}: {redact(stop.cause)}\n  What to do: {as_typed_here(stop.cure)}")
             return stop.exit_code

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from secure_ext.command_names import as_typed_here
+from secure_ext.commands.which_bundle import bundle_place
 from secure_ext.front import format_option, print_json, shown_errors, shown_progress
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
@@ -21,6 +23,7 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 )
 @click.option(
     "--fleet",
+    "--bundle",
     type=click.Path(path_type=Path),
     metavar="BUNDLE",
     help="The bundle, folder or archive, that the boards were made with. [default: that of the build directory]",
@@ -92,8 +95,10 @@ def ota(
 
         menu = read_menu(build_dir)
         build = read_build(build_dir)
+        place = bundle_place(fleet, build_dir)
+        click.echo(f"bundle of the fleet: {place}", err=True)
         boards = read_fleet(
-            fleet or menu.output,
+            place,
             flash_encryption_key,
             revoked=frozenset(revoked_slot),
             least_secure_version=least_secure_version,
@@ -110,5 +115,5 @@ def ota(
     else:
         if made.findings:
             click.echo(findings_text(made.findings))
-        click.echo(checks_text(made.checks, all_of_them=True))
+        click.echo(as_typed_here(checks_text(made.checks, all_of_them=True)))
         click.echo(f"Update package: {made.folder}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from secure_ext.commands.which_bundle import bundle_options, open_bundle
+from secure_ext.command_names import command_line
+from secure_ext.commands.which_bundle import bundle_options, older_option, open_bundle, refuse_older
 from secure_ext.front import format_option, print_json, shown_errors, shown_progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tcp-port", type=int, default=0, metavar="PORT", help="With --serve: its TCP port. [default: a free one]"
 )
+@older_option
 @format_option()
 def rehearse(
     *,
@@ -52,6 +54,7 @@ def rehearse(
     qemu_dir: Path | None,
     serve: bool,
     tcp_port: int,
+    older_bundle: bool,
     output_format: str,
 ) -> None:
     """Run the script of BUNDLE on a virtual chip, and check that the chip boots.
@@ -76,6 +79,7 @@ def rehearse(
             raise click.UsageError("--every needs --power-cuts")
         new = _new_chip(flash_size, revision, burned)
         opened = open_bundle(bundle, build_dir)
+        refuse_older(opened, build_dir, accepted=older_bundle)
         if serve:
             _serve(opened, new, tcp_port)
             return
@@ -129,7 +133,7 @@ def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
         click.echo(f"  python -m espefuse --chip {options.chip} --port {chip.url} summary")
         click.echo(f"  python -m esptool --chip {options.chip} --port {chip.url} --no-stub --after no-reset flash-id")
         if bundle.has_per_device_keys:
-            click.echo(f"  secure-provision flash {bundle.folder} --port {chip.url} --before no-reset")
+            click.echo(f"  {command_line('flash', bundle=bundle.folder, port=chip.url)} --before no-reset")
         else:
             click.echo(f"  python {bundle.script} --port {chip.url} --before no-reset")
         try:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from secure_ext.commands.which_bundle import bundle_options
+from secure_ext.command_names import as_typed_here
+from secure_ext.commands.which_bundle import bundle_options, bundle_place
 from secure_ext.front import format_option, print_json, shown_errors
 
 
@@ -65,7 +66,8 @@ def verify(
 
         menu = read_menu(build_dir)
         at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key, manifest_key)
-        place = bundle or menu.output
+        place = bundle_place(bundle, build_dir)
+        click.echo(f"bundle: {place}", err=True)
         if archive:
             check_archive_target(archive, place)
         checks = verify_bundle(place, at_hand)
@@ -76,6 +78,6 @@ def verify(
     if output_format == "json":
         print_json(checks_data(checks))
     else:
-        click.echo(checks_text(checks, all_of_them=all_of_them))
+        click.echo(as_typed_here(checks_text(checks, all_of_them=all_of_them)))
     if has_failures(checks):
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -13,11 +14,29 @@ from typing import Any
 
 from secure_ext.errors import ToolError
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+_RUN_OWN_MODULE = """\
+import runpy, sys
+sys.path[:] = [sys.argv.pop(1), *(entry for entry in sys.path if entry)]
+import secure_ext
+del sys.path[0]
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 CUT = "cut"
 """The event in a chip's log that its power went."""
 EFUSE_FILE = "efuses.json"
 EFUSES_BEFORE_THE_CUT = "efuses_before_the_cut.json"
 """Kept where the power goes half-way through a burn."""
+
+
+def own_module(module: str) -> list[str]:
+    """The command line that runs a module of this very package with this Python, installed or not.
+
+    As a component of an ESP-IDF project the package lies in a folder that only this process knows. The child gets the
+    folder for the import of the package alone, and never the current directory: nothing that lies there can take the
+    place of esptool or of a module of Python.
+    """
+    return [sys.executable, "-c", _RUN_OWN_MODULE, str(_PACKAGE.parent), module]
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class ChipProcess:
     def __enter__(self) -> ChipProcess:
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "secure_ext.device.virtual_chip", "--state", str(self.state), *self.options.words()],
+            [*own_module("secure_ext.device.virtual_chip"), "--state", str(self.state), *self.options.words()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,11 +99,7 @@ class ChipProcess:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line.strip().isdigit():
             _, errors = self._process.communicate()
-            raise ToolError(
-                "SE840",
-                f"the virtual {self.options.chip} does not start: {' '.join(errors.split()[-12:])}",
-                cure="install another version of esptool",
-            )
+            raise _does_not_start(self.options.chip, errors)
         self.tcp_port = int(line)
         return self
 
@@ -110,6 +125,17 @@ class ChipProcess:
     def flash(self) -> bytes:
         """The content of the flash."""
         return (self.state / "flash.bin").read_bytes()
+
+
+def _does_not_start(chip: str, errors: str) -> ToolError:
+    last = " ".join(errors.split()[-12:])
+    missing = re.search(r"No module named '?(\w+)", last)
+    what = "--upgrade esptool" if missing is None else missing[1]
+    return ToolError(
+        "SE840",
+        f"the virtual {chip} does not start: {last}",
+        cure=f"run: {sys.executable} -m pip install {what}",
+    )
 
 
 def events(log: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
     menu = read_menu(build_dir)
     if _is_current(build_dir, menu):
         return
+    from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.signing.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.front import circumstances, decision_from_options  # noqa: PLC0415
@@ -55,6 +56,7 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
             raise
         yield f"warning: no bundle was made for this build: {error.cause}. {error.cure}"
         return
+    record_bundle(build_dir, menu.output, decision, menu.profile)
     inputs = sorted({str(path) for path in _inputs(build_dir, menu, decision)})
     record = {"inputs": inputs, "digest": _digest(inputs, menu.output)}
     (build_dir / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ _ENCRYPTING = (
     "it refuses, or is left with an image that DOES NOT BOOT."
 )
 _ERASING = "erases the flash. A provisioned board DOES NOT BOOT until it gets the encrypted images of a bundle again."
+_NVS = (
+    "writes NVS in plaintext. The firmware of a provisioned board takes it for damaged, and begins with an empty one."
+)
 _CLEANING = (
     "deletes the build directory, and with it the keys of the bundle, which have no home elsewhere: an earlier release "
     "made it. Boards that carry keys of which there is no copy CAN NEVER be given another firmware."
@@ -39,13 +42,15 @@ def warn_before_flashing(ctx: Any, global_args: Any, tasks: list[Any]) -> None: 
 
     build_dir = Path(global_args.build_dir)
     menu = read_menu(build_dir)
-    if not menu.flash_guard or not (menu.output / "manifest.json").is_file():
+    bundle = _bundle(build_dir, menu)
+    if not menu.flash_guard or bundle is None:
         return
+    effects = {name: real for name, effect in effects.items() if (real := _effect_on(name, effect, bundle, build_dir))}
     release = _is_release(build_dir, Path(global_args.project_dir))
     loses_keys = _loses_keys(build_dir, menu)
     relevant = {name: effect for name, effect in effects.items() if (loses_keys if effect is _CLEANING else release)}
     if relevant:
-        click.echo("\n".join(_warning(relevant, menu.output)), err=True)
+        click.echo("\n".join(_warning(relevant, bundle)), err=True)
 
 
 def _effect(action: str) -> str | None:
@@ -62,6 +67,33 @@ def _effect(action: str) -> str | None:
     return None
 
 
+def _bundle(build_dir: Path, menu: Menu) -> Path | None:
+    """The bundle in the menu's place, else the last that was made elsewhere; None if there is none."""
+    from secure_ext.bundle.record import bundles_made  # noqa: PLC0415 (as above)
+
+    if (menu.output / "manifest.json").is_file():
+        return menu.output
+    made = bundles_made(build_dir)
+    return made[-1].folder if made else None
+
+
+def _effect_on(action: str, effect: str, bundle: Path, build_dir: Path) -> str | None:
+    """The effect on a board that `bundle` provisioned; a partition that the chip does not decrypt takes plaintext."""
+    from secure_ext.esp_idf.menu import read_json_or_nothing  # noqa: PLC0415 (as above)
+
+    if effect not in (_PLAINTEXT, _ENCRYPTING):
+        return effect
+    rows = read_json_or_nothing(bundle / "manifest.json").get("partitions")
+    own = action.replace("_", "-").removeprefix("encrypted-").removesuffix("-flash")
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and str(row.get("label")).replace("_", "-") == own:
+            if row.get("encrypted") is not False:
+                return effect
+            config = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
+            return _NVS if row.get("subtype") == "nvs" and config.get("NVS_ENCRYPTION") is True else None
+    return effect
+
+
 def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
     yield f"WARNING: boards may have been provisioned: there is a bundle of this project in {bundle}."
     for name, effect in effects.items():
@@ -70,7 +102,10 @@ def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
         yield "  what to do: run `idf.py secure-provision` before, which takes them over into their home; or copy "
         yield f"  {bundle / 'keys'} to a safe place."
     if set(effects.values()) != {_CLEANING}:
-        yield f'  what to do: for a provisioned board run: "{sys.executable}" "{bundle / "provision.py"}" --port PORT'
+        named = shlex.quote(str(bundle))
+        yield f"  what to do: a board whose provisioning is not finished: idf.py -p PORT secure-flash --bundle {named}"
+        yield "  A finished board, its download mode closed, takes nothing by cable (SE811). Update it over the air:"
+        yield f"  idf.py secure-ota --bundle {named}"
         yield "  A board that was never provisioned is not affected."
     yield f"  No such warning: {SWITCH}=0, or turn off CONFIG_SECURE_PROVISION_FLASH_GUARD in menuconfig."
 

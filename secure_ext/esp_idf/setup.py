@@ -160,9 +160,12 @@ def after_build(build_dir: Path) -> None:
     Example:
         secure-provision idf after-build -B build
     """
-    from secure_ext.esp_idf.after_build import bundle_after_build  # noqa: PLC0415 (loaded when used)
+    from secure_ext.command_names import COMMAND_NAMES  # noqa: PLC0415 (loaded when used)
+    from secure_ext.esp_idf.after_build import bundle_after_build  # noqa: PLC0415
+    from secure_ext.idf import ACTION_NAMES  # noqa: PLC0415
     from secure_ext.secret_prompt import secrets_of_the_command  # noqa: PLC0415
 
+    click.get_current_context().meta[COMMAND_NAMES] = ACTION_NAMES  # who builds works with idf.py
     with shown_errors():
         for line in bundle_after_build(build_dir, secrets_of_the_command()):
             click.echo(line)

@@ -38,7 +38,7 @@ class Decision:
     def with_making(self, making: Making) -> Decision:
         """The same, with what only the run that makes the bundle can find among the findings."""
         subject = Subject(
-            self.build, self.chip, self.policy, self.images, self.blanks, self.plan, self.first_boot, making
+            self.build, self.chip, self.policy, self.images, self.blanks, self.plan, self.first_boot, making=making
         )
         return replace(self, findings=in_order((*self.findings, *examine_making(subject))))
 

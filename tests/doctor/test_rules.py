@@ -296,3 +296,18 @@ def test_healthy_build_has_no_error(
     decision = decide(sample_project(chip) / "build", Profile(Path(), settings))
     assert {finding.severity for finding in decision.findings} == {Severity.INFO}
     decision.require_healthy()
+
+
+def test_the_cure_names_the_block_that_the_plan_has_chosen() -> None:
+    """SP027 with no block in the profile: the plan takes the first that is free, and the firmware is told which."""
+    case = Case(BOTH | {"config": {"NVS_SEC_HMAC_EFUSE_KEY_ID": -1}}, {"nvs": {"scheme": "hmac"}})
+    (finding,) = found(examine_case(case, case_folder("SP027-no-block")), "SP027")
+    block = re.search(r"\(BLOCK_KEY(\d)\)", finding.cause)
+    assert block and f"CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID={block[1]} " in finding.cure
+
+
+def test_an_option_that_is_not_in_the_menu_is_not_the_first_cure() -> None:
+    """SP025 where the chip has no other scheme: the option that lets the next one appear comes first."""
+    options = BOTH | {"scheme": "ecdsa256", "config": {"SECURE_BOOT_V2_FORCE_ENABLE_ECDSA": False}}
+    (finding,) = found(examine_case(Case(options, chip="esp32c61"), case_folder("SP025-no-rsa")), "SP025")
+    assert 0 < finding.cure.index("SECURE_BOOT_INSECURE=y") < finding.cure.index("FORCE_ENABLE_ECDSA=y")

@@ -36,6 +36,12 @@ class Tree:
         assert major and minor
         return int(major[1]), int(minor[1])
 
+    @functools.cached_property
+    def draws_help(self) -> bool:
+        """Whether its idf.py draws the help in frames, with rich-click, as ESP-IDF's newest does."""
+        needed = (self.root / "tools" / "requirements" / "requirements.core.txt").read_text(encoding="utf-8")
+        return "rich-click" in needed
+
     def idf_py(
         self, project: Path, *arguments: object, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -104,3 +110,21 @@ def make_installed(component: Path) -> Path:
         "[idf_extension]\nsecure-provision = secure_ext.idf:action_extensions\n", encoding="utf-8"
     )
     return site
+
+
+def without_the_package(folder: Path) -> str:
+    """A Python that has everything this one has, but not our package."""
+    if os.name == "nt":
+        pytest.skip("the stand-in for another Python is a shell script")
+    hidden = folder / "without package"
+    hidden.mkdir()
+    for entry in (entry for path in map(Path, sys.path) if path.name == "site-packages" for entry in path.iterdir()):
+        if "secure_provision" not in entry.name and entry.name != "secure_ext" and not (hidden / entry.name).exists():
+            (hidden / entry.name).symlink_to(entry)
+    script = hidden / "python"
+    script.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{hidden}${{PYTHONPATH:+:$PYTHONPATH}}" exec "{sys.executable}" -S "$@"\n',
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    return str(script)

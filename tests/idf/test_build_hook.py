@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from idf_trees import copy_component
+from idf_trees import copy_component, without_the_package
 
 MADE = "Secure provisioning bundle:"
 PROJECT = """\
 cmake_minimum_required(VERSION 3.20)
 project(sample NONE)
+{before}
 set(CONFIG_SECURE_PROVISION_BUNDLE_ON_BUILD {option})
 {bootloader_build}
 
@@ -34,6 +35,7 @@ include("{component}/project_include.cmake")
 foreach(target IN ITEMS {targets})
     add_custom_target(${{target}} ALL COMMAND "${{CMAKE_COMMAND}}" -E echo "target ${{target}} is made")
 endforeach()
+{after}
 """
 V1 = ("app", "gen_project_binary", "bootloader", "partition_table_bin")
 V2 = ("app", "bootloader", "partition-table")
@@ -71,9 +73,12 @@ class HookProject:
         self,
         generator: str,
         option: str = "ON",
+        *,
         targets: tuple[str, ...] = V1,
         bootloader_build: str = "",
         python: str = sys.executable,
+        before: str = "",
+        after: str = "",
     ) -> subprocess.CompletedProcess[str]:
         text = PROJECT.format(
             option=option,
@@ -81,6 +86,8 @@ class HookProject:
             python=Path(python).as_posix(),
             component=self.component.as_posix(),
             targets=" ".join(targets),
+            before=before,
+            after=after,
         )
         (self.root / "CMakeLists.txt").write_text(text, encoding="utf-8")
         return self._run("cmake", "-G", generator, "-S", self.root, "-B", self.build)
@@ -123,6 +130,91 @@ def test_it_runs_after_the_images_and_only_once(
     for target in targets:
         assert first.stdout.index(f"target {target} is made") < first.stdout.index(MADE)
     assert not made_in(hook_project.make())
+
+
+# Each makes the image of a data partition, late, from a file of the project, as projects and libraries do.
+WRITES = """\
+COMMAND "${CMAKE_COMMAND}" -E sleep 1
+COMMAND "${CMAKE_COMMAND}" -E copy "${CMAKE_SOURCE_DIR}/front end" "${CMAKE_BINARY_DIR}/ota_data_initial.bin"
+"""
+DATA_IMAGES = {
+    "spiffs, littlefs, nvs: flash waits for it": f"""
+        add_custom_target(flash)
+        add_custom_target(storage_bin ALL {WRITES})
+        add_dependencies(flash storage_bin)""",
+    "not in all, only flash waits for it": f"""
+        add_custom_target(flash)
+        add_custom_target(storage_bin {WRITES})
+        add_dependencies(flash storage_bin)""",
+    "development mode: encrypted-flash waits for it": f"""
+        add_custom_target(encrypted-flash)
+        add_custom_target(storage_bin {WRITES})
+        add_dependencies(encrypted-flash storage_bin)""",
+    "in all, flash was not told": f"""
+        add_custom_target(flash)
+        add_custom_target(storage_bin ALL {WRITES})""",
+    "a web front end, which the image waits for": f"""
+        add_custom_target(flash)
+        add_custom_target(web {WRITES})
+        add_custom_target(storage_bin ALL)
+        add_dependencies(storage_bin web)
+        add_dependencies(flash storage_bin)""",
+    "told by the project at the end": f"""
+        add_custom_target(flash)
+        function(tell_flash)
+            add_custom_target(storage_bin {WRITES})
+            add_dependencies(flash storage_bin)
+        endfunction()
+        cmake_language(DEFER CALL tell_flash)""",
+}
+
+
+@ninja
+@pytest.mark.parametrize("image", DATA_IMAGES.values(), ids=DATA_IMAGES)
+def test_it_waits_for_data_images(generator: str, image: str, hook_project: HookProject) -> None:
+    """A clean build finds the image there; one that makes the image anew bundles the new one."""
+    made, source = hook_project.build / "ota_data_initial.bin", hook_project.root / "front end"
+    source.write_bytes(made.read_bytes())
+    made.unlink()
+    done = hook_project.configure(generator, after=image)
+    assert done.returncode == 0, done.stdout
+    assert made_in(hook_project.make())
+    source.write_bytes(b"\xfe" + source.read_bytes()[1:])
+    assert made_in(hook_project.make())
+    assert not made_in(hook_project.make())
+
+
+@ninja
+def test_what_works_with_the_bundle_comes_after_it(generator: str, hook_project: HookProject) -> None:
+    after = """
+        add_custom_target(publish ALL COMMAND "${CMAKE_COMMAND}" -E echo "target publish is made")
+        add_custom_target(tell ALL COMMAND "${CMAKE_COMMAND}" -E echo "target tell is made")
+        add_dependencies(publish secure-bundle)
+        add_dependencies(tell publish)"""
+    assert hook_project.configure(generator, after=after).returncode == 0
+    done = hook_project.make()
+    assert made_in(done)
+    assert done.stdout.index(MADE) < done.stdout.index("target publish") < done.stdout.index("target tell")
+
+
+@ninja
+def test_what_is_not_in_all_stays_out(generator: str, hook_project: HookProject) -> None:
+    after = "add_custom_target(upload COMMAND broken)\nadd_subdirectory(extra EXCLUDE_FROM_ALL)"
+    extra = hook_project.root / "extra" / "CMakeLists.txt"
+    extra.parent.mkdir()
+    extra.write_text("add_custom_target(far ALL COMMAND broken)\n", encoding="utf-8")
+    assert hook_project.configure(generator, after=after).returncode == 0
+    assert made_in(hook_project.make())
+
+
+@ninja
+def test_a_cmake_that_is_too_old_is_an_error_that_says_what_to_do(generator: str, hook_project: HookProject) -> None:
+    """ESP-IDF 5.x takes 3.16; the hook needs what came with 3.19."""
+    done = hook_project.configure(generator, before="set(CMAKE_VERSION 3.18.6)")
+    assert done.returncode != 0
+    assert "error SE906" in done.stdout
+    assert "what to do:" in done.stdout
+    assert hook_project.configure(generator, "OFF", before="set(CMAKE_VERSION 3.18.6)").returncode == 0
 
 
 def change_an_image(project: HookProject) -> None:
@@ -242,23 +334,3 @@ def test_a_missing_package_is_an_error_that_says_what_to_do(
     assert done.returncode != 0
     assert "error SE901" in done.stdout
     assert "-m pip install idf-secure-provision" in done.stdout
-
-
-def without_the_package(folder: Path) -> str:
-    """A Python that has everything this one has, but not our package."""
-    import site
-
-    if os.name == "nt":
-        pytest.skip("the stand-in for another Python is a shell script")
-    hidden = folder / "without package"
-    hidden.mkdir()
-    for entry in Path(site.getsitepackages()[0]).iterdir():
-        if "secure_provision" not in entry.name and entry.name != "secure_ext":
-            (hidden / entry.name).symlink_to(entry)
-    script = hidden / "python"
-    script.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{hidden}${{PYTHONPATH:+:$PYTHONPATH}}" exec "{sys.executable}" -S "$@"\n',
-        encoding="utf-8",
-    )
-    script.chmod(0o755)
-    return str(script)

@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from secure_ext import cli, front, idf
+from secure_ext import cli, front
+from secure_ext.command_names import COMMAND_NAMES, as_typed_here
 from secure_ext.errors import DeviceError
-from secure_ext.idf import ACTIONS, action_extensions
+from secure_ext.idf import ACTION_NAMES, ACTIONS, action_extensions
 from secure_ext.sample.options import SampleOptions
 
 HEAVY = {"cryptography", "esptool", "espefuse", "espsecure", "numpy", "yaml", "rich"}
@@ -156,7 +157,9 @@ def test_provision_builds_first_and_writes_the_bundle(
     assert done.exit_code == 0, done.output
     assert built == ["all"]
     assert (build / "secure" / "manifest.json").is_file()
-    assert "provision.py" in done.output
+    bundle = build / "secure"
+    assert f"idf.py secure-rehearse --bundle {bundle}" in done.output
+    assert f"idf.py -p PORT secure-flash --bundle {bundle}" in done.output
 
 
 @pytest.mark.parametrize("hook", [False, True])
@@ -318,6 +321,48 @@ def change_config(build: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
+@pytest.fixture
+def really_provisioned(
+    run_action: Callable[..., Any], new_build: Callable[..., Path], signing_keys: dict[str, Path]
+) -> Path:
+    """A build with a bundle elsewhere than in its usual place."""
+    build = new_build()
+    done = run_action("secure-provision", build, "--signing-key", signing_keys["rsa_0"], "-o", build.parent / "factory")
+    assert done.exit_code == 0, done.output
+    return build
+
+
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        ("flash", "DOES NOT BOOT"),
+        ("app-flash", "DOES NOT BOOT"),
+        ("otadata-flash", "DOES NOT BOOT"),
+        ("ota_1-flash", "DOES NOT BOOT"),
+        ("nvs-flash", "empty"),
+        ("coredump-flash", ""),
+    ],
+)
+def test_the_guard_knows_what_the_chip_decrypts(
+    action: str, text: str, really_provisioned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And names the commands for this bundle, none of which a finished board refuses."""
+    build = really_provisioned
+    label = action.removesuffix("-flash")
+    manifest = json.loads((build.parent / "factory" / "manifest.json").read_text(encoding="utf-8"))
+    assert label in {row["label"] for row in manifest["partitions"]} | {"flash", "app", "coredump"}
+    if label == "coredump":
+        manifest["partitions"].append({"label": "coredump", "subtype": "coredump", "encrypted": False})
+        (build.parent / "factory" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    warn(build, action)
+    shown = capsys.readouterr().err
+    assert (text in shown) if text else not shown
+    assert ("DOES NOT BOOT" in shown) == (text == "DOES NOT BOOT")
+    if shown:
+        assert f"idf.py -p PORT secure-flash --bundle {build.parent / 'factory'}" in shown
+        assert f"idf.py secure-ota --bundle {build.parent / 'factory'}" in shown
+
+
 def turn_off_by_variable(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECURE_PROVISION_GUARD", "0")
 
@@ -360,5 +405,24 @@ def test_the_guard_reads_sdkconfig_when_the_build_is_gone(
     assert "DOES NOT BOOT" in capsys.readouterr().err
 
 
-def test_the_next_commands_key_is_the_one_the_console_script_reads() -> None:
-    assert idf.COMMAND_NAMES in Path(front.__file__).read_text(encoding="utf-8")
+def test_cures_name_actions_here_and_commands_there(
+    run_action: Callable[..., Any], run_cli: Callable[..., Any], new_build: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each front in its own words."""
+    build = new_build(options=SampleOptions(flash_encryption="release"))
+    assert run_action("secure-provision", build).exit_code == 0
+    assert "`idf.py secure-provision`" in str(run_action("secure-verify", build, "--bundle", tmp_path / "none").output)
+    shown = run_cli("verify", tmp_path / "none").stderr
+    assert "`secure-provision bundle`" in shown and "idf.py" not in shown
+
+
+def test_a_command_without_an_action_is_named_so_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a component the package brings no console script."""
+    monkeypatch.setenv("PATH", "")
+    with click.Context(click.Command("x")) as context:
+        context.meta[COMMAND_NAMES] = ACTION_NAMES
+        told = as_typed_here(
+            "`secure-provision doctor --explain SP001`, or secure-provision keys digest; idf-secure-provision 0.1.0"
+        )
+    program = f'"{sys.executable}" "{Path(cli.__file__).parent}"'
+    assert told == f"`idf.py secure-doctor --explain SP001`, or {program} keys digest; idf-secure-provision 0.1.0"

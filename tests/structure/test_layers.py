@@ -62,5 +62,6 @@ def test_error_codes_are_documented_and_raised_in_one_class_each() -> None:
     documented = (docs / "errors.md").read_text(encoding="utf-8") + (docs / "script.md").read_text(encoding="utf-8")
     used = {code for path in FILES for code in re.findall(r'"(SE\d{3})"', path.read_text(encoding="utf-8"))}
     assert used <= set(re.findall(r"SE\d{3}", documented))
-    shown = {code for path in FILES for code in re.findall(r"SE\d{3}", path.read_text(encoding="utf-8"))}
+    texts = (*FILES, *(PACKAGE.parent / "cmake").iterdir())
+    shown = {code for path in texts for code in re.findall(r"SE\d{3}", path.read_text(encoding="utf-8"))}
     assert set(re.findall(r"SE\d{3}", documented)) <= shown

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
 from secure_ext.plan.fleet import nvs_scheme, signature_scheme, signs_in_software
+from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import FlashEncryptionMode, NvsScheme
 from secure_ext.project.build import Role
 from secure_ext.project.idf_version import parse_idf_version
@@ -86,7 +87,8 @@ def _errata(subject: Subject) -> Iterator[Hit]:
                 f"by {subject.chip.name}'s errata, verifying {policy.scheme} signatures can fail or be bypassed",
                 f"set secure_boot.scheme to {' or '.join(others)}, and the same in {_MENU}"
                 if others
-                else "read the errata; then set CONFIG_SECURE_BOOT_V2_FORCE_ENABLE_ECDSA=y, or accept this code",
+                else f"read the errata; set CONFIG_SECURE_BOOT_INSECURE=y first ({_MENU}: the next one is not in the "
+                "menu without it), then CONFIG_SECURE_BOOT_V2_FORCE_ENABLE_ECDSA=y; or accept this code",
             )
 
 
@@ -114,12 +116,25 @@ def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
     if subject.fleet is not None and nvs_scheme(config) is not NvsScheme.HMAC:
         return  # SP095
     built = config.integer("NVS_SEC_HMAC_EFUSE_KEY_ID") if config.enabled("NVS_SEC_KEY_PROTECT_USING_HMAC") else None
-    if built is None or built != nvs.key_id:
+    if built is not None and built == nvs.key_id:
+        return
+    planned = next((key.block.name for key in subject.plan.keys if key.role is KeyRole.NVS_HMAC), None)
+    if planned is None:
         yield Hit(
             "CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID",
             f"the firmware looks for the HMAC key in block {built if built is not None else '(not configured)'}, "
-            f"the plan burns it into {nvs.key_id if nvs.key_id is not None else 'the first free one'}",
+            "the plan burns none",
         )
+        return
+    number = planned.removeprefix("BLOCK_KEY")
+    yield Hit(
+        "CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID",
+        f"the firmware looks for the HMAC key in block {built if built is not None else '(not configured)'}, "
+        f"the plan burns it into block {number} ({planned})"
+        + ("" if nvs.key_id is not None else ", the first that is free"),
+        f"set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID={number} (menuconfig, NVS Security Provider) and build again; or name "
+        "in nvs.key_id the block that the firmware looks in",
+    )
 
 
 def _nvs_scheme_works(subject: Subject) -> Iterator[Hit]:
@@ -277,8 +292,8 @@ RULES = (
         "names. If the plan burns the key into another block, the firmware finds none there: it makes a key of its "
         "own, or fails to open NVS because RD_DIS is write-protected by then.",
         source="ESP-IDF components/nvs_sec_provider/nvs_sec_provider.c; ESP-IDF issue 13909",
-        cure="set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to the block in nvs.key_id (menuconfig, NVS Security Provider) "
-        "and build again",
+        cure="set CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID to the block that the plan has chosen (menuconfig, NVS Security "
+        "Provider) and build again",
         why="the board runs; only NVS encryption fails",
         concerns=Concern.BOTH,
     ),
