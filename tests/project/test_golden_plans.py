@@ -1,6 +1,6 @@
 """What was right stays right: the eFuse steps of every cell of the matrix, and of real builds, are those on record.
 
-The records in ``golden/`` are read by people in a review: `python tests/plan/test_golden_plans.py` writes them anew.
+The records in ``golden/`` are read by people in a review: `python tests/project/test_golden_plans.py` writes them anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 if __name__ == "__main__":  # the paths that pytest adds
-    sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("matrix", "project")]
+    sys.path.append(str(Path(__file__).parents[1] / "matrix"))
 
 import pytest
 from matrix_cells import Cell, all_cells, options_of, profile_of
