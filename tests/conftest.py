@@ -138,6 +138,25 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def run_program() -> Callable[..., tuple[int, str]]:
+    """Runs a Python file as a program of its own: its exit code, and all that it printed."""
+
+    def run(program: Path, *arguments: object, cwd: Path | None = None) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, str(program), *(str(argument) for argument in arguments)],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def snapshot() -> Callable[..., dict[str, tuple[int, bytes]]]:
     """Every file, directory and link below a folder: its mode and its content (or target), by path."""
 

@@ -6,14 +6,13 @@ import contextlib
 import datetime as dt
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
+from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
 
 _EXECUTABLE = ("provision.py", "commands.sh")
@@ -53,7 +52,7 @@ def write_archive(bundle: Path, target: Path) -> None:
     try:
         content = archive_bytes(_content(open_bundle_files(bundle)))
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
+        write_durably(target, content)
     except OSError as error:
         raise InputError(
             "SE702",
@@ -105,17 +104,3 @@ def _is_archive(path: Path) -> bool:
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
         return MANIFEST in archive.namelist()
     return False
-
-
-def _replace(target: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.ways import way
+from secure_ext.durable import sync_folder
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.own_files import require_own
@@ -183,12 +184,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     beside.unlink(missing_ok=True)
     write_secret_file(beside, data)
     beside.replace(path)
-    if os.name == "posix":
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _cannot(path: Path, what: str, error: OSError) -> InputError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.manifest import with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
+from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.replay import replay_plan
 
@@ -106,7 +106,7 @@ def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
     )
     try:
         for name, content in contents:
-            _replace(bundle.folder / name, content)
+            write_durably(bundle.folder / name, content.encode())
     except OSError as error:
         raise InputError(
             "SE702",
@@ -114,15 +114,6 @@ def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
             cure="check the permissions and the free space",
             place=str(bundle.folder),
         ) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def has_passed_rehearsal(bundle: FinishedBundle) -> bool:

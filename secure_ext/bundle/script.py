@@ -16,8 +16,11 @@ RUNNER_MODULES = (
     "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
+    "secure_ext.durable",
+    "secure_ext.device.tool_surroundings",
     "secure_ext.device.tool_faults",
     "secure_ext.device.esp_tools",
+    "secure_ext.device.plan_check",
     "secure_ext.device.chip_state",
     "secure_ext.device.step_status",
     "secure_ext.device.efuse_owner",
@@ -93,7 +96,12 @@ images, the digests and the keys beside it. Delete the folder "keys" when the la
 Made by idf-secure-provision {__version__}. First the plan, step by step; then the program that runs it.
 """
 
-from __future__ import annotations'''
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # the folder of this file: nothing that lies beside it is imported'''
 
 
 def _table(document: dict[str, Any]) -> str:

@@ -33,10 +33,10 @@ class BundleFiles:
         self._without_keys = without_keys
 
     def path_of(self, name: str) -> Path:
-        """Where a file is that the plan names."""
+        """Where a file is that the plan names; whole, because the tools run in another folder."""
         if self._keys and name.startswith(_KEYS):
-            return Path(self._keys, name[len(_KEYS) :])
-        return self.bundle / name
+            return Path(self._keys, name[len(_KEYS) :]).absolute()
+        return (self.bundle / name).absolute()
 
     def check(self) -> None:
         """Every file that may not be gone is there and unchanged. Raises Stop SE820."""

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Optional
 
 from secure_ext.device.tool_faults import ToolFault, fault_of_computer, other_version
+from secure_ext.device.tool_surroundings import from_anywhere, tool_surroundings
 
 MINIMUM_VERSION = (4, 8)
 _ERROR_LINE = re.compile(
@@ -77,9 +78,9 @@ class EspTools:
         """The command line that runs espefuse with `arguments`, whose command names are written with hyphens."""
         line = [*self.commands["espefuse"], "--chip", connection.chip]
         if connection.virtual_file:
-            line += ["--virt", "--path-efuse-file", connection.virtual_file]
+            line += ["--virt", "--path-efuse-file", str(Path(connection.virtual_file).absolute())]
         else:
-            line += ["--before", self.spell(connection.before), "--port", str(connection.port)]
+            line += ["--before", self.spell(connection.before), "--port", from_anywhere(str(connection.port))]
         if self.version < (5, 2):
             # later ones do it by themselves: the eFuses that enable a feature are burned last
             line.append("--postpone")
@@ -99,7 +100,8 @@ class EspTools:
         """
         line = [*self.commands["esptool"], "--chip", connection.chip, "--before", self.spell(connection.before)]
         line += [] if stub else ["--no-stub"]
-        line += ["--after", self.spell(after), "--baud", str(connection.baud), "--port", str(connection.port)]
+        port = from_anywhere(str(connection.port))
+        line += ["--after", self.spell(after), "--baud", str(connection.baud), "--port", port]
         return [*line, *(self._spell_command(word) for word in arguments)]
 
     def run(self, line: Sequence[str]) -> ToolResult:
@@ -222,9 +224,12 @@ def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
     A result that comes back tells of the board. Raises Stop for what is wrong with this computer: SE803 if it cannot be
     started, and the codes of `fault_of_computer`.
     """
+    surroundings = tool_surroundings()
     try:
         done = subprocess.run(
             list(line),
+            cwd=surroundings.folder,
+            env=surroundings.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from secure_ext.device.esp_tools import Stop
+from secure_ext.durable import write_durably
 
 
 class Journal:
@@ -80,14 +80,8 @@ class Journal:
         """Whole or not at all, and on the disk when it returns."""
         self._entry.setdefault("keys", self._keys_id)
         self._entry[event] = value
-        beside = self.path.with_name(self.path.name + f".{os.getpid()}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(self._entry, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
+            write_durably(self.path, (json.dumps(self._entry, indent=1) + "\n").encode())
         except OSError as error:
             raise Stop(
                 3,

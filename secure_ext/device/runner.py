@@ -33,6 +33,7 @@ from secure_ext.device.flash_images import FlashImages, detected_flash_size
 from secure_ext.device.flash_stage import FlashLook
 from secure_ext.device.flash_status import FlashStatus
 from secure_ext.device.journal import Journal, board_journal, boards_not_read_back
+from secure_ext.device.plan_check import check_plan
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.device.step_status import Status, StepStatus, compare
@@ -70,6 +71,7 @@ class Runner:
 
     def run(self) -> None:
         """The whole run; raises Stop when it cannot go on."""
+        check_plan(self.plan)
         self.files.check()
         tools = find_tools()
         if tools.version < tuple(self.plan["least_esptool"]):

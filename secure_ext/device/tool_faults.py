@@ -60,7 +60,7 @@ def fault_of_computer(program: str, exit_code: int, output: str) -> Optional[Too
         return ToolFault(
             "SE833",
             f"{program} is broken on this computer, and not the board: {_last_line(output)}",
-            f"install it anew for {sys.executable}: pip install --upgrade --force-reinstall esptool; {_AGAIN}",
+            f"install it anew for {sys.executable}: pip uninstall -y esptool, then pip install esptool; {_AGAIN}",
         )
     return _fault_of_port(program, output)
 

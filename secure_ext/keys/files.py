@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -19,7 +20,7 @@ def write_secret_file(path: Path, data: bytes) -> None:
         InputError: SE630 when something is already there (a link counts), SE631 when it cannot be written.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder_durably(path.parent, 0o700)
     except OSError as error:
         raise _not_writable(path, error) from error
     try:
@@ -38,6 +39,7 @@ def write_secret_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(path.parent)
     except OSError as error:
         path.unlink()
         raise _not_writable(path, error) from error

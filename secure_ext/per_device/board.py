@@ -6,9 +6,7 @@ the journal from before the first burn until the board is done. See docs/decisio
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -27,9 +25,10 @@ from secure_ext.device.refusals import check_layout
 from secure_ext.device.runner import Runner, parse_arguments
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import Condition, Verdict, classify
+from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.keys.sealing import load_sealing_key, seal
-from secure_ext.per_device.device_bundle import write_device_bundle, write_durably
+from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.private_folder import private_folder, remove_left_over
 
@@ -244,13 +243,11 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
         "keys": [{"role": role, "fingerprint": name} for role, name in keys.fingerprints.items()],
     }
     recipient = load_sealing_key(template.folder / template.manifest["per_device"]["seal_to"])
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if keeps_earlier:
             _keep_earlier(path)
-        write_durably(beside, seal(keys.whole, label, recipient).encode())
-        beside.replace(path)
+        write_durably(path, seal(keys.whole, label, recipient).encode())
     except OSError as error:
         raise InputError(
             "SE687",
@@ -258,6 +255,3 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
             cure="check the permissions and the free space, or give another folder with --sealed; no eFuse was burned",
             place=str(path),
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

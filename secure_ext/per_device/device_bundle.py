@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
+from secure_ext.durable import sync_folder, write_durably
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.keys.files import write_secret_file
@@ -79,7 +78,7 @@ def write_device_bundle(
             inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
             write_secret_file(inside / f"{name}.bin", data)
         before_it_is_there(plan)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
     return FinishedBundle(folder, manifest, plan)
 
 
@@ -117,22 +116,3 @@ def _shared_keys(template: FinishedBundle, plan: dict[str, Any]) -> dict[str, by
 
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file that is on the disk when this returns: what is needed to finish a board must outlive a crash."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Puts the renaming of a file in `folder` on the disk, where the system can do that for a folder."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -12,7 +12,7 @@ import secure_ext
 
 PACKAGE = Path(secure_ext.__file__).parent
 LAYERS = (
-    *("errors", "checks", "project", "chips", "policy", "plan"),
+    *("errors", "durable", "reading", "checks", "project", "chips", "policy", "plan"),
     *("keys", "images", "device", "bundle", "per_device", "rehearsal", "ota", "sample"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
