@@ -88,7 +88,7 @@ class Silicon:
         place = self.layout["fields"][name]
         mask = ((1 << place["bits"]) - 1) << place["start"]
         content = int.from_bytes(self.data(place["block"]), "little") & ~mask | value << place["start"]
-        return self.with_data(place["block"], content.to_bytes(32, "little"))
+        return self.with_data(place["block"], content.to_bytes(len(self.data(place["block"])), "little"))
 
     def with_more(self, name: str, bits: list[int]) -> Silicon:
         """More bits burned in a field."""
@@ -100,7 +100,10 @@ class Silicon:
         return content >> place["start"] & ((1 << place["bits"]) - 1)
 
     def data(self, block: int) -> bytes:
-        return self.blocks.get(block, bytes(32))[:32]
+        """32 bytes, and more of the one block that has more: BLOCK0 of the esp32s31."""
+        words = next(item["len"] for item in self.layout["blocks"] if item["id"] == block)
+        size = max(32, 4 * words)
+        return self.blocks.get(block, b"")[:size].ljust(size, b"\0")
 
     # ---- flash ----
 

@@ -38,6 +38,9 @@ LONG = (
 )
 """More chips to change: two halves of a key, the whole block of the ESP32-C2, P-384, flash encryption alone."""
 
+PREVIEW = (Cell("esp32h21", "both"), Cell("esp32h4", "release"), Cell("esp32s31", "both"))
+"""ESP-IDF's preview targets, which need the newest esptool; BLOCK0 of the ESP32-S31 has 36 bytes."""
+
 WRONG: tuple[object, ...] = (None, -1, 1 << 80, "x", [], {})
 """Values of other kinds than a document has."""
 
@@ -88,7 +91,7 @@ def quick_decryption(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash_cipher, "esp32", remembering(flash_cipher.esp32))
 
 
-@pytest.mark.parametrize("cell", [ESP32C2, *long((ESP32, PLAIN, THREE_KEYS))], ids=str)
+@pytest.mark.parametrize("cell", [ESP32C2, *long((ESP32, PLAIN, THREE_KEYS, *PREVIEW))], ids=str)
 def test_a_provisioned_chip_boots(cell: Cell, bundles: Bundles, tmp_path: Path) -> None:
     """The real script with the real esptool and espefuse, on the virtual chip."""
     chip = provision(bundles(cell), tmp_path / "state")
@@ -120,6 +123,15 @@ def test_no_mutant_survives(chip: Silicon, other_key: Path, tmp_path: Path, quic
     assert sorted(survivors) == sorted(HARMLESS.keys() & names)
     assert not misnamed
     assert len(names) > 200
+
+
+@pytest.mark.parametrize("chip", PREVIEW, indirect=True, ids=str)
+def test_a_preview_chip_boots(chip: Silicon, tmp_path: Path) -> None:
+    """And a bit behind the first 32 bytes of BLOCK0 is seen, where there is one and where there is none."""
+    assert not boot_check(chip.store(tmp_path / "state"), chip.made.folder).faults
+    more = chip.with_raw_flip(0, 8 * 32 + 31)
+    faults = boot_check(more.store(tmp_path / "state"), chip.made.folder).faults
+    assert {fault.code for fault in faults} == {"BC24" if chip.chip == "esp32s31" else "BC02"}
 
 
 @pytest.mark.parametrize("chip", [THREE_KEYS], indirect=True, ids=str)

@@ -22,8 +22,6 @@ from secure_ext.device.boot.key_blocks import has_secure_boot, is_encrypting
 _MEGABYTE = 0x100000
 _CLOSED_IS_FINE: Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}
 """be280d34314 and its backports: ``esp_efuse_enable_rom_secure_download_mode`` accepts DIS_DOWNLOAD_MODE."""
-_NEVER_FINE = ("esp32s31",)
-"""Chips that still lack it in v6.1-beta1 and release/v6.1."""
 _CHECKS_CLOCK: Since = {(5, 5): 2, (6, 0): 0}
 _FASTEST = 160
 _CHECKS_32_BIT: dict[str, Since] = {
@@ -104,7 +102,7 @@ def _secure_version(app: Firmware, efuses: Efuses, findings: Findings) -> None:
 
 def _security(app: Firmware, efuses: Efuses, is_signed: bool, findings: Findings) -> None:
     closed, chip = CHIPS[efuses.chip].download_off, efuses.chip
-    accepts = surely_has(app.version, _CLOSED_IS_FINE) and chip not in _NEVER_FINE
+    accepts = surely_has(app.version, _CLOSED_IS_FINE)
     if chip != "esp32" and app.has("SECURE_ENABLE_SECURE_ROM_DL_MODE") and efuses.value(closed) and not accepts:
         findings.fault(
             "BC29",

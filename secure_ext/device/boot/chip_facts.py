@@ -71,4 +71,7 @@ CHIPS = {
     "esp32c61": ChipFacts(20, 0x0, (P256,), locks=_ECC),
     "esp32h2": ChipFacts(16, 0x0, (RSA, P256), locks=_CURVES),
     "esp32p4": ChipFacts(18, 0x2000, (RSA, P256, P384), locks=_ECC),
+    "esp32h21": ChipFacts(25, 0x0, locks=_CURVES),
+    "esp32h4": ChipFacts(28, 0x2000, (), locks=_ECC),
+    "esp32s31": ChipFacts(32, 0x2000, locks=_ECC),
 }

@@ -47,7 +47,7 @@ class Efuses:
 
     Attributes:
         chip: target name.
-        blocks: 32 bytes each, by block number.
+        blocks: 32 bytes each (BLOCK0 of the ESP32-S31 has 36), by block number.
         broken: numbers of the blocks whose check bytes do not fit.
         places: the fields, by espefuse's name.
         key_blocks: the blocks, by number.
@@ -124,10 +124,13 @@ def read_efuses(chip: str, state: Path) -> Efuses:
             for name, place in layout["fields"].items()
         }
         key_blocks = {_number(block["id"]): _key_block(block) for block in layout["blocks"]}
+        words = {_number(block["id"]): _number(block["len"]) for block in layout["blocks"]}
         purposes = {str(name): int(number) for name, number in layout["key_purposes"].items()}
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise Refused("BC01", f"the chip's eFuses cannot be read ({type(error).__name__})") from None
-    decoded = {number: _decoded(bits, chip != "esp32" and number > 0) for number, bits in raw.items()}
+    decoded = {
+        number: _decoded(bits, chip != "esp32" and number > 0, 4 * words.get(number, 0)) for number, bits in raw.items()
+    }
     return Efuses(
         chip,
         {number: data for number, (data, _) in decoded.items()},
@@ -145,7 +148,7 @@ def read_new_chip(chip: str, state: Path) -> Mapping[int, bytes]:
         raw = {int(number): bytes.fromhex(bits) for number, bits in stored.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise Refused("BC01", f"the new chip's eFuses cannot be read ({type(error).__name__})") from None
-    return {number: _decoded(bits, chip != "esp32" and number > 0)[0] for number, bits in raw.items()}
+    return {number: _decoded(bits, chip != "esp32" and number > 0, len(bits))[0] for number, bits in raw.items()}
 
 
 def _number(value: object) -> int:
@@ -166,11 +169,15 @@ def _key_block(block: dict[str, Any]) -> KeyBlock:
     )
 
 
-def _decoded(raw: bytes, is_coded: bool) -> tuple[bytes, bool]:
-    """The data of a block, and whether all of it is as burned: no error that the code would have to correct."""
-    data = raw[:DATA_BYTES].ljust(DATA_BYTES, b"\0")
+def _decoded(raw: bytes, is_coded: bool, size: int) -> tuple[bytes, bool]:
+    """The data of a block, and whether all of it is as burned: no error that the code would have to correct.
+
+    A block without the code may be larger than 32 bytes: `size`.
+    """
     if not is_coded:
-        return data, len(raw) <= DATA_BYTES
+        size = max(size, DATA_BYTES)
+        return raw[:size].ljust(DATA_BYTES, b"\0"), len(raw) <= size
+    data = raw[:DATA_BYTES].ljust(DATA_BYTES, b"\0")
     if not any(raw):
         return data, True
     return data, raw == bytes(_CODEC.encode(data))

@@ -106,8 +106,9 @@ class EfuseController:
         """What the write registers of a block hold becomes for ever, as far as it is not write-protected."""
         is_coded = self.has_reed_solomon and block.id
         written: bytes = self._emulation.read_block(block.id, wr_regs=True).bytes[::-1]
-        stored = DATA_BYTES + (CHECK_BYTES if is_coded else 0)
-        allowed = self._allowed(block, written[: block.len * 4]).ljust(DATA_BYTES, b"\0")
+        data = _data_bytes(block)
+        stored = data + (CHECK_BYTES if is_coded else 0)
+        allowed = self._allowed(block, written[: block.len * 4]).ljust(data, b"\0")
         bits = written[:stored] if is_coded and any(allowed) else allowed.ljust(stored, b"\0")
         new = [a & ~b & 0xFF for a, b in zip(bits, self.fuses.raw(block.id, stored), strict=True)]
         if not any(new):
@@ -139,7 +140,7 @@ class EfuseController:
                 self._show_errors(block.id, content.corrected, content.failed)
                 data = content.data
             else:
-                data = self.fuses.raw(block.id, DATA_BYTES)
+                data = self.fuses.raw(block.id, _data_bytes(block))
                 if block.id and self.field("CODING_SCHEME") == _THREE_QUARTERS:
                     data = b"".join(data[at : at + 6] for at in range(0, DATA_BYTES, 8))  # two check bytes in eight
             data = data[: block.len * 4]
@@ -187,6 +188,11 @@ class EfuseController:
     def _is_unlocked(self, command: int) -> bool:
         opcode = int(self._emulation.read_reg(self._conf)) & 0xFFFF
         return opcode == _OPCODES.get(command & (_READ | _BURN))
+
+
+def _data_bytes(block: Any) -> int:
+    """Bytes that are burned at once, check bytes not counted; only BLOCK0 of the ESP32-S31 has more than 32."""
+    return max(DATA_BYTES, int(block.len) * 4)
 
 
 def _attributes(block: Any) -> dict[str, Any]:

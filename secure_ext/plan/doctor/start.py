@@ -12,7 +12,6 @@ from secure_ext.project.idf_version import parse_idf_version
 _Since = Mapping[tuple[int, int], int]
 _CLOSED_IS_FINE: _Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}
 """Where ``esp_efuse_enable_rom_secure_download_mode`` accepts DIS_DOWNLOAD_MODE: be280d34314 and its backports."""
-_NEVER_FINE = ("esp32s31",)
 _CHECKS_32_BIT: _Since = {(5, 4): 0}
 _REFUSES_32_BIT = ("esp32c6", "esp32h2")
 
@@ -23,7 +22,7 @@ def _secure_download_mode_of_none(subject: Subject) -> Iterator[Hit]:
     if not build.config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE") or "DIS_DOWNLOAD_MODE" not in burned:
         return
     version = parse_idf_version(build.idf_version)
-    if version is None or not version.has(_CLOSED_IS_FINE) or subject.chip.name in _NEVER_FINE:
+    if version is None or not version.has(_CLOSED_IS_FINE):
         yield Hit(
             "CONFIG_SECURE_ENABLE_SECURE_ROM_DL_MODE",
             f"with ESP-IDF {build.idf_version or 'of an unknown version'} the app aborts at every start once the "
@@ -53,9 +52,9 @@ RULES = (
         "app aborts where the download mode is disabled",
         _secure_download_mode_of_none,
         explanation="An app that was built for the secure download mode turns it on at every start. Before 5.2.7, "
-        "5.3.5, 5.4.4, 5.5.2 and 6.0 (and on the ESP32-S31 until today) ESP-IDF takes it for an error if the download "
-        "mode is disabled already, and the app aborts: a board that never starts, and that has no download mode any "
-        "more to be flashed by. A version that cannot be told is taken for one of these.",
+        "5.3.5, 5.4.4, 5.5.2 and 6.0 ESP-IDF takes it for an error if the download mode is disabled already, and the "
+        "app aborts: a board that never starts, and that has no download mode any more to be flashed by. A version "
+        "that cannot be told is taken for one of these.",
         source="ESP-IDF components/efuse/<chip>/esp_efuse_fields.c (esp_efuse_enable_rom_secure_download_mode), "
         "components/efuse/src/esp_efuse_startup.c (init_efuse_secure); commit be280d34314",
         cure="set CONFIG_SECURE_DISABLE_ROM_DL_MODE=y (menuconfig, Security features, UART ROM download mode) and "
