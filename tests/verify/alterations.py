@@ -87,6 +87,8 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("inputs.partition_table", "0" * 64, "rehearsal"),
     ("inputs.profile", "0" * 64, "rehearsal"),
     ("inputs.options", {"secure_boot.enabled": False}, "plan-from-build"),
+    ("inputs.build_dir", "../elsewhere", "rehearsal"),
+    ("inputs.key_home", "../elsewhere", "rehearsal"),
     ("inputs.tools.esptool", "1.0", "rehearsal"),
     ("checks.0.name", "looks good", "manifest-checks"),
     ("checks.0.image", "nothing", "manifest-checks"),
