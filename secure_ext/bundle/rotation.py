@@ -20,6 +20,7 @@ from secure_ext.errors import CheckError, InputError, UsageError
 from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, verify_block
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.signing import load_verification_key
+from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.image import parse_image
 
 _DIGEST = "secure_boot_digest_"
@@ -44,12 +45,14 @@ class Slot:
         state: what it is good for.
         fingerprint: names the digest; None for an empty slot.
         length: how many bytes of a digest it holds: 32, on esp32c2 16.
+        signs: what its key signs in the bundle.
     """
 
     number: int
     state: SlotState
     fingerprint: str | None
     length: int = 32
+    signs: Signs = Signs.ALL
 
     def holds(self, digest: bytes) -> bool:
         """Whether this digest of a public key is burned in it."""
@@ -102,6 +105,7 @@ class Rotation:
                     "slot": slot.number,
                     "state": slot.state.value,
                     "fingerprint": slot.fingerprint,
+                    "signs": slot.signs.value if slot.fingerprint else None,
                     "signed_the_update": self.update.is_signed_by(slot),
                 }
                 for slot in self.fleet.slots
@@ -129,7 +133,11 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
         plan = json.loads(file.read_text(encoding="utf-8"))
         chip, steps = str(plan["chip"]), list(plan["steps"])
         digests = {
-            int(step["role"].removeprefix(_DIGEST)): (str(step["fingerprint"]), int(step["length"]))
+            int(step["role"].removeprefix(_DIGEST)): (
+                str(step["fingerprint"]),
+                int(step["length"]),
+                Signs(step.get("signs", Signs.ALL.value)),
+            )
             for step in steps
             if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
         }
@@ -236,10 +244,16 @@ def _steps(fleet: Fleet, accepted_by: tuple[int, ...]) -> list[str]:
             "key, sign with the one that stays alone: each signature brings its private key out of the safe."
         ]
     stays, goes = _list(accepted_by), _list(old)
+    signed = [number for number in accepted_by if fleet.slots[number].signs is not Signs.NOTHING]
+    bundled = (
+        f"That of the bundle does (slot {_list(signed)}); one that was replaced since has to be checked."
+        if signed
+        else f"That of the bundle does NOT: no key of slot {stays} signs its bootloader. Boards with it take the "
+        f"update, but refuse to revoke slot {goes}, until their bootloader is replaced by one with that signature."
+    )
     steps = [
         "Bootloader first: it is not replaced over the air, so the one on the boards must carry a signature by slot "
-        f"{stays}. The bootloader of a bundle is signed with every key the bundle burns; one that was replaced since "
-        "has to be checked.",
+        f"{stays}. {bundled}",
         f"Send the update, signed with slot {stays}, to every board. The boards verify it with that digest, boot it "
         "under the bootloader they have, and still trust all keys: up to here everything can be taken back.",
         "Wait until it has run everywhere, and mark it valid (esp_ota_mark_app_valid_cancel_rollback). With rollback "

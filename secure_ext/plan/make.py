@@ -7,6 +7,7 @@ reasons) and what its bootloader burns (``components/bootloader_support/src/<chi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
@@ -27,6 +28,7 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
+from secure_ext.policy.signing_entry import Signs
 
 _KEY_TITLES = {
     KeyRole.FLASH_ENCRYPTION: "flash encryption key",
@@ -119,7 +121,9 @@ class _Planner:
         )
 
     def keys(self) -> Iterator[Step]:
-        for key in assign_key_blocks(self.chip, self.policy):
+        digests = iter(self.secure_boot.keys)
+        for assigned in assign_key_blocks(self.chip, self.policy):
+            key = assigned if assigned.role.is_secret else replace(assigned, signs=next(digests).signs)
             title = _KEY_TITLES[key.role]
             half = "" if key.part is BlockPart.WHOLE else f" ({key.part.value} half)"
             protections = "read- and write-protected" if key.role.is_secret else "write-protected, readable"
@@ -386,7 +390,10 @@ def _key_reason(key: BurnKey) -> str:
         return "the firmware derives its NVS encryption keys from it; it cannot be added once RD_DIS is write-protected"
     if key.role.is_secret:
         return "the chip decrypts its flash with it; nobody may read it"
-    return "the ROM compares the bootloader's signing key with it"
+    return {
+        Signs.BOOTLOADER: "the ROM compares the bootloader's signing key with it; this key does not sign the app",
+        Signs.NOTHING: "the board trusts a spare key by it, which signs nothing now: it can take over later",
+    }.get(key.signs or Signs.ALL, "the ROM compares the bootloader's signing key with it")
 
 
 def _key_origin(key: BurnKey) -> str:

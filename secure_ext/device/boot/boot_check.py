@@ -86,7 +86,8 @@ def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> 
     table_offset, start = tables[0].offset, CHIPS[efuses.chip].bootloader_offset
     partitions: list[Partition] = []
     try:
-        _check_image(Region("bootloader", start, table_offset - start, view.seen), efuses, trusted, findings)
+        region = Region("bootloader", start, table_offset - start, view.seen)
+        _check_image(region, efuses, trusted, findings, spares=promise.spares(is_app=False))
     except Refused as refused:
         findings.add(refused.fault)
     try:
@@ -95,7 +96,8 @@ def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> 
         findings.say(f"bootloader: partition table at {table_offset:#x}, {len(partitions)} entries, MD5 right")
         app = chosen_app(partitions, view.seen, findings)
         findings.say(f"bootloader: starts {app.label!r} at {app.offset:#x}")
-        _check_image(Region(f"app in {app.label!r}", app.offset, app.size, view.seen), efuses, trusted, findings, True)
+        region = Region(f"app in {app.label!r}", app.offset, app.size, view.seen)
+        _check_image(region, efuses, trusted, findings, spares=promise.spares(is_app=True), is_app=True)
     except Refused as refused:
         findings.add(refused.fault)
     check_contents(promise, partitions, view, findings)
@@ -130,10 +132,16 @@ def _trusted(efuses: Efuses, findings: Findings) -> list[Digest] | None:
 
 
 def _check_image(
-    region: Region, efuses: Efuses, trusted: list[Digest] | None, findings: Findings, is_app: bool = False
+    region: Region,
+    efuses: Efuses,
+    trusted: list[Digest] | None,
+    findings: Findings,
+    *,
+    spares: frozenset[str],
+    is_app: bool = False,
 ) -> None:
     length = app_image.image_length(region, efuses, is_app=is_app)
     part = "" if trusted is None else " before its signatures"
     findings.say(f"{region.name} at {region.offset:#x}: {length / 1024:.1f} KiB{part}, checksum and SHA-256 right")
     if trusted is not None:
-        check_signatures(region, length, efuses, trusted, findings)
+        check_signatures(region, length, efuses, trusted, findings, spares=spares)

@@ -98,6 +98,7 @@ class Promise:
         steps: what is burned.
         layout: where the plan thinks that its fields are.
         erased: where the flash was erased before the images came: first offset, and the end or None for all.
+        signs: what the key of the digest in a block signs (``all``, ``bootloader``, ``nothing``), by the block's name.
     """
 
     chip: str
@@ -105,6 +106,12 @@ class Promise:
     steps: tuple[EfuseStep, ...]
     layout: tuple[PlannedPlace, ...]
     erased: tuple[int, int | None] | None
+    signs: dict[str, str]
+
+    def spares(self, *, is_app: bool) -> frozenset[str]:
+        """The blocks of digests whose keys do not sign an app, or a bootloader."""
+        without = ("nothing", "bootloader") if is_app else ("nothing",)
+        return frozenset(block for block, signs in self.signs.items() if signs in without)
 
 
 def read_promise(bundle: Path) -> Promise:
@@ -121,6 +128,11 @@ def read_promise(bundle: Path) -> Promise:
             tuple(_typed(_KINDS[step["kind"]], step) for step in plan["steps"] if step["kind"] in _KINDS),
             tuple(_typed(PlannedPlace, row) for row in plan["layout"]),
             _erased(erases[0]) if erases else None,
+            {
+                str(step["block"]): str(step.get("signs", "all"))
+                for step in plan["steps"]
+                if step["kind"] == "burn_key" and step["role"].startswith("secure_boot_digest")
+            },
         )
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise Refused("BC01", f"the bundle's manifest or plan cannot be read ({type(error).__name__})") from None

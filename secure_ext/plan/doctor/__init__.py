@@ -6,10 +6,24 @@ A rule is a small object in a file about its subject; a new rule joins that file
 from __future__ import annotations
 
 from secure_ext.errors import UsageError
-from secure_ext.plan.doctor import boot, firmware, fit, images, keys, lockdown, nvs, openings, partitions, tee, updates
+from secure_ext.plan.doctor import (
+    boot,
+    firmware,
+    fit,
+    images,
+    keys,
+    lockdown,
+    nvs,
+    openings,
+    partitions,
+    signatures,
+    tee,
+    unplanned,
+    updates,
+)
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
-FILES = (fit, images, firmware, boot, openings, lockdown, updates, partitions, tee, keys, nvs)
+FILES = (fit, images, signatures, firmware, boot, openings, lockdown, updates, partitions, tee, unplanned, keys, nvs)
 """The files with rules."""
 
 ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))

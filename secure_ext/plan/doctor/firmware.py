@@ -46,7 +46,8 @@ def _same_scheme(subject: Subject) -> Iterator[Hit]:
     rsa, ecdsa = config.enabled("SECURE_SIGNED_APPS_RSA_SCHEME"), config.enabled("SECURE_SIGNED_APPS_ECDSA_V2_SCHEME")
     built = "rsa3072" if rsa else None
     if ecdsa:
-        built = "ecdsa384" if config.enabled("SECURE_BOOT_ECDSA_KEY_LEN_384_BITS") else "ecdsa256"
+        lengths = {"SECURE_BOOT_ECDSA_KEY_LEN_384_BITS": "ecdsa384", "SECURE_BOOT_ECDSA_KEY_LEN_192_BITS": "ecdsa192"}
+        built = next((scheme for name, scheme in lengths.items() if config.enabled(name)), "ecdsa256")
     if policy.enabled and built is not None and built != policy.scheme:
         yield Hit(
             "CONFIG_SECURE_SIGNED_APPS_SCHEME",
