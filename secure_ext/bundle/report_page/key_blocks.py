@@ -75,7 +75,7 @@ def _key(key: BlockKey) -> Element:
             _pair("Purpose", purpose),
             _pair("Reading", _lock("locked" if key.read_protected else "open"), reading),
             _pair("Changing", _lock("locked" if key.write_protected else "open"), changing),
-            _pair("Its key signs", _SIGNS[key.signs]) if key.signs else None,
+            _pair("Its key signs", _SIGNS.get(key.signs, key.signs)) if key.signs else None,
             _pair("Place", _PARTS[key.part]) if key.part != "whole" else None,
             _pair("Fingerprint", code(key.fingerprint) if key.fingerprint else "each board has its own"),
         ),
