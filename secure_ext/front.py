@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,6 +90,13 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
                 help="Secure boot signing key, a file or a pkcs11: URI; up to three times. Overrides the profile.",
             ),
             click.option(
+                "--digest-only-key",
+                multiple=True,
+                metavar="PEM|URI|DIGEST",
+                help="Spare secure boot key that signs nothing: only its digest is burned. Its public half, or the "
+                "digest itself, is enough. Repeatable; joins the other keys.",
+            ),
+            click.option(
                 "--flash-encryption-key",
                 type=click.Path(path_type=Path),
                 metavar="FILE",
@@ -126,15 +134,26 @@ def profile_from_options(
     accept: tuple[str, ...],
     nvs_key: Path | None = None,
     key_home: Path | None = None,
+    digest_only_key: tuple[Path | str, ...] = (),
 ) -> Profile:
     """The profile file, overridden by the options, whose paths are relative to the working directory."""
     from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
+    from secure_ext.policy.signing_entry import SigningEntry, Signs, is_digest  # noqa: PLC0415 (loaded when used)
 
     loaded = load_profile(profile) if profile else Profile(Path.cwd())
     values = dict(loaded.values)
     before = dict(values)
     if signing_key:
         values["secure_boot.keys"] = tuple(_key_as_profile_text(key) for key in signing_key)
+    if digest_only_key:
+        spare = (
+            SigningEntry(digest=str(key).lower(), signs=Signs.NOTHING)
+            if is_digest(str(key))
+            else SigningEntry(_key_as_profile_text(key), signs=Signs.NOTHING)
+            for key in digest_only_key
+        )
+        others = replace(loaded, values=values).signing_entries("secure_boot.keys") or ()
+        values["secure_boot.keys"] = (*others, *spare)
     if flash_encryption_key:
         is_file = str(flash_encryption_key) != "per-device"
         values["flash_encryption.key"] = str(flash_encryption_key.absolute()) if is_file else "per-device"

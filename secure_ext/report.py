@@ -14,6 +14,9 @@ from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.recipe import RECIPE_NAMES, NvsFromCsv
 from secure_ext.plan.steps import Stage
+from secure_ext.plan.unplanned import unplanned_features
+from secure_ext.policy.policy import KeySource
+from secure_ext.policy.signing_entry import Signs
 from secure_ext.terminal_maps import Line, map_lines, printable
 
 _STAGE_TITLES = {
@@ -53,8 +56,7 @@ def summary_text(decision: Decision) -> str:
         size = policy.flash_encryption.key_size.value
         features.append(f"flash encryption {policy.flash_encryption.mode.value} (key {size})")
     if policy.secure_boot.enabled:
-        number = len(policy.secure_boot.keys)
-        features.append(f"secure boot V2 ({policy.secure_boot.scheme}, {number} key{'s' if number > 1 else ''})")
+        features.append(f"secure boot V2 ({policy.secure_boot.scheme}, {_signing_keys(policy.secure_boot.keys)})")
     if policy.nvs.scheme.value == "hmac":
         features.append("NVS HMAC key")
     elif policy.nvs.scheme.value == "flash-encryption":
@@ -66,6 +68,16 @@ def summary_text(decision: Decision) -> str:
         f"download mode {policy.lockdown.download_mode.value}, "
         f"JTAG {'disabled' if policy.lockdown.jtag_disabled else 'OPEN'}"
     )
+
+
+def _signing_keys(keys: Sequence[KeySource]) -> str:
+    """How many signing keys there are, and what they sign if not everything."""
+    if any(key.is_missing for key in keys):
+        return "no key given yet"
+    said = f"{len(keys)} key{'s' if len(keys) > 1 else ''}"
+    fewer = {Signs.BOOTLOADER: "for the bootloader only", Signs.NOTHING: "digest only"}
+    parts = [f"{count} {words}" for signs, words in fewer.items() if (count := sum(k.signs is signs for k in keys))]
+    return ", ".join([said, *parts])
 
 
 def plan_lines(decision: Decision) -> Iterator[Line]:
@@ -108,14 +120,22 @@ def _step_lines(decision: Decision) -> Iterator[str]:
 
 
 def _first_boot_lines(decision: Decision) -> Iterator[str]:
+    yield from _left_open(decision)
     if not decision.first_boot:
         yield "At its first boot the firmware burns nothing more."
+        yield "What an application burns with calls of its own cannot be seen here."
         return
     yield "At its first boot the firmware burns more: CANNOT BE UNDONE"
     for burn in decision.first_boot:
         yield f"  {burn.efuse} (by the {burn.by})" + (" - and fails" if burn.fails_because else "")
         fails = f"; {burn.fails_because}" if burn.fails_because else ""
         yield f"      why: it {burn.reason}{fails} [CONFIG_{burn.setting}]"
+
+
+def _left_open(decision: Decision) -> Iterator[str]:
+    """The eFuses of features that no plan covers; the doctor refuses them (SP155)."""
+    for feature in unplanned_features(decision.build.config):
+        yield f"NOT PLANNED: {feature.setting} needs {feature.needs}; {feature.left_open} stays open."
 
 
 def plan_data(decision: Decision) -> dict[str, Any]:

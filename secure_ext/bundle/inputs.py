@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from secure_ext.bundle.ways import way
 from secure_ext.plan.decide import Decision
 from secure_ext.policy.profile import Profile
+from secure_ext.policy.signing_entry import SigningEntry, Signs
 from secure_ext.project.build import read_build
 from secure_ext.project.files import read_bytes
 from secure_ext.project.flasher_args import FLASHER_ARGS
@@ -37,7 +38,7 @@ def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> 
     options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", KEY_HOME)}
     options |= {key: options[key] if options[key] in _NO_FILES else _A_FILE for key in _KEY_FILES if key in options}
     if SIGNING_KEYS in options:
-        options[SIGNING_KEYS] = len(profile.texts(SIGNING_KEYS) or ())
+        options[SIGNING_KEYS] = len(profile.signing_entries(SIGNING_KEYS) or ())
     return {
         **_build_files(build.build_dir, build.partition_table_file.path),
         "profile": profile.sha256,
@@ -53,11 +54,16 @@ def inputs_of_build(build_dir: Path) -> dict[str, str]:
     return _build_files(build_dir, read_build(build_dir).partition_table_file.path)
 
 
-def profile_from_inputs(inputs: Mapping[str, Any], profile: Profile, signing_keys: int) -> Profile:
-    """The profile with the recorded options; `signing_keys` names that stand for key files, which are not read."""
+def profile_from_inputs(inputs: Mapping[str, Any], profile: Profile, signing_keys: Sequence[Signs]) -> Profile:
+    """The profile with the recorded options; names stand for the key files, which are not read.
+
+    `signing_keys` tells what each key of the plan signs.
+    """
     values = {**profile.values, **{key: _value(value) for key, value in inputs["options"].items()}}
     if SIGNING_KEYS in values:
-        values[SIGNING_KEYS] = tuple(f"signing key {number}" for number in range(signing_keys))
+        values[SIGNING_KEYS] = tuple(
+            SigningEntry(f"signing key {number}", signs=signs) for number, signs in enumerate(signing_keys)
+        )
     return replace(profile, values=values, from_options=frozenset(inputs["options"]))
 
 

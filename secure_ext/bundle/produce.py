@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from secure_ext.bundle.key_material import KeyMaterial
 from secure_ext.bundle.nvs import made_nvs, proved_nvs
+from secure_ext.bundle.signing.signers import keys_that_sign
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
-from secure_ext.images.secure_boot import add_signatures, read_signature_blocks, sign, signed_content, verify
+from secure_ext.images.secure_boot import add_signatures, sign, signed_by, signed_content, verify
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
 from secure_ext.project.build import Role
@@ -79,13 +80,13 @@ def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
 
 
 def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
+    """The image with every signature that it needs; one that it carries is kept, and asks for no private key."""
     content = image.content
-    present = set()
+    present: tuple[bytes, ...] = ()
     if image.signed_already:
-        present = {block.key_digest for block in read_signature_blocks(content, image.source)}
-        known = [signer.public for signer in keys.signers if signer.digest in present]
-        verify(content, known or [signer.public for signer in keys.signers], place=image.source)
-    missing = [signer for signer in keys.signers if signer.digest not in present]
+        present = signed_by(content, trusted=[signer.digest for signer in keys.signers], place=image.source)
+    wanted = [signer for signer in keys.signers if image.needs_signature_by(signer.signs)]
+    missing = [signer for signer in wanted if signer.digest not in present]
     private = []
     for signer in missing:
         able = signer.private or keys.detached.get((image.name, signer.digest))
@@ -94,7 +95,8 @@ def _signed(image: PlannedImage, keys: KeyMaterial) -> bytes:
                 "SE712",
                 "of a signing key only the public half is given, and the image does not carry its signature",
                 cure="have it signed elsewhere: `bundle --to-be-signed DIR`, then `bundle --signatures DIR`; "
-                "or give the private key",
+                "give the private key; or, for a spare that is to sign nothing, give it with --digest-only-key (in the "
+                "profile `signs: nothing`)",
                 place=image.source,
             )
         private.append(able)
@@ -140,8 +142,9 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
             place=image.name,
         )
     if image.sign:
-        verify(readable, [signer.public for signer in keys.signers], place=image.source)
-        yield Check("signatures verify", image.name, f"{len(keys.signers)} of {len(keys.signers)} keys")
+        wanted = keys_that_sign(image, keys.signers)
+        verify(readable, wanted, also=[signer.digest for signer in keys.signers], place=image.source)
+        yield Check("signatures verify", image.name, f"{len(wanted)} of {len(wanted)} keys")
     if image.recipe is not None:
         proof, evidence = proved_nvs(readable, image.recipe, keys)
         yield Check(proof, image.name, evidence)

@@ -18,6 +18,7 @@ from secure_ext.errors import CheckError, InputError, UsageError
 from secure_ext.images.secure_boot import public_key_digest, valid_signers
 from secure_ext.keys.signing import load_verification_key
 from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
+from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.image import parse_image
 
 _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
@@ -69,6 +70,7 @@ class Rotation:
                     "slot": slot.number,
                     "state": slot.state.value,
                     "fingerprint": slot.fingerprint,
+                    "signs": slot.signs.value if slot.fingerprint else None,
                     "signed_the_update": self.update.is_signed_by(slot),
                 }
                 for slot in self.fleet.slots
@@ -189,10 +191,16 @@ def _steps(fleet: Fleet, accepted_by: tuple[int, ...]) -> list[str]:
             "key, sign with the one that stays alone: each signature brings its private key out of the safe."
         ]
     stays, goes = _list(accepted_by), _list(old)
+    signed = [number for number in accepted_by if fleet.slots[number].signs is not Signs.NOTHING]
+    bundled = (
+        f"That of the bundle does (slot {_list(signed)}); one that was replaced since has to be checked."
+        if signed
+        else f"That of the bundle does NOT: no key of slot {stays} signs its bootloader. Boards with it take the "
+        f"update, but refuse to revoke slot {goes}, until their bootloader is replaced by one with that signature."
+    )
     steps = [
         "Bootloader first: it is not replaced over the air, so the one on the boards must carry a signature by slot "
-        f"{stays}. The bootloader of a bundle is signed with every key the bundle burns; one that was replaced since "
-        "has to be checked.",
+        f"{stays}. {bundled}",
         f"Send the update, signed with slot {stays}, to every board. The boards verify it with that digest, boot it "
         "under the bootloader they have, and still trust all keys: up to here everything can be taken back.",
         "Wait until it has run everywhere, and mark it valid (esp_ota_mark_app_valid_cancel_rollback). With rollback "

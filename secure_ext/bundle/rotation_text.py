@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from secure_ext.bundle.rotation import Rotation
 from secure_ext.plan.trusted_keys import SlotState
+from secure_ext.policy.signing_entry import Signs
 
 _AGGRESSIVE = (
     "Aggressive revocation is burned: the ROM revokes a slot by itself when a bootloader signed with its key fails "
@@ -18,6 +19,10 @@ _CONSERVATIVE = (
     "(esp_ota_revoke_secure_boot_public_key), after the new key has proved itself on that very board."
 )
 _OPEN = "An open slot can get the digest of a key later; so can whoever runs code on the board. Revoke it if in doubt."
+_SPARES = {
+    Signs.BOOTLOADER: "   signs the bundle's bootloader, not its app",
+    Signs.NOTHING: "   signs nothing in the bundle",
+}
 
 
 def rotation_text(rotation: Rotation) -> str:
@@ -31,7 +36,8 @@ def _lines(rotation: Rotation) -> Iterator[str]:
     for slot in fleet.slots:
         signed = "   has signed the update" if rotation.update.is_signed_by(slot) else ""
         digest = f"digest fingerprint {slot.fingerprint}" if slot.fingerprint else "no digest"
-        yield f"  slot {slot.number}  {slot.state.value:8} {digest}{signed}"
+        spare = _SPARES.get(slot.signs, "") if slot.fingerprint else ""
+        yield f"  slot {slot.number}  {slot.state.value:8} {digest}{spare}{signed}"
     for name in rotation.unknown:
         yield f"  not on the boards: the update is also signed with the key of digest {name}"
     if fleet.in_state(SlotState.OPEN):

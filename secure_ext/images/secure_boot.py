@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.signature_block import (
@@ -27,14 +27,24 @@ __all__ = [
     "add_signatures",
     "content_to_sign",
     "is_signed",
+    "proved_blocks",
     "public_key_digest",
     "read_signature_blocks",
     "sign",
+    "signed_by",
     "signed_content",
     "valid_signers",
     "verify",
     "verify_block",
 ]
+
+
+OTHER_KEY_CURE = (
+    "have the build leave the image unsigned (CONFIG_SECURE_BOOT_BUILD_SIGNED_BINARIES=n), so that it is signed here; "
+    "or give the key that has signed it, for a signed build that of CONFIG_SECURE_BOOT_SIGNING_KEY (--signing-key, or "
+    "secure_boot.keys)"
+)
+"""What to do about an image that another key than those of the plan has signed."""
 
 
 def signed_content(image: bytes) -> bytes:
@@ -88,13 +98,47 @@ def add_signatures(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes
             SE526 signed with an unsupported kind of key, SE606 to SE608 signed with an unsuitable key.
     """
     blocks = _intact_blocks(image, place)
-    signers = [block.verification_key(place=_block_place(place, index)) for index, block in enumerate(blocks)]
-    for index, (block, signer) in enumerate(zip(blocks, signers, strict=True)):
-        if not verify_block(image, block, signer):
-            raise _no_valid_signature(signer, f"signature block {index + 1}", blocks, place)
+    signers = [_proved_signer(image, blocks, index, place) for index in range(len(blocks))]
     _check_keys(signers, keys, place)
     content = signed_content(image)
     return content + _sector([block.raw for block in blocks] + [_signed_block(content, key) for key in keys])
+
+
+def proved_blocks(image: bytes, *, place: str) -> tuple[SignatureBlock, ...]:
+    """The signature blocks of an image, each verified with the key that is inside it; nobody vouches for that key.
+
+    Raises:
+        CheckError: SE524 not signed, SE525 damaged, SE527 changed after signing, SE529 a signature that is wrong.
+        InputError: SE526 signed with an unsupported kind of key, SE606 to SE608 signed with an unsuitable key.
+    """
+    blocks = _intact_blocks(image, place)
+    for index in range(len(blocks)):
+        _proved_signer(image, blocks, index, place)
+    return blocks
+
+
+def signed_by(image: bytes, *, trusted: Collection[bytes], place: str) -> tuple[bytes, ...]:
+    """The public key digests of those who have signed the image, in the order of its blocks, each signature verified.
+
+    Raises:
+        CheckError: SE524 not signed, SE525 damaged, SE527 changed after signing, SE528 signed by a key besides the
+            `trusted` digests, SE529 a signature that is wrong, or none by a trusted key.
+        InputError: SE526 signed with an unsupported kind of key, SE606 to SE608 signed with an unsuitable key.
+    """
+    blocks = proved_blocks(image, place=place)
+    found = tuple(block.key_digest for block in blocks)
+    foreign = [index for index, digest in enumerate(found) if digest not in trusted]
+    if len(foreign) == len(blocks):
+        raise CheckError(
+            "SE529",
+            "there is no valid signature by any of the signing keys; the public key digests in the image are: "
+            + ", ".join(digest.hex() for digest in found),
+            cure=OTHER_KEY_CURE,
+            place=place,
+        )
+    if foreign:
+        raise _foreign(blocks[foreign[0]], foreign[0], place)
+    return found
 
 
 def verify_block(image: bytes, block: SignatureBlock, key: VerificationKey) -> bool:
@@ -122,8 +166,10 @@ def valid_signers(image: bytes, place: str, most: int = MAX_BLOCKS) -> tuple[byt
     return tuple(block.key_digest for block, key in zip(blocks, keys, strict=True) if verify_block(image, block, key))
 
 
-def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None:
-    """Prove that exactly these keys have signed the image, in whatever order; return when it is so.
+def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str, also: Collection[bytes] = ()) -> None:
+    """Prove that these keys have signed the image, in whatever order, and no other; return when it is so.
+
+    A key whose public key digest is in `also` may have signed, too.
 
     Raises:
         CheckError: SE524 not signed, SE525 damaged (a CRC is wrong), SE527 changed after signing,
@@ -139,13 +185,28 @@ def verify(image: bytes, keys: Sequence[VerificationKey], *, place: str) -> None
             raise _no_valid_signature(key, f"key {number} of {len(keys)}", blocks, place)
     known = {public_key_digest(key) for key in keys}
     for index, block in enumerate(blocks):
-        if block.key_digest not in known:
-            raise CheckError(
-                "SE528",
-                f"the image is signed by a foreign key too (public key digest {block.key_digest.hex()})",
-                cure="sign the unsigned image with the keys of the profile, or add that key to the profile",
-                place=_block_place(place, index),
-            )
+        if block.key_digest in known:
+            continue
+        if block.key_digest not in also:
+            raise _foreign(block, index, place)
+        _proved_signer(image, blocks, index, place)
+
+
+def _foreign(block: SignatureBlock, index: int, place: str) -> CheckError:
+    return CheckError(
+        "SE528",
+        f"the image is signed by a foreign key too (public key digest {block.key_digest.hex()})",
+        cure=OTHER_KEY_CURE,
+        place=_block_place(place, index),
+    )
+
+
+def _proved_signer(image: bytes, blocks: Sequence[SignatureBlock], index: int, place: str) -> VerificationKey:
+    """The key inside a block, once its signature has proved to fit. Raises CheckError SE529."""
+    signer = blocks[index].verification_key(place=_block_place(place, index))
+    if not verify_block(image, blocks[index], signer):
+        raise _no_valid_signature(signer, f"signature block {index + 1}", blocks, place)
+    return signer
 
 
 def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
@@ -208,7 +269,7 @@ def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[Signat
         "SE529",
         f"there is no valid signature by {name} ({key.scheme.value}, public key digest {digest}); "
         f"the digests in the image are: {present}",
-        cure="sign the unsigned image with this key, or correct the list of keys",
+        cure=OTHER_KEY_CURE,
         place=place,
     )
 

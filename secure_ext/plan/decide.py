@@ -16,6 +16,7 @@ from secure_ext.plan.requirements import board_requirements
 from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import Profile
+from secure_ext.policy.refusals import no_signing_key
 from secure_ext.policy.resolve import resolve_policy
 from secure_ext.project.build import Build, Role, read_build
 from secure_ext.project.image import NO_REVISION_LIMIT
@@ -43,7 +44,9 @@ class Decision:
         return replace(self, findings=in_order((*self.findings, *examine_making(subject))))
 
     def require_healthy(self) -> None:
-        """Raises CheckError SE404 if a finding stops the making of a bundle."""
+        """Raises InputError SE318 without a signing key, CheckError SE404 if a finding stops the making of a bundle."""
+        if any(key.is_missing for key in self.policy.secure_boot.keys):
+            raise no_signing_key()
         stopping = [finding for finding in self.findings if finding.stops]
         if stopping:
             raise CheckError(
@@ -56,10 +59,13 @@ class Decision:
 
 
 def decide(build_dir: Path, profile: Profile) -> Decision:
-    """Reads a build, resolves the policy, examines both and makes the plan; touches no key."""
+    """Reads a build, resolves the policy, examines both and makes the plan; no private key is needed.
+
+    Without a signing key the plan is that of one key, and the doctor says so.
+    """
     build = read_build(build_dir)
     chip = load_chip(build.chip, build.min_revision)
-    policy = resolve_policy(build.config, chip, profile, build.project_dir)
+    policy = resolve_policy(build.config, chip, profile, build.project_dir, key_may_be_missing=True)
     images = plan_images(build, policy)
     blanks = blank_partitions(build, policy, images)
     plan = make_plan(

@@ -148,7 +148,9 @@ def _changed(old: Release, new: Release) -> Iterator[Difference]:
 
 
 _COUNT_WHEN_MISSING = ("erased flash", "images are written")
-_NOTES = {f"secure boot digest {slot}: fingerprint": f"signing key {slot + 1} is another one" for slot in range(3)}
+_NOTES = {f"secure boot digest {slot}: fingerprint": f"signing key {slot + 1} is another one" for slot in range(3)} | {
+    f"secure boot digest {slot}: signs": f"the boards trust signing key {slot + 1} all the same" for slot in range(3)
+}
 
 
 def _is_weaker(name: str, before: Any, after: Any) -> bool:

@@ -145,4 +145,5 @@ def _key(key: BurnKey, fingerprint: str | None) -> dict[str, Any]:
         "wr_dis_bits": [block.wr_dis_bit, *purpose_bits],
         "rd_dis_bits": list(key.rd_dis_bits),
         "readable_bits": readable,
+        **({} if key.signs is None else {"signs": key.signs.value}),
     }

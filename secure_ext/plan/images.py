@@ -10,6 +10,7 @@ from pathlib import Path
 from secure_ext.errors import UsageError
 from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
+from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.build import Build, BuildFile, Role
 from secure_ext.project.files import read_bytes
 from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_position, without_padding
@@ -25,6 +26,8 @@ from secure_ext.project.partition_table import (
 )
 
 _FAT, _LITTLEFS = 0x81, 0x83
+_ROLES = {"app": Role.APP, "bootloader": Role.BOOTLOADER}
+"""By the type of the partition that an image of the profile is for."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class PlannedImage:
     def end(self) -> int:
         """First flash address behind it."""
         return self.offset + self.final_size
+
+    def needs_signature_by(self, signs: Signs) -> bool:
+        """Whether a key that signs this much has to sign it."""
+        return self.sign and signs.covers(is_bootloader=self.role is Role.BOOTLOADER)
 
 
 @dataclass(frozen=True)
@@ -144,12 +151,12 @@ def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
     for label, path in policy.images.items():
         partition = _free_partition(build, label, taken, f"images.{label}")
         content = read_bytes(path)
-        header = parse_image(content, place=path.name) if partition.type_name in ("app", "bootloader") else None
+        header = parse_image(content, place=path.name) if partition.type_name in _ROLES else None
         sign = header is not None and policy.secure_boot.enabled
         content = without_padding(content) if sign else content
         yield PlannedImage(
             name=label,
-            role=Role.DATA if header is None else Role.APP,
+            role=_ROLES.get(partition.type_name, Role.DATA),
             partition=label,
             offset=partition.offset,
             source=path.name,

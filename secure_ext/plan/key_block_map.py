@@ -30,6 +30,7 @@ class BlockKey:
         read_protected: nobody can read it.
         write_protected: nobody can change it.
         purpose_protected: nobody can change the purpose.
+        signs: what the key of a digest signs, ``all``, ``bootloader`` or ``nothing``; None for a secret.
     """
 
     role: str
@@ -40,6 +41,7 @@ class BlockKey:
     read_protected: bool
     write_protected: bool
     purpose_protected: bool
+    signs: str | None
 
     @property
     def protections(self) -> str:
@@ -74,4 +76,5 @@ def _key(step: Mapping[str, Any]) -> BlockKey:
         read_protected=bool(step["rd_dis_bits"]),
         write_protected=bool(step["wr_dis_bits"]),
         purpose_protected=len(step["wr_dis_bits"]) > 1 or step["purpose_field"] is None,
+        signs=step.get("signs", "all") if step["role"].startswith("secure_boot_digest") else None,
     )

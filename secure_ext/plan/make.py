@@ -13,14 +13,13 @@ from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import CheckError
 from secure_ext.plan.key_blocks import assign_key_blocks
+from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
 from secure_ext.plan.requirements import BoardRequirements
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
-    BurnKey,
     EraseFlash,
-    KeyRole,
     MustBeClear,
     Plan,
     Stage,
@@ -30,15 +29,6 @@ from secure_ext.plan.steps import (
 )
 from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
 
-_KEY_TITLES = {
-    KeyRole.FLASH_ENCRYPTION: "flash encryption key",
-    KeyRole.FLASH_ENCRYPTION_1: "flash encryption key, first half",
-    KeyRole.FLASH_ENCRYPTION_2: "flash encryption key, second half",
-    KeyRole.NVS_HMAC: "NVS encryption (HMAC) key",
-    KeyRole.DIGEST_0: "digest of signing key 1",
-    KeyRole.DIGEST_1: "digest of signing key 2",
-    KeyRole.DIGEST_2: "digest of signing key 3",
-}
 _JTAG_PINS = ("HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
 
 
@@ -126,8 +116,10 @@ class _Planner:
         )
 
     def keys(self) -> Iterator[Step]:
-        for key in assign_key_blocks(self.chip, self.policy):
-            title = _KEY_TITLES[key.role]
+        digests = iter(self.secure_boot.keys)
+        for assigned in assign_key_blocks(self.chip, self.policy):
+            key = assigned if assigned.role.is_secret else replace(assigned, signs=next(digests).signs)
+            title = KEY_TITLES[key.role]
             half = "" if key.part is BlockPart.WHOLE else f" ({key.part.value} half)"
             protections = "read- and write-protected" if key.role.is_secret else "write-protected, readable"
             yield Step(
@@ -135,8 +127,8 @@ class _Planner:
                 Stage.BURN,
                 key,
                 f"Burn the {title} into {key.block.name}{half}, {protections}",
-                _key_reason(key),
-                self.policy.origin(_key_origin(key)),
+                key_reason(key),
+                self.policy.origin(key_origin(key)),
             )
 
     def fields(self) -> Iterator[Step]:
@@ -386,17 +378,3 @@ def burn_field(name: str, value: int, why: str, source: str, min_revision: int =
         source,
         min_revision,
     )
-
-
-def _key_reason(key: BurnKey) -> str:
-    if key.role is KeyRole.NVS_HMAC:
-        return "the firmware derives its NVS encryption keys from it; it cannot be added once RD_DIS is write-protected"
-    if key.role.is_secret:
-        return "the chip decrypts its flash with it; nobody may read it"
-    return "the ROM compares the bootloader's signing key with it"
-
-
-def _key_origin(key: BurnKey) -> str:
-    if key.role is KeyRole.NVS_HMAC:
-        return "nvs.scheme"
-    return "flash_encryption.mode" if key.role.is_secret else "secure_boot.keys"

@@ -162,4 +162,6 @@ def _settings(plan: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
             yield from (
                 (f"{key}: {name}", step[name]) for name in ("block", "part", "purpose", "length", "fingerprint")
             )
+            if step["role"].startswith("secure_boot_digest"):
+                yield f"{key}: signs", step.get("signs", "all")
         yield f"{_identity(step)}: on chips from revision", int(step["min_revision"])

@@ -10,23 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from secure_ext.chips.chip import Chip, KeyBlock, load_chip
+from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.document import step_members
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
-from secure_ext.plan.steps import (
-    Action,
-    BlockPart,
-    BurnField,
-    BurnKey,
-    EraseFlash,
-    KeyRole,
-    Plan,
-    Stage,
-    Step,
-    WriteImages,
-    WriteProtect,
-)
+from secure_ext.plan.read_document import step_of
+from secure_ext.plan.steps import BurnField, Plan, Step
 
 _WORDS = ("title", "why", "source", "fingerprint")
 """Members of a step that no chip has a say in."""
@@ -61,46 +50,9 @@ def replay_plan(document: Mapping[str, Any]) -> Plan:
 def _step(members: Mapping[str, Any], chip: Chip) -> Step:
     identity = str(members["id"])
     try:
-        stage, action = Stage(members["stage"]), _action(members, chip)
+        return step_of(members, chip)
     except (KeyError, TypeError, ValueError, SecureProvisionError) as error:
         raise _harmful(identity, f"it is not a step for {chip.name} ({error})") from None
-    return Step(
-        identity, stage, action, members["title"], members["why"], members["source"], int(members["min_revision"])
-    )
-
-
-def _action(members: Mapping[str, Any], chip: Chip) -> Action:
-    kind = members["kind"]
-    if kind == "erase_flash":
-        return EraseFlash(_whole(members["offset"]), None if members["size"] is None else _whole(members["size"]))
-    if kind == "write_images":
-        return WriteImages()
-    if kind == "burn_key":
-        return BurnKey(
-            KeyRole(members["role"]),
-            _block(members["block"], chip),
-            members["purpose"] or "",
-            BlockPart(members["part"]),
-        )
-    chip.efuses.require(members["field"])
-    if kind == "burn_field":
-        return BurnField(members["field"], _whole(members["value"]))
-    if kind == "write_protect":
-        return WriteProtect(members["field"], _whole(members["wr_dis_bit"]))
-    raise ValueError(f"its kind is {kind!r}")
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
-
-
-def _block(name: str, chip: Chip) -> KeyBlock:
-    for block in chip.key_blocks:
-        if block.name == name:
-            return block
-    raise ValueError(f"there is no {name}")
 
 
 def _compare(members: Mapping[str, Any], step: Step) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secure_ext.chips.chip import KeyBlock
+from secure_ext.policy.signing_entry import Signs
 
 if TYPE_CHECKING:
     from secure_ext.plan.requirements import BoardRequirements
@@ -67,13 +68,15 @@ class BlockPart(str, enum.Enum):
 class BurnKey:
     """Burn a key into a block, with its purpose and protections.
 
-    `purpose` is espefuse's name, empty on esp32, whose blocks have fixed purposes.
+    `purpose` is espefuse's name, empty on esp32, whose blocks have fixed purposes. `signs` is what the key of a digest
+    signs in this bundle; None for a secret.
     """
 
     role: KeyRole
     block: KeyBlock
     purpose: str
     part: BlockPart = BlockPart.WHOLE
+    signs: Signs | None = None
 
     @property
     def rd_dis_bits(self) -> tuple[int, ...]:

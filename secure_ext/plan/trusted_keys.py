@@ -14,6 +14,7 @@ from typing import Any
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.policy.signing_entry import Signs
 
 _DIGEST = "secure_boot_digest_"
 _REVOKE = "SECURE_BOOT_KEY_REVOKE"
@@ -37,12 +38,14 @@ class Slot:
         state: what it is good for.
         fingerprint: names the digest; None for an empty slot.
         length: how many bytes of a digest it holds: 32, on esp32c2 16.
+        signs: what its key signs in the bundle.
     """
 
     number: int
     state: SlotState
     fingerprint: str | None
     length: int = 32
+    signs: Signs = Signs.ALL
 
     def holds(self, digest: bytes) -> bool:
         """Whether this digest of a public key is burned in it."""
@@ -60,7 +63,11 @@ def digest_slots(plan: Mapping[str, Any], revoked: Collection[int] = ()) -> tupl
     """
     steps = list(plan["steps"])
     digests = {
-        int(step["role"].removeprefix(_DIGEST)): (str(step["fingerprint"]), int(step["length"]))
+        int(step["role"].removeprefix(_DIGEST)): (
+            str(step["fingerprint"]),
+            int(step["length"]),
+            Signs(step.get("signs", Signs.ALL.value)),
+        )
         for step in steps
         if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
     }
@@ -71,7 +78,8 @@ def digest_slots(plan: Mapping[str, Any], revoked: Collection[int] = ()) -> tupl
     for number in range(chip_facts(str(plan["chip"])).digest_slots):
         state = SlotState.TRUSTED if number in digests else SlotState.OPEN
         gone = number in revoked or fields.get(f"{_REVOKE}{number}")
-        slots.append(Slot(number, SlotState.REVOKED if gone else state, *digests.get(number, (None,))))
+        held = digests.get(number)
+        slots.append(Slot(number, SlotState.REVOKED if gone else state, *(held or (None,))))
     return tuple(slots)
 
 

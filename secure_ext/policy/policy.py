@@ -9,6 +9,7 @@ from pathlib import Path
 
 from secure_ext.chips.facts import KeySize
 from secure_ext.policy.pkcs11_uri import Pkcs11Uri
+from secure_ext.policy.signing_entry import Signs
 
 
 class FlashEncryptionMode(str, enum.Enum):
@@ -46,13 +47,20 @@ class BlankContent(str, enum.Enum):
 class KeySource:
     """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle.
 
-    `by_device`: the device makes it itself, at its first boot.
+    Attributes:
+        by_device: the device makes it itself, at its first boot.
+        digest: all that is known of a signing key that signs nothing: the secure boot digest of its public half.
+        signs: what a signing key signs.
+        is_missing: a signing key is needed, and none is given: good enough to look at the plan, not to carry it out.
     """
 
     path: Path | None = None
     pkcs11_uri: Pkcs11Uri | None = None
     per_device: bool = False
     by_device: bool = False
+    digest: bytes | None = None
+    signs: Signs = Signs.ALL
+    is_missing: bool = False
 
     def describe(self) -> str:
         """For messages: the file's name, the token's URI (without a PIN), or how it is made."""
@@ -62,6 +70,10 @@ class KeySource:
             return str(self.pkcs11_uri)
         if self.by_device:
             return "made by the device"
+        if self.digest is not None:
+            return f"digest {self.digest.hex()}"
+        if self.is_missing:
+            return "not given"
         return "per-device" if self.per_device else "generated"
 
 

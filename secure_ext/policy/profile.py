@@ -11,9 +11,10 @@ from pathlib import Path
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.policy.settings import SETTINGS, Kind, Setting
+from secure_ext.policy.signing_entry import EXPECTATION, SigningEntry, signing_entry
 from secure_ext.reading import PROFILE_LIMIT, parse_yaml, read_file
 
-Value = str | int | bool | tuple[str, ...] | Mapping[str, str]
+Value = str | int | bool | tuple[str, ...] | tuple[str | SigningEntry, ...] | Mapping[str, str]
 _KEY_MATERIAL = re.compile(
     r"(?:0x)?[0-9a-fA-F]{32,}|(?:[0-9a-fA-F]{2}[:,-]){15,}[0-9a-fA-F]{2}|[A-Za-z0-9+/]{22,}={1,2}"
 )
@@ -55,7 +56,14 @@ class Profile:
     def texts(self, key: str) -> tuple[str, ...] | None:
         """The value of a TEXT_LIST setting, None if not given."""
         value = self.values.get(key)
-        return value if isinstance(value, tuple) else None
+        return tuple(str(item) for item in value) if isinstance(value, tuple) else None
+
+    def signing_entries(self, key: str) -> tuple[SigningEntry, ...] | None:
+        """The value of a KEY_LIST setting, None if not given."""
+        value = self.values.get(key)
+        if not isinstance(value, tuple):
+            return None
+        return tuple(item if isinstance(item, SigningEntry) else SigningEntry(item) for item in value)
 
     def mapping(self, key: str) -> Mapping[str, str]:
         """The value of a TEXT_MAP setting, empty if not given."""
@@ -157,6 +165,9 @@ def _value(setting: Setting, value: object) -> Value | None:
         checked = value if isinstance(value, str) and _is_text(value) else None
     elif kind is Kind.TEXT_LIST:
         checked = tuple(value) if isinstance(value, list) and all(map(_is_text, value)) else None
+    elif kind is Kind.KEY_LIST:
+        entries = [signing_entry(item) for item in value] if isinstance(value, list) else [None]
+        checked = tuple(entry for entry in entries if entry is not None) if None not in entries else None
     elif isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])):
         allowed = not setting.choices or set(value.values()) <= set(setting.choices)
         checked = dict(value) if allowed else None
@@ -177,6 +188,7 @@ def _expectation(setting: Setting) -> str:
         Kind.FLAG: "true or false",
         Kind.TEXT: "a text",
         Kind.TEXT_LIST: "a list of texts",
+        Kind.KEY_LIST: EXPECTATION,
         Kind.TEXT_MAP: "a map of texts",
     }[setting.kind]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
-from secure_ext.policy.policy import FlashEncryptionPolicy, NvsPolicy, NvsScheme
+from secure_ext.policy.policy import FlashEncryptionPolicy, KeySource, NvsPolicy, NvsScheme
 from secure_ext.policy.profile import Profile
+from secure_ext.policy.signing_entry import Signs
 
 
 class Config(Protocol):
@@ -43,7 +45,7 @@ def refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
             place="CONFIG_SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR",
         )
     keys = [("flash_encryption.key", profile.text("flash_encryption.key")), ("nvs.key", profile.text("nvs.key"))]
-    keys += [("secure_boot.keys", key) for key in profile.texts("secure_boot.keys") or ()]
+    keys += [("secure_boot.keys", entry.key) for entry in profile.signing_entries("secure_boot.keys") or ()]
     for key, value in keys:
         if value == "per-device" and key == "secure_boot.keys":
             raise UsageError(
@@ -59,6 +61,38 @@ def refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
                 cure="give a key file, or `generate`",
                 place=key,
             )
+
+
+def no_signing_key() -> InputError:
+    """The error for secure boot without a signing key."""
+    return InputError(
+        "SE318",
+        "secure boot is on, but no signing key is given",
+        cure="name it: --signing-key FILE, or secure_boot.keys in the profile; "
+        "`secure-provision keys generate` makes one",
+        place="secure_boot.keys",
+    )
+
+
+def refuse_signing_keys(keys: Sequence[KeySource], chip: str, slots: int) -> None:
+    """Raises InputError SE318 (no key), UsageError SE319 (more than `slots`), SE545 (none signs the app)."""
+    if not keys:
+        raise no_signing_key()
+    if len(keys) > slots:
+        raise UsageError(
+            "SE319",
+            f"{len(keys)} signing keys are given, but {chip} has room for {slots}",
+            cure=f"give at most {slots}",
+            place="secure_boot.keys",
+        )
+    if not any(key.signs is Signs.ALL for key in keys):
+        raise UsageError(
+            "SE545",
+            "none of the signing keys signs the app, so no board would start it",
+            cure="name the key of the app as well (--signing-key FILE), or let one key in secure_boot.keys have "
+            "`signs: all`",
+            place="secure_boot.keys",
+        )
 
 
 def refuse_nvs_keys_that_come_too_late(flash_encryption: FlashEncryptionPolicy, nvs: NvsPolicy) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
-from secure_ext.errors import InputError, UsageError
+from secure_ext.errors import UsageError
 from secure_ext.policy.paths import given_path
 from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
 from secure_ext.policy.pkcs11_uri import parse_pkcs11_uri
@@ -27,12 +27,20 @@ from secure_ext.policy.policy import (
     SecureBootPolicy,
 )
 from secure_ext.policy.profile import Profile
-from secure_ext.policy.refusals import Config, refuse_nvs_keys_that_come_too_late, refuse_what_is_not_supported
+from secure_ext.policy.refusals import (
+    Config,
+    refuse_nvs_keys_that_come_too_late,
+    refuse_signing_keys,
+    refuse_what_is_not_supported,
+)
+from secure_ext.policy.signing_entry import SigningEntry
 
 T = TypeVar("T")
 
 
-def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Path | None) -> Policy:
+def resolve_policy(
+    config: Config, chip: Chip, profile: Profile, project_dir: Path | None, *, key_may_be_missing: bool = False
+) -> Policy:
     """The policy for a build.
 
     Args:
@@ -40,13 +48,14 @@ def resolve_policy(config: Config, chip: Chip, profile: Profile, project_dir: Pa
         chip: the target.
         profile: the user's overrides; may be empty.
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
+        key_may_be_missing: resolve without a signing key as if there were one, which then `is_missing`.
 
-    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE322, SE337, SE339, SE680 for what is
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE322, SE337, SE339, SE545, SE680 for what is
     recognised but cannot be done, by name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for
     a bad PKCS#11 URI.
     """
     refuse_what_is_not_supported(config, profile)
-    resolver = _Resolver(config, chip, profile, project_dir)
+    resolver = _Resolver(config, chip, profile, project_dir, key_may_be_missing)
     secure_boot = resolver.secure_boot()
     flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
     nvs = resolver.nvs()
@@ -85,6 +94,7 @@ class _Resolver:
     chip: Chip
     profile: Profile
     project_dir: Path | None
+    key_may_be_missing: bool
     origins: dict[str, str] = field(default_factory=dict)
 
     def choose(self, key: str, given: T | None, built: tuple[str, T | None], default: T) -> T:
@@ -270,34 +280,26 @@ class _Resolver:
         )
 
     def signing_keys(self) -> tuple[KeySource, ...]:
-        given = self.profile.texts("secure_boot.keys")
+        given = self.profile.signing_entries("secure_boot.keys")
         built: tuple[KeySource, ...] | None = None
         configured = self.config.text("SECURE_BOOT_SIGNING_KEY")
         if self.config.enabled("SECURE_BOOT_BUILD_SIGNED_BINARIES") and configured and self.project_dir:
             built = (KeySource(self.project_dir / configured),)
         keys = self.choose(
             "secure_boot.keys",
-            tuple(self.key_source(key) for key in given) if given else None,
+            tuple(self.signing_key(entry) for entry in given) if given else None,
             ("SECURE_BOOT_SIGNING_KEY", built),
             default=(),
         )
-        slots = self.chip.facts.digest_slots
-        if not keys:
-            raise InputError(
-                "SE318",
-                "secure boot is on, but no signing key is given",
-                cure="name it: --signing-key FILE, or secure_boot.keys in the profile; "
-                "`secure-provision keys generate` makes one",
-                place="secure_boot.keys",
-            )
-        if len(keys) > slots:
-            raise UsageError(
-                "SE319",
-                f"{len(keys)} signing keys are given, but {self.chip.name} has room for {slots}",
-                cure=f"give at most {slots}",
-                place="secure_boot.keys",
-            )
+        if not keys and self.key_may_be_missing:
+            return (KeySource(is_missing=True),)
+        refuse_signing_keys(keys, self.chip.name, self.chip.facts.digest_slots)
         return keys
+
+    def signing_key(self, entry: SigningEntry) -> KeySource:
+        if entry.digest:
+            return KeySource(digest=bytes.fromhex(entry.digest), signs=entry.signs)
+        return replace(self.key_source(entry.key), signs=entry.signs)
 
     def nvs(self) -> NvsPolicy:
         built = self.first_enabled(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from secure_ext.policy.signing_entry import entry_schema
+
 
 class Kind(enum.Enum):
     """What a setting's value looks like in YAML."""
@@ -15,6 +17,7 @@ class Kind(enum.Enum):
     TEXT = "text"
     TEXT_LIST = "list of texts"
     TEXT_MAP = "map of texts"
+    KEY_LIST = "list of keys"
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,10 @@ SETTINGS = (
     ),
     Setting(
         "secure_boot.keys",
-        Kind.TEXT_LIST,
-        "One to three: private PEM, public PEM (signed elsewhere), pkcs11: URI, or generate. esp32, esp32c2: one.",
-        "[signing_key.pem]",
+        Kind.KEY_LIST,
+        "One to three: private PEM, public PEM (signed elsewhere), pkcs11: URI, or generate; or a map of key and signs "
+        "(all, bootloader, or nothing: a spare, of which only the digest is burned). esp32, esp32c2: one.",
+        "[signing_key.pem, {key: spare_public.pem, signs: nothing}]",
     ),
     Setting(
         "secure_boot.revoke_unused",
@@ -223,6 +227,8 @@ def _value_schema(setting: Setting) -> dict[str, object]:
         schema |= text
     elif setting.kind is Kind.TEXT_LIST:
         schema |= {"type": "array", "items": text}
+    elif setting.kind is Kind.KEY_LIST:
+        schema |= {"type": "array", "items": entry_schema()}
     else:
         schema |= {
             "type": "object",

@@ -206,13 +206,21 @@ def app_of_an_unknown_chip(world: World) -> None:
     world.path(APP).write_bytes(content)
 
 
-@case("SE529", 1)
+@case("SE404", 1)
 def app_signed_by_a_foreign_key(world: World) -> None:
     signed = sign(world.path(APP).read_bytes(), [load_signing_key(world.keys["rsa_3"])], place="app")
     world.path(APP).write_bytes(signed)
 
 
-@case("SE525", 1)
+@case("SE529", 1)
+def app_signed_by_a_foreign_key_and_ours_is_made_later(world: World) -> None:
+    """What the doctor cannot know: a generated key has not been looked at when it examines."""
+    app_signed_by_a_foreign_key(world)
+    world.signing_keys = ()
+    world.profile("secure_boot: {keys: [generate]}\n")
+
+
+@case("SE404", 1)
 def app_with_a_damaged_signature(world: World) -> None:
     signed = bytearray(sign(world.path(APP).read_bytes(), [load_signing_key(world.keys["rsa_0"])], place="app"))
     signed[-0x1000 + 900] ^= 1

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.files import write_secret_file
@@ -23,7 +25,14 @@ from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor import published_keys
 from secure_ext.plan.doctor.rule import Making
 from secure_ext.policy.profile import check_profile
-from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
+from secure_ext.project.partition_table import (
+    FLAG_ENCRYPTED,
+    TYPE_APP,
+    TYPE_BOOTLOADER,
+    TYPE_DATA,
+    Partition,
+    build_partition_table,
+)
 from secure_ext.sample import images as sample_images
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import AppFacts, SampleOptions, partitions_of
@@ -119,14 +128,28 @@ def app_of_another_chip(build_dir: Path) -> None:
     path.write_bytes(content)
 
 
+@functools.cache
+def _other_key() -> bytes:
+    return generate_signing_key(SignatureScheme.RSA3072)
+
+
 def sign_app(build_dir: Path) -> None:
-    """Appends a signature sector to app and bootloader, with a key that is thrown away."""
+    """Appends a signature sector to the app, with a key that no profile names."""
     pem = build_dir.parent.parent / "other.pem"
-    pem.write_bytes(generate_signing_key(SignatureScheme.ECDSA256))
+    pem.write_bytes(_other_key())
     path = build_dir / "sample.bin"
-    rsa_like = sign(path.read_bytes(), [load_signing_key(pem)], place="app")
-    # the doctor looks at the first bytes of the sector only
-    path.write_bytes(rsa_like[:-0x1000] + b"\xe7\x02" + rsa_like[-0x1000 + 2 :])
+    path.write_bytes(sign(path.read_bytes(), [load_signing_key(pem)], place="app"))
+
+
+def sign_app_with_another_key(build_dir: Path) -> None:
+    """The app is signed, and the key of the profile is another one; both keys are always the same two."""
+    folder = build_dir.parent.parent
+    for name, number in (("other.pem", 12345), ("signing.pem", 54321)):
+        form = (serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        key = ec.derive_private_key(number, ec.SECP256R1())
+        write_secret_file(folder / name, key.private_bytes(serialization.Encoding.PEM, *form))
+    path = build_dir / "sample.bin"
+    path.write_bytes(sign(path.read_bytes(), [load_signing_key(folder / "other.pem")], place="app"))
 
 
 def append_data(build_dir: Path) -> None:
@@ -229,6 +252,13 @@ UNSIGNED_APP = {
 DISABLED = {"lockdown": {"download_mode": "disabled"}}
 TEE_KEY = {"SECURE_ENABLE_TEE": True, "SECURE_TEE_SEC_STG_EFUSE_HMAC_KEY_ID": 4}
 LOCKED_DOWNLOAD_MODE = Case(BOTH | {"config": {"SECURE_DISABLE_ROM_DL_MODE": True}}, DEVELOPMENT, chip="esp32")
+SECURE_CERT = Partition("esp_secure_cert", 0x3F, 6, 0x300000, 0x2000, FLAG_ENCRYPTED)
+P192 = {
+    "SECURE_SIGNED_APPS_RSA_SCHEME": False,
+    "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": True,
+    "SECURE_BOOT_ECDSA_KEY_LEN_192_BITS": True,
+}
+RECOVERY = Partition("recovery", TYPE_BOOTLOADER, 2, 0x300000, 0x10000)
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
@@ -354,6 +384,21 @@ CASES: dict[str, Case] = {
         change=signing_key(beside_profile, "init -q"),
         making=Making(bundled_keys=(Path("release/keys/flash_encryption_key.bin"),)),
     ),
+    "SP150": Case(BOTH, {"secure_boot": {"keys": ["a.pem", "b.pem"]}}),
+    "SP151": Case(
+        BOTH | {"scheme": "ecdsa256", "config": {"SECURE_BOOT_SIGNING_KEY": "keys/ours.pem"}},
+        {"secure_boot": {"scheme": "ecdsa256"}},
+        chip="esp32c6",
+        change=sign_app_with_another_key,
+    ),
+    "SP152": Case(BOTH, {"secure_boot": {"keys": []}}),
+    "SP153": Case(BOTH, {"secure_boot": {"keys": ["a.pem", {"digest": "5a" * 32}]}}),
+    "SP155": Case(
+        BOTH | {"config": {"BOOTLOADER_RECOVERY_ENABLE": True, "BOOTLOADER_RECOVERY_OFFSET": 0x3F0000}}, chip="esp32c5"
+    ),
+    "SP156": Case(BOTH | {"partitions": rows(SECURE_CERT)}),
+    "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
+    "SP158": Case(BOTH | {"partitions": rows(RECOVERY)}, chip="esp32c5"),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
@@ -389,6 +434,18 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP110", Case(BOTH, DISABLED, chip="esp32c5", change=built_with("v5.4.3-12-g0123abc"))),
     ("SP110", Case(BOTH, DISABLED, chip="esp32s3", change=built_with("0123abcd"))),
     ("SP111", Case(BOTH | {"flash_size": "128MB"}, chip="esp32h2")),
+    *(
+        ("SP155", Case(BOTH | {"config": {symbol: True}}, chip=chip))
+        for symbol in ("BOOTLOADER_RECOVERY_ENABLE", "BOOTLOADER_ANTI_ROLLBACK_ENABLE")
+        for chip in ("esp32c61", "esp32p4")
+    ),
+    ("SP155", Case(ENCRYPTED | {"config": {"BOOTLOADER_RECOVERY_ENABLE": True}}, chip="esp32c5")),
+    ("SP156", Case(BOTH | {"partitions": rows(replace(SECURE_CERT, label="identity"))})),
+    ("SP156", Case(SIGNED | {"partitions": rows(replace(SECURE_CERT, type=TYPE_DATA))}, chip="esp32s3")),
+    ("SP156", Case(BOTH | {"partitions": rows(replace(SECURE_CERT, type=TYPE_DATA, subtype=2, label="pre_prov"))})),
+    ("SP156", Case(BOTH | {"config": {"MBEDTLS_HARDWARE_ECDSA_SIGN": True}}, chip="esp32c5")),
+    ("SP156", Case(BOTH | {"config": {"USE_ESP32_ECDSA_PERIPHERAL": True}}, chip="esp32h2")),
+    ("SP024", Case(BOTH | {"config": P192}, {"secure_boot": {"scheme": "ecdsa256"}}, chip="esp32c6")),
 )
 
 

@@ -118,6 +118,20 @@ def test_a_bootloader_that_refuses_to_start_burns_nothing(tmp_path: Path) -> Non
     assert burns(Case(BOTH, {"flash_encryption": {"mode": "off"}}, chip="esp32c2"), tmp_path) == ()
 
 
+def test_plan_names_what_it_leaves_open(tmp_path: Path, run_cli: Any) -> None:
+    """A recovery bootloader and its rollback protection are not planned: the eFuses stay open, and the plan says so."""
+    options = {"BOOTLOADER_RECOVERY_ENABLE": True, "BOOTLOADER_ANTI_ROLLBACK_ENABLE": True}
+    examine_case(Case(BOTH | {"config": options}, chip="esp32c5"), tmp_path)
+    arguments = ("-B", tmp_path / "project" / "build", "--signing-key", tmp_path / "signing.pem")
+    shown: Result = run_cli("plan", *arguments)
+    for efuse in ("RECOVERY_BOOTLOADER_FLASH_SECTOR", "BOOTLOADER_ANTI_ROLLBACK_EN"):
+        assert efuse in shown.stdout
+    accepted: Result = run_cli("bundle", *arguments, "--accept", "SP155", "-o", tmp_path / "out")
+    assert accepted.exit_code == 2 and "SE405" in accepted.stderr
+    refused: Result = run_cli("bundle", *arguments, "-o", tmp_path / "out")
+    assert refused.exit_code == 1 and "SP155" in refused.stderr
+
+
 def test_plan_shows_it(tmp_path: Path, run_cli: Any) -> None:
     examine_case(Case(BOTH), tmp_path)
     arguments = ("plan", "-B", tmp_path / "project" / "build", "--signing-key", tmp_path / "signing.pem")

@@ -17,6 +17,7 @@ from secure_ext.images.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.policy.signing_entry import SigningEntry, Signs
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -35,7 +36,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, signing_keys: dict[str, Path
             build = make_sample_build(
                 folder / "project", chip, options=SampleOptions(secure_boot=True, app_size=20_000)
             )
-            settings: dict[str, Value] = {"secure_boot.keys": tuple(str(signing_keys[key]) for key in keys)}
+            given = () if "keys" in values else keys
+            settings: dict[str, Value] = {"secure_boot.keys": tuple(str(signing_keys[key]) for key in given)}
             settings |= {"doctor.accept": ("SP023",)}
             settings |= {f"secure_boot.{key}": value for key, value in values.items()}
             decision = decide(build, Profile(folder, settings))
@@ -105,6 +107,24 @@ def test_an_update_needs_one_trusted_key(  # noqa: PLR0917 (fixtures)
     if not accepted_by:
         assert told["error"]["code"] == "SE690"
         assert told["steps"] == []
+
+
+@pytest.mark.parametrize("signs", list(Signs))
+def test_a_spare_that_has_not_signed_the_bootloader_is_told(
+    signs: Signs,
+    fleet: Fleets,
+    update: Callable[..., Path],
+    signing_keys: dict[str, Path],
+    run_cli: Callable[..., Result],
+) -> None:
+    """Boards take the update all the same; they cannot revoke the old key."""
+    keys = (str(signing_keys["rsa_0"]), SigningEntry(str(signing_keys["rsa_1"]), signs=signs))
+    bundle = fleet("esp32c6", signs.value, keys=keys)
+    exit_code, told = planned(run_cli, "--fleet", bundle, "--update", update("esp32c6", "rsa_1"))
+    assert (exit_code, told["accepted_by"]) == (0, [1])
+    assert [slot["signs"] for slot in told["slots"]] == ["all", signs.value, None]
+    assert ("does NOT" in told["steps"][0]) == (signs is Signs.NOTHING)
+    assert ("refuse to revoke" in told["steps"][0]) == (signs is Signs.NOTHING)
 
 
 def test_the_steps_of_a_rotation_are_in_a_safe_order(

@@ -21,6 +21,7 @@ from secure_ext.plan.diff import PlanDiff, compare
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.release import Release, read_release, release
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.policy.signing_entry import SigningEntry, Signs
 
 Made = Callable[[str], Bundle]
 
@@ -158,6 +159,17 @@ def test_a_download_mode_closed_further_is_not_weaker(planned: Callable[..., Rel
     assert further.no_longer_done[0].note and not further.is_weaker
     assert compare(disabled, secure).is_weaker
     assert compare(secure, opened).is_weaker and not compare(opened, secure).is_weaker
+
+
+def test_what_a_key_signs_is_compared(planned: Callable[..., Release]) -> None:
+    """Not weaker: the boards trust the same digests. A plan that does not say is one in which every key signs all."""
+    spare = planned(secure_boot__keys=("rsa_0.pem", SigningEntry("rsa_1.pem", signs=Signs.BOOTLOADER)))
+    both = planned(keys=2)
+    changed = compare(both, spare)
+    assert [(d.subject, d.old, d.new) for d in changed.all] == [
+        ("secure boot digest 1: signs", "all", "bootloader"),
+    ]
+    assert not changed.is_weaker and not compare(spare, both).is_weaker
 
 
 def test_a_longer_flash_encryption_key_is_not_weaker(planned: Callable[..., Release]) -> None:

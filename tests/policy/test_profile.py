@@ -132,6 +132,16 @@ def test_unknown_key_like_no_other_names_the_way_to_all() -> None:
         ("secure_boot.keys", ["key.pem", 3]),
         ("secure_boot.keys", [""]),
         ("secure_boot.keys", {"a": "b"}),
+        ("secure_boot.keys", [{"key": "a.pem", "sings": "all"}]),
+        ("secure_boot.keys", [{"key": "a.pem", "signs": "app"}]),
+        ("secure_boot.keys", [{"key": "a.pem", "signs": True}]),
+        ("secure_boot.keys", [{"key": ""}]),
+        ("secure_boot.keys", [{"signs": "all"}]),
+        ("secure_boot.keys", [{}]),
+        ("secure_boot.keys", [{"digest": "5a" * 31}]),
+        ("secure_boot.keys", [{"digest": "5a" * 32, "signs": "bootloader"}]),
+        ("secure_boot.keys", [{"digest": "5a" * 32, "key": "a.pem"}]),
+        ("secure_boot.keys", [None]),
         ("nvs.scheme", "HMAC"),
         ("nvs.key_id", 6),
         ("lockdown.download_mode", "off"),
@@ -154,7 +164,25 @@ def test_wrong_value(key: str, value: object) -> None:
     assert not VALIDATOR.is_valid(nested(key, value))
 
 
+def test_a_signing_key_says_what_it_signs() -> None:
+    keys = [
+        "a.pem",
+        {"key": "b.pem"},
+        {"key": "c.pem", "signs": "bootloader"},
+        {"key": "d.pem", "signs": "nothing"},
+        {"digest": "5A" * 32},
+        {"digest": "5a" * 32, "signs": "nothing"},
+    ]
+    assert VALIDATOR.is_valid(nested("secure_boot.keys", keys))
+    entries = check_profile(nested("secure_boot.keys", keys), Path("profile.yaml")).signing_entries("secure_boot.keys")
+    assert entries is not None
+    assert [entry.signs.value for entry in entries] == ["all", "all", "bootloader", "nothing", "nothing", "nothing"]
+    assert [entry.key for entry in entries] == ["a.pem", "b.pem", "c.pem", "d.pem", "", ""]
+    assert [entry.digest for entry in entries[4:]] == ["5a" * 32] * 2
+
+
 def test_wrong_value_says_what_is_right() -> None:
+    assert "bootloader, nothing" in refusal(nested("secure_boot.keys", [{"key": "a.pem", "signs": "app"}])).cause
     assert "off, development, release" in refusal(nested("flash_encryption.mode", "on")).cause
     assert "from 0 to 3" in refusal(nested("flash_encryption.pseudo_round", 9)).cause
     assert "true or false" in refusal(nested("secure_boot.enabled", "y")).cause

@@ -12,8 +12,8 @@ import secure_ext
 
 PACKAGE = Path(secure_ext.__file__).parent
 LAYERS = (
-    *("errors", "durable", "reading", "checks", "project", "chips", "policy", "plan"),
-    *("keys", "images", "device", "bundle", "per_device", "rehearsal", "ota", "sample"),
+    *("errors", "durable", "reading", "checks", "project", "chips", "policy", "keys", "images"),
+    *("plan", "device", "bundle", "per_device", "rehearsal", "ota", "sample"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -18,6 +18,11 @@ _MEANINGS = {
     "secure_boot_digest_1": "By it the chip recognises software signed with your signing key 2.",
     "secure_boot_digest_2": "By it the chip recognises software signed with your signing key 3.",
 }
+_SIGNS = {
+    "all": "the bootloader and the app",
+    "bootloader": "the bootloader only",
+    "nothing": "nothing in this folder: a spare that can take over later",
+}
 
 
 def key_blocks_section(blocks: tuple[Block, ...]) -> Element:
@@ -70,6 +75,7 @@ def _key(key: BlockKey) -> Element:
             _pair("Purpose", purpose),
             _pair("Reading", _lock("locked" if key.read_protected else "open"), reading),
             _pair("Changing", _lock("locked" if key.write_protected else "open"), changing),
+            _pair("Its key signs", _SIGNS.get(key.signs, key.signs)) if key.signs else None,
             _pair("Place", _PARTS[key.part]) if key.part != "whole" else None,
             _pair("Fingerprint", code(key.fingerprint) if key.fingerprint else "each board has its own"),
         ),

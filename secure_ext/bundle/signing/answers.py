@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.bundle.signing.signature_requests import REQUESTS, SignatureRequest, signature_requests
@@ -11,6 +12,7 @@ from secure_ext.bundle.signing.signers import BundleSigner
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.detached import DetachedSigner, Mixup, Suspect
 from secure_ext.plan.images import PlannedImage
+from secure_ext.policy.signing_entry import Signs
 
 
 def detached_signers(
@@ -68,10 +70,10 @@ def _suspects(
     requested: Mapping[str, bytes],
 ) -> Iterator[Suspect]:
     """What the answer to a request may be instead."""
-    keys = [(f"key {number}", signer.public) for number, signer in enumerate(signers, 1)]
+    keys = [(f"key {number}", signer.public) for number, signer in enumerate(signers, 1) if signer.public is not None]
     for name, key in keys:
         yield Suspect(Mixup.OTHER_KEY, key, request.digest, name)
-    others = signature_requests(images, [BundleSigner(key, None) for _, key in keys])
+    others = signature_requests(images, [replace(signer, private=None, signs=Signs.ALL) for signer in signers])
     for other in others:
         if other.image != request.image:
             by = "" if other.key == request.key else f" by key {other.key_number}"

@@ -80,6 +80,8 @@ def _requests(images: Sequence[PlannedImage], signers: Sequence[BundleSigner | N
         blocks = read_signature_blocks(image.content, image.source) if image.signed_already else ()
         present = {block.key_digest for block in blocks}
         for number, signer in enumerate(signers, 1):
-            if signer is not None and signer.private is None and signer.digest not in present:
+            if signer is None or signer.public is None or not image.needs_signature_by(signer.signs):
+                continue
+            if signer.private is None and signer.digest not in present:
                 content = content_to_sign(image.content)
                 yield SignatureRequest(image.name, image.source, number, signer.public, content)

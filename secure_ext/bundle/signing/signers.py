@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from secure_ext.keys.signing import (
     load_verification_key,
 )
 from secure_ext.keys.token_signer import open_token_signer
+from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri
 from secure_ext.policy.policy import KeySource, Policy
+from secure_ext.policy.signing_entry import Signs
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,29 @@ _SCHEME_CHANGED = (
 
 @dataclass(frozen=True)
 class BundleSigner:
-    """One secure boot key: always its public half, and who signs with it, None if that is done elsewhere."""
+    """One secure boot key.
 
-    public: VerificationKey
+    Attributes:
+        digest: the 32 bytes that are burned.
+        public: its public half; None for a key that signs nothing, of which only the digest is given.
+        private: who signs with it; None if that is done elsewhere, or not at all.
+        signs: which images it signs.
+    """
+
+    digest: bytes
+    public: VerificationKey | None
     private: Signer | None
+    signs: Signs = Signs.ALL
 
-    @property
-    def digest(self) -> bytes:
-        """The 32 bytes that are burned."""
-        return public_key_digest(self.public)
+    @classmethod
+    def of(cls, public: VerificationKey, private: Signer | None, signs: Signs) -> BundleSigner:
+        """A key whose public half is at hand; one that signs nothing keeps no private half."""
+        return cls(public_key_digest(public), public, None if signs is Signs.NOTHING else private, signs)
+
+
+def keys_that_sign(image: PlannedImage, signers: Sequence[BundleSigner]) -> tuple[VerificationKey, ...]:
+    """The public halves of the keys whose signatures an image needs, in the order of `signers`."""
+    return tuple(s.public for s in signers if s.public is not None and image.needs_signature_by(s.signs))
 
 
 def open_signer(key: str, secrets: SecretSource, key_number: int, *, place: str) -> Signer:
@@ -82,12 +98,14 @@ def load_signers(
 
     def load() -> Iterator[tuple[KeySource, BundleSigner]]:
         for slot, source in enumerate(policy.secure_boot.keys):
-            if source.pkcs11_uri is not None:
+            if source.digest is not None:
+                yield source, BundleSigner(source.digest, None, None, source.signs)
+            elif source.pkcs11_uri is not None:
                 token = open_token_signer(source.pkcs11_uri, secrets, slot + 1)
-                yield source, BundleSigner(token.verification_key, token)
+                yield source, BundleSigner.of(token.verification_key, token, source.signs)
             else:
                 path = source.path or _generated_signing_key(slot, scheme, keys_folder, generated)
-                yield source, _signer(path, secrets, slot + 1)
+                yield source, _signer(path, secrets, slot + 1, source.signs)
 
     return tuple(signer for signer in _checked(scheme, load()) if signer is not None)
 
@@ -101,8 +119,12 @@ def signers_without_secrets(policy: Policy) -> tuple[BundleSigner | None, ...]:
 
     def load() -> Iterator[tuple[KeySource, BundleSigner | None]]:
         for source in policy.secure_boot.keys:
-            readable = source.path is not None and not read_pem_key(source.path).is_locked
-            yield source, _signer(source.path, NO_SECRETS, 0) if source.path is not None and readable else None
+            known: BundleSigner | None = None
+            if source.digest is not None:
+                known = BundleSigner(source.digest, None, None, source.signs)
+            elif source.path is not None and not read_pem_key(source.path).is_locked:
+                known = _signer(source.path, NO_SECRETS, 0, source.signs)
+            yield source, known
 
     return tuple(_checked(scheme, load()))
 
@@ -113,7 +135,7 @@ def _checked(
     seen: set[bytes] = set()
     for source, signer in signers:
         if signer is not None:
-            if signer.public.scheme is not scheme:
+            if signer.public is not None and signer.public.scheme is not scheme:
                 raise UsageError(
                     "SE710",
                     f"the signing key is for {signer.public.scheme.value}, secure boot is set to {scheme.value}",
@@ -130,11 +152,11 @@ def _checked(
         yield signer
 
 
-def _signer(path: Path, secrets: SecretSource, key_number: int) -> BundleSigner:
+def _signer(path: Path, secrets: SecretSource, key_number: int, signs: Signs) -> BundleSigner:
     if not read_pem_key(path).is_private:
-        return BundleSigner(load_verification_key(path), None)
+        return BundleSigner.of(load_verification_key(path), None, signs)
     private = load_signing_key(path, secrets, key_number)
-    return BundleSigner(private.verification_key, private)
+    return BundleSigner.of(private.verification_key, private, signs)
 
 
 def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, generated: GeneratedKeys) -> Path:

@@ -35,7 +35,7 @@ CHECKS = {
     "image-content": "what the chip will read is a whole image for this chip, or a partition table",
     "image-source": "what the chip will read is what was built",
     "image-nvs": "the firmware can read an NVS image, with the NVS keys that it will have",
-    "image-signatures": "exactly the keys whose digests are burned have signed the image",
+    "image-signatures": "the keys that the plan says have signed the image, and none whose digest is not burned",
     "partition-place": "an image begins at its partition and fits into it",
     "partition-encryption": "an image is encrypted if and only if the firmware decrypts its partition",
     "script-text": "provision.py is what this tool makes of the plan: table and runner, character by character",

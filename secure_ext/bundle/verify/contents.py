@@ -132,7 +132,8 @@ def _begins_with(content: bytes, sha256: str) -> bool:
 def _signatures(files: BundleFiles, documents: Documents, image: dict[str, Any], content: bytes) -> Check:
     """The public keys are those in the image, and count only if their digests are burned."""
     name = image["name"]
-    digests = [files.read(step["file"]) for step in documents.key_steps if step["role"].startswith("secure_boot")]
+    digests = [files.read(step["file"]) for step in documents.signers_of(image)]
+    burned = [digest for step, _ in documents.signing_keys if (digest := files.read(step["file"])) is not None]
     try:
         blocks = read_signature_blocks(content, image["file"])
         keys = [
@@ -140,8 +141,8 @@ def _signatures(files: BundleFiles, documents: Documents, image: dict[str, Any],
             for digest in digests
         ]
         if None in keys:
-            return failed("image-signatures", name, "one of the keys whose digests are burned has not signed it")
-        verify(content, [key for key in keys if key is not None], place=image["file"])
+            return failed("image-signatures", name, "a key that has to sign it, and whose digest is burned, has not")
+        verify(content, [key for key in keys if key is not None], also=burned, place=image["file"])
     except SecureProvisionError as error:
         return refused("image-signatures", name, error)
-    return passed("image-signatures", name, f"signed by {len(keys)} of {len(keys)} keys whose digests are burned")
+    return passed("image-signatures", name, f"signed by {len(keys)} of {len(burned)} keys whose digests are burned")

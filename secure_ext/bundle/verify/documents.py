@@ -15,6 +15,7 @@ from secure_ext.bundle.verify.schema import load_schema, schema_errors
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.replay import replay_plan
+from secure_ext.policy.signing_entry import Signs
 
 PLAN = "plan.json"
 _SCHEMAS = {
@@ -41,6 +42,17 @@ class Documents:
     def key_steps(self) -> list[dict[str, Any]]:
         """The steps of the plan that burn a key."""
         return [step for step in self.plan["steps"] if step["kind"] == "burn_key"]
+
+    @property
+    def signing_keys(self) -> list[tuple[dict[str, Any], Signs]]:
+        """The steps that burn the digest of a signing key, and what that key signs; all in plans that do not say."""
+        steps = [step for step in self.key_steps if step["role"].startswith("secure_boot_digest")]
+        return [(step, Signs(step.get("signs", Signs.ALL.value))) for step in steps]
+
+    def signers_of(self, image: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of these steps those of the keys that have to sign an image of the manifest."""
+        is_bootloader = image["role"] == "bootloader"
+        return [step for step, signs in self.signing_keys if signs.covers(is_bootloader=is_bootloader)]
 
     @property
     def per_device_roles(self) -> list[str]:

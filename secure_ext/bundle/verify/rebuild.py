@@ -52,8 +52,8 @@ def check_rebuild(documents: Documents, at_hand: BuildAtHand) -> Iterator[Check]
         if profile.sha256 != inputs["profile"]:
             yield from _unseen("the recorded profile is not at hand (--profile), or there was none")
             return
-        digests = sum(step["role"].startswith("secure_boot_digest") for step in documents.key_steps)
-        decision = decide(at_hand.build_dir, profile_from_inputs(inputs, profile, digests))
+        signs = [signs for _, signs in documents.signing_keys]
+        decision = decide(at_hand.build_dir, profile_from_inputs(inputs, profile, signs))
     except SecureProvisionError as error:
         for name in _NAMES:
             yield refused(name, str(at_hand.build_dir), error)

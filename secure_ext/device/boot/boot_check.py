@@ -153,7 +153,8 @@ class _Chip:
         self.findings.say(f"{region.name} at {region.offset:#x}: {length / 1024:.1f} KiB{part}, checksum right")
         if self.trusted is None:
             return image, set()
-        return image, check_signatures(region, length, self.efuses, self.trusted, self.findings)
+        spares = self.promise.spares(is_app=is_app)
+        return image, check_signatures(region, length, self.efuses, self.trusted, self.findings, spares=spares)
 
 
 def _flash(efuses: Efuses, state: Path, findings: Findings) -> FlashView:

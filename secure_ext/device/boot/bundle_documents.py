@@ -100,6 +100,7 @@ class Promise:
         erased: where the flash was erased before the images came: first offset, and the end or None for all.
         idf_version: of the build, for images that do not tell.
         settings: Kconfig symbols of the build without ``CONFIG_``, likewise; empty in bundles of earlier versions.
+        signs: what the key of the digest in a block signs (``all``, ``bootloader``, ``nothing``), by the block's name.
     """
 
     chip: str
@@ -109,6 +110,12 @@ class Promise:
     erased: tuple[int, int | None] | None
     idf_version: str | None
     settings: Mapping[str, bool | int | str]
+    signs: dict[str, str]
+
+    def spares(self, *, is_app: bool) -> frozenset[str]:
+        """The blocks of digests whose keys do not sign an app, or a bootloader."""
+        without = ("nothing", "bootloader") if is_app else ("nothing",)
+        return frozenset(block for block, signs in self.signs.items() if signs in without)
 
 
 def read_promise(bundle: Path) -> Promise:
@@ -127,6 +134,11 @@ def read_promise(bundle: Path) -> Promise:
             _erased(erases[0]) if erases else None,
             _value(manifest["idf_version"], "str | None"),
             _settings(manifest.get("settings", {})),
+            {
+                str(step["block"]): str(step.get("signs", "all"))
+                for step in plan["steps"]
+                if step["kind"] == "burn_key" and step["role"].startswith("secure_boot_digest")
+            },
         )
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise Refused("BC01", f"the bundle's manifest or plan cannot be read ({type(error).__name__})") from None

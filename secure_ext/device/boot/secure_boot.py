@@ -5,7 +5,7 @@ Source: ESP-IDF ``docs/en/security/secure-boot-v2.rst``, "Secure Boot V2 Process
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from secure_ext.device.boot.app_image import Region
 from secure_ext.device.boot.chip_facts import CHIPS, P384
@@ -16,14 +16,20 @@ from secure_ext.device.boot.signatures import SECTOR, Signature, signatures
 
 
 def check_signatures(
-    region: Region, length: int, efuses: Efuses, trusted: Iterable[Digest], findings: Findings
+    region: Region,
+    length: int,
+    efuses: Efuses,
+    trusted: Iterable[Digest],
+    findings: Findings,
+    *,
+    spares: Collection[str] = (),
 ) -> set[str]:
     """Looks at the sector behind the `length` bytes of an image; returns the schemes of the accepted signatures.
 
     Raises Refused if the chip would not accept it.
 
     The ROM is content with one good signature. A finished product is not: a bad one is a fault, and so is a digest in
-    eFuse whose key did not sign.
+    eFuse whose key did not sign; but for the blocks of `spares`, whose keys sign no image of this kind.
     """
     padded = -(-length // SECTOR) * SECTOR
     found = signatures(region.read(0, padded), region.read(padded, SECTOR))
@@ -39,7 +45,7 @@ def check_signatures(
     accepted = set()
     for digest in trusted:
         used = [item for item in good if item.key_digest[: len(digest.value)] == digest.value]
-        if not used:
+        if not used and digest.block not in spares:
             findings.fault("BC13", f"{region.name}: no signature by the key of the digest in {digest.block}")
         for item in used:
             is_read = item.number <= CHIPS[efuses.chip].signature_blocks

@@ -23,9 +23,11 @@ from secure_ext.plan.doctor import (
     nvs,
     openings,
     partitions,
+    signatures,
     signed_updates,
     start,
     tee,
+    unplanned,
     updates,
 )
 from secure_ext.plan.doctor.rule import Finding, Hit, Rule, Severity, Subject, Unseen
@@ -47,6 +49,8 @@ FILES = (
     boards_in_field,
     flashed,
     signed_updates,
+    signatures,
+    unplanned,
     making,
 )
 """The files with rules."""

@@ -35,15 +35,6 @@ def _padded(subject: Subject) -> Iterator[Hit]:
                 )
 
 
-def _signed_by_build(subject: Subject) -> Iterator[Hit]:
-    for image in subject.images:
-        if image.signed_already and image.sign:
-            yield Hit(
-                image.source,
-                "the build has signed this image; its signatures are verified and kept, missing ones are appended",
-            )
-
-
 def _signed_without_secure_boot(subject: Subject) -> Iterator[Hit]:
     for image in subject.images:
         if image.signed_already and not image.sign:
@@ -99,18 +90,6 @@ RULES = (
         "elf2image --secure-pad-v2",
         cure="set CONFIG_SECURE_BOOT=y, CONFIG_SECURE_BOOT_V2_ENABLED=y and "
         "CONFIG_SECURE_BOOT_ALLOW_SHORT_APP_PARTITION=n (menuconfig, Security features), and build again",
-    ),
-    Rule(
-        "SP012",
-        Severity.INFO,
-        "image is signed by the build",
-        _signed_by_build,
-        explanation="The image carries a signature already, because the build signs "
-        "(CONFIG_SECURE_BOOT_BUILD_SIGNED_BINARIES) or somebody signed it before. Its signatures are verified and "
-        "kept, and only those of keys that have not signed yet are appended. Signing over an existing signature "
-        "sector would make an image that no chip accepts.",
-        source="ESP-IDF manual, Secure Boot V2, Remote Signing of Images; espsecure sign-data --append-signatures",
-        cure="nothing to do",
     ),
     Rule(
         "SP013",

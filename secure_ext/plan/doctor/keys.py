@@ -93,8 +93,8 @@ def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
             return
 
 
-ABOUT_KEY_FILES = frozenset({"SP080", "SP082", "SP083", "SP084", "SP085", "SP086"})
-"""Codes of the rules that look at key files, or at how a signing key is made."""
+ABOUT_KEY_FILES = frozenset({"SP080", "SP082", "SP083", "SP084", "SP085", "SP086", "SP151", "SP152", "SP153"})
+"""Codes of the rules that look at key files, or at how a signing key is made or given."""
 
 RULES = (
     Rule(

@@ -77,10 +77,12 @@ def _pseudo_round_off(subject: Subject) -> Iterator[Hit]:
 
 def _aggressive_revoke(subject: Subject) -> Iterator[Hit]:
     policy = subject.policy.secure_boot
-    if policy.enabled and policy.aggressive_revoke and len(policy.keys) == 1:
+    signers = sum(source.signs.covers(is_bootloader=True) for source in policy.keys)
+    if policy.enabled and policy.aggressive_revoke and signers == 1:
         yield Hit(
             subject.policy.origin("secure_boot.aggressive_revoke"),
-            "with one signing key, one bad bootloader revokes the only key and the board never boots again",
+            "with one key that signs the bootloader, one bad bootloader revokes that key and the board never boots "
+            "again",
         )
 
 

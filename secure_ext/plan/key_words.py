@@ -1,0 +1,35 @@
+"""How a plan speaks of the keys that it burns: what each is called, why it is burned, where the wish comes from."""
+
+from __future__ import annotations
+
+from secure_ext.plan.steps import BurnKey, KeyRole
+from secure_ext.policy.signing_entry import Signs
+
+KEY_TITLES = {
+    KeyRole.FLASH_ENCRYPTION: "flash encryption key",
+    KeyRole.FLASH_ENCRYPTION_1: "flash encryption key, first half",
+    KeyRole.FLASH_ENCRYPTION_2: "flash encryption key, second half",
+    KeyRole.NVS_HMAC: "NVS encryption (HMAC) key",
+    KeyRole.DIGEST_0: "digest of signing key 1",
+    KeyRole.DIGEST_1: "digest of signing key 2",
+    KeyRole.DIGEST_2: "digest of signing key 3",
+}
+
+
+def key_reason(key: BurnKey) -> str:
+    """Why it is burned."""
+    if key.role is KeyRole.NVS_HMAC:
+        return "the firmware derives its NVS encryption keys from it; it cannot be added once RD_DIS is write-protected"
+    if key.role.is_secret:
+        return "the chip decrypts its flash with it; nobody may read it"
+    return {
+        Signs.BOOTLOADER: "the ROM compares the bootloader's signing key with it; this key does not sign the app",
+        Signs.NOTHING: "the board trusts a spare key by it, which signs nothing now: it can take over later",
+    }.get(key.signs or Signs.ALL, "the ROM compares the bootloader's signing key with it")
+
+
+def key_origin(key: BurnKey) -> str:
+    """The setting that asks for it."""
+    if key.role is KeyRole.NVS_HMAC:
+        return "nvs.scheme"
+    return "flash_encryption.mode" if key.role.is_secret else "secure_boot.keys"
