@@ -75,8 +75,8 @@ def board_needs(
 def needed_flash(plan: dict[str, Any]) -> int:
     """Bytes of flash that a board must have: what the bootloader takes it for, and all partitions and images."""
     asked = plan.get("requirements") or {}
-    images = max((image["offset"] + image["size"] for image in plan["images"]), default=0)
-    return max(images, asked.get("flash_size") or 0, asked.get("flash_end", 0))
+    ends = [int(image["offset"]) + int(image["size"]) for image in plan["images"]]
+    return max([0, *ends, int(asked.get("flash_size") or 0), int(asked.get("flash_end", 0))])
 
 
 def version_text(revision: int) -> str:
@@ -84,7 +84,7 @@ def version_text(revision: int) -> str:
     return f"v{revision // 100}.{revision % 100}"
 
 
-def size_in_megabytes(size: int) -> str:
+def size_text(size: int) -> str:
     """Bytes as MB; with one decimal where that is not whole, and KB below one."""
     if size < MEGABYTE:
         return f"{size // 1024} KB"
@@ -105,8 +105,8 @@ def _flash(plan: dict[str, Any], asked: dict[str, Any], size: Optional[int]) -> 
         "flash of",
         "flash chip",
         None if size is None else size >= needed,
-        f"{size_in_megabytes(needed)} or more",
-        "" if size is None else size_in_megabytes(size),
+        f"{size_text(needed)} or more",
+        "" if size is None else size_text(size),
         "the app stops at every start on a flash smaller than the size in its bootloader's header"
         if by_header
         else "its images and partitions reach so far",

@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.chips.flash_size import FlashSize, bootloader_flash_size
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.errors import InputError
 from secure_ext.project.bootloader_description import read_bootloader_description
 from secure_ext.project.content import Content, recognize
 from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json, unreadable
+from secure_ext.project.flash_size import FlashSize, bootloader_flash_size
 from secure_ext.project.flasher_args import FLASHER_ARGS, FlashEntry, read_flasher_args
+from secure_ext.project.idf_version import parse_idf_version
 from secure_ext.project.image import CHIP_IDS
 from secure_ext.project.partition_table import (
     TYPE_APP,

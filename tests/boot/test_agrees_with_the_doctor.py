@@ -60,6 +60,7 @@ ON_OTHER_CHIPS = [
 
 NOT_TO_BE_SEEN = {
     "SP068": "a slip in the profile: the board is well",
+    "SP100": "there is no chip to look at; on those that there are it is BC09",
     "SP092": "NVS opens its partition long after the app's start",
     "SP093": "NVS opens its partition long after the app's start",
 }

@@ -25,7 +25,7 @@ from secure_ext.policy.profile import check_profile
 from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample import images as sample_images
 from secure_ext.sample.build import make_sample_build
-from secure_ext.sample.options import SampleOptions, partitions_of
+from secure_ext.sample.options import AppFacts, SampleOptions, partitions_of
 
 PLAIN: dict[str, Any] = {}
 BOTH: dict[str, Any] = {"flash_encryption": "release", "secure_boot": True}
@@ -321,6 +321,8 @@ CASES: dict[str, Case] = {
     "SP095": Case(BOTH | {"config": {"NVS_ENCRYPTION": False}}, {"nvs": {"scheme": "hmac"}}),
     "SP096": Case(BOTH | {"partitions": rows(Partition("nvs", TYPE_DATA, 2, 0xD000, 0x2000))}),
     "SP097": Case(BOTH | {"partitions": rows(MORE_NVS)}, {"nvs": {"images": {"more": "nvs.csv"}}}, change=nvs_csv),
+    "SP100": Case(BOTH | {"app": AppFacts(max_revision=99), "min_revision": 0}, chip="esp32c5"),
+    "SP101": Case(BOTH | {"flash_size": "32MB", "bootloader_version": ("v5.3.2", 0)}, chip="esp32c3"),
     "SP110": Case(BOTH, DISABLED, change=built_with("v5.5.1")),
     "SP111": Case(BOTH | {"flash_size": "32MB"}, chip="esp32c6"),
 }
@@ -347,6 +349,9 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP049", Case(PLAIN, {"secure_boot": {"enabled": True}}, chip="esp32")),
     ("SP050", Case(ENCRYPTED | {"min_revision": 0}, {"lockdown": {"download_mode": "disabled"}}, chip="esp32")),
     ("SP006", Case(BOTH | {"partitions": rows(Partition("early", TYPE_DATA, 0x40, 0xB000, 0x1800))})),
+    ("SP005", Case(BOTH | {"flash_size": "32MB", "bootloader_version": ("v5.5.1", 0)}, chip="esp32c3")),
+    ("SP005", Case(BOTH | {"flash_size": "128MB", "bootloader_version": ("v5.5.1", 0)}, chip="esp32c5")),
+    ("SP005", Case(BOTH | {"flash_size": "32MB", "layout": "5.0"}, chip="esp32")),
     ("SP090", Case(BOTH, {"nvs": {"scheme": "off", "images": {"nvs": "nvs.csv"}}}, change=nvs_csv)),
     ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}})),
     ("SP092", Case(BOTH | {"data_images": {"nvs": nvs_image(bytes(range(64)))}}, chip="esp32")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def case(code: str, firmware: Firmware, bad: Board, good: Board, *, quick: bool 
     return pytest.param(code, firmware, (bad, good), id=name, marks=() if quick else LONG)
 
 
-def pairs(values: dict[str, object]) -> tuple[tuple[str, object], ...]:
+def pairs(values: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
     return tuple(values.items())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from secure_ext.bundle.report_page.element import Element, Node, code, command, el, revision, table
 from secure_ext.plan.effects import FLASH_KEY_ROLES, Download, Effects
 
+OTHER_BOARDS = "Take other boards, or have another build made."
 STOPS = (
     (
         "SE810",
@@ -17,7 +18,8 @@ STOPS = (
     ("SE811", "The board is sealed.", "Test whether it works: most likely it is finished."),
     ("SE812", "The eFuses are damaged: a key was half burned.", "Set the board aside."),
     ("SE814", "It is another kind of chip.", "Take the right board, or the folder for this one."),
-    ("SE817", "The chip is of a revision that this plan is not for.", "Take other boards, or have another build made."),
+    ("SE816", "The board's flash is too small for this firmware.", OTHER_BOARDS),
+    ("SE817", "The chip is of a revision that this plan is not for.", OTHER_BOARDS),
     (
         "SE819",
         "The board does not fit the plan: a foreign key, a wrong purpose, or something is locked.",
@@ -35,6 +37,12 @@ STOPS = (
     ),
     ("SE824", "Writing the memory failed. Nothing final has happened.", "Run the program again."),
     ("SE825", "Burning failed.", "Run the program again. If that fails, set the board aside."),
+    ("SE853", "The chip's factory data is of a revision that this software is not for.", OTHER_BOARDS),
+    ("SE854", "The chip has one core, and this software needs two.", OTHER_BOARDS),
+    ("SE855", "The board has another kind of flash than this software needs.", OTHER_BOARDS),
+    ("SE856", "The board has had newer software; it refuses this one.", "Have a bundle made with newer software."),
+    ("SE857", "The board has had a newer bootloader; it refuses this one.", "Have a bundle made with a newer one."),
+    ("SE858", "Nobody can tell how large the board's flash is.", "Check the board; install the newest esptool."),
 )
 """Code, meaning and cure of the stops that an operator meets; docs/script.md has all of them."""
 

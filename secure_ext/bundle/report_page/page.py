@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from secure_ext.bundle.report_page.board_needs import board_needs_section
 from secure_ext.bundle.report_page.element import Element, el, markup, revisions
 from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
 from secure_ext.bundle.report_page.flash_map import flash_map_section
@@ -59,6 +60,7 @@ def _render(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Map
     )
     sections = (
         summary_section(manifest, plan, effects),
+        board_needs_section(plan),
         flash_map_section(flash),
         key_blocks_section(key_block_map(manifest["key_blocks"], plan)),
         steps_section(plan),

@@ -9,6 +9,7 @@ from typing import Any
 from secure_ext.checks import Check, Outcome
 from secure_ext.device.audit.board import SEALED, Board
 from secure_ext.device.audit.unplanned_efuses import MEANING, unplanned_fields
+from secure_ext.device.board_needs import board_needs, needed_flash, size_text
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import check_other_keys
@@ -80,6 +81,14 @@ def audit_plan(
     return verdict, (check, *comparison.checks())
 
 
+def flash_note(plan: dict[str, Any]) -> str:
+    """What the audit leaves open: it reads eFuses, and these do not tell how large the flash is."""
+    return (
+        f"the firmware asks for {size_text(needed_flash(plan))} of flash or more; no eFuse tells how much the board "
+        "has, the script and `esptool flash-id` do"
+    )
+
+
 def _sealed_check(verdict: Verdict) -> Check:
     """That a sealed board is finished nobody can see; that it is foreign it may show."""
     if verdict.condition is Condition.FOREIGN and verdict.stop:
@@ -99,7 +108,7 @@ class _Comparison:
     cure: str
 
     def checks(self) -> Iterator[Check]:
-        yield from self._revision()
+        yield from self._needs()
         yield coding_errors_check(self.board)
         for step in self.plan["steps"]:
             if step["kind"] == "burn_key":
@@ -113,18 +122,20 @@ class _Comparison:
         yield from self._other_keys()
         yield from self._unplanned()
 
-    def _revision(self) -> Iterator[Check]:
-        low, high = self.plan["min_revision"], self.plan["max_revision"]
-        revision = self.board.revision
-        yield efuse_check(
-            "chip-revision",
-            "WAFER_VERSION",
-            None if revision is None else low <= revision and (high is None or revision <= high),
-            wanted=f"{_version(low)} or later" if high is None else f"{_version(low)} to {_version(high)}",
-            found=SEALED if revision is None else _version(revision),
-            meaning="the plan is made for these revisions of the chip",
-            cure="use boards with the right chip revision, or build the firmware for this one",
-        )
+    def _needs(self) -> Iterator[Check]:
+        """What the firmware asks of the board, the chip revision first of all."""
+        for need in board_needs(self.plan, self.board.value, self.board.revision):
+            if need.name == "flash-size":
+                continue  # no eFuse tells it: `flash_note`
+            yield efuse_check(
+                need.name,
+                need.place,
+                need.fits,
+                wanted=need.wanted,
+                found=need.found or (self.board.why_unseen(need.place) if self.board.state else SEALED),
+                meaning=need.why,
+                cure=need.cure,
+            )
 
     def _is_needed(self, step: Step) -> bool | None:
         """Whether a step is for this chip's revision; None where that cannot be seen."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.checks import Check, checks_data, has_failures
-from secure_ext.device.audit.against_plan import audit_plan
+from secure_ext.device.audit.against_plan import audit_plan, flash_note
 from secure_ext.device.audit.board import Board
 from secure_ext.device.audit.release_conditions import release_checks
 from secure_ext.device.audit.unplanned_efuses import notes_on
@@ -73,7 +73,7 @@ def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal
     against = f"the plan in {folder}"
     if board.state is None:
         verdict, checks = audit_plan(board, plan, None, _key_in(folder))
-        return AuditReport(board, against, verdict, checks)
+        return AuditReport(board, against, verdict, checks, (flash_note(plan),))
     try:
         check_layout(plan, board.state)
     except Stop:
@@ -85,7 +85,7 @@ def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal
         ) from None
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")
     verdict, checks = audit_plan(board, plan, record, _key_in(folder))
-    return AuditReport(board, against, verdict, checks, notes_on(plan, board.state))
+    return AuditReport(board, against, verdict, checks, (*notes_on(plan, board.state), flash_note(plan)))
 
 
 def audit_for_release(board: Board) -> AuditReport:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from secure_ext.errors import UsageError
 from secure_ext.plan.doctor import (
+    boards,
     boot,
     firmware,
     fit,
@@ -22,7 +23,7 @@ from secure_ext.plan.doctor import (
 )
 from secure_ext.plan.doctor.rule import Finding, Rule, Severity, Subject
 
-FILES = (fit, images, firmware, boot, start, openings, lockdown, updates, partitions, tee, keys, nvs)
+FILES = (fit, images, boards, firmware, boot, start, openings, lockdown, updates, partitions, tee, keys, nvs)
 """The files with rules."""
 
 ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in file.RULES), key=lambda rule: rule.code))

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.project.build import Role
+from secure_ext.project.flash_size import MEGABYTE
 from secure_ext.project.image import SECTOR_SIZE
 
 _ROM_BUFFER = 0x10000
@@ -56,13 +57,23 @@ def _images_apart(subject: Subject) -> Iterator[Hit]:
             )
 
 
+def _flash_of(subject: Subject) -> str:
+    """How much flash the bootloader believes in, and why it is less than its header says."""
+    flash = subject.build.bootloader_flash
+    if flash is None or flash.header == flash.least:
+        return f"the flash has 0x{subject.build.flash_size:x} bytes"
+    built = flash.idf_version or "an unknown ESP-IDF"
+    header = "no known size" if flash.header is None else f"{flash.header // MEGABYTE} MB"
+    return f"but the bootloader of {built} does not know the flash size in its header ({header}) and takes it for 2 MB"
+
+
 def _images_in_flash(subject: Subject) -> Iterator[Hit]:
     size = subject.build.flash_size
     for image in subject.images:
         if size is not None and image.end > size:
             yield Hit(
                 image.source,
-                f"the image reaches to 0x{image.end:x}, the flash has 0x{size:x} bytes",
+                f"the image reaches to 0x{image.end:x}, {_flash_of(subject)}",
             )
 
 
@@ -72,7 +83,7 @@ def _partitions_in_flash(subject: Subject) -> Iterator[Hit]:
         if size is not None and partition.end > size:
             yield Hit(
                 f"partition {partition.label}",
-                f"the partition reaches to 0x{partition.end:x}, the flash has 0x{size:x} bytes",
+                f"the partition reaches to 0x{partition.end:x}, {_flash_of(subject)}",
             )
 
 
@@ -185,11 +196,13 @@ RULES = (
         Severity.ERROR,
         "partition reaches behind the end of the flash",
         _partitions_in_flash,
-        explanation="The partition ends behind the flash that the project is configured for. The bootloader compares "
-        "the whole table with the flash size in its own header, and starts no app if one row exceeds it.",
+        explanation="The partition ends behind the flash that the bootloader believes in: the size in its own header, "
+        "or 2 MB if it does not know that size. It compares the whole table with it, and starts no app if one row "
+        "exceeds it: the board resets for ever.",
         source="ESP-IDF components/bootloader_support/src/flash_partitions.c (esp_partition_table_verify)",
         cure="set CONFIG_ESPTOOLPY_FLASHSIZE to the size of the real flash (menuconfig, Serial flasher config), or "
-        "make the partition smaller in the CSV",
+        "make the partition smaller in the CSV; most chips need ESP-IDF 5.4.4, 5.5.2 or 6.0 above 16 MB (SP101)",
+        acceptable=False,
     ),
     Rule(
         "SP006",
@@ -241,5 +254,6 @@ RULES = (
         source="ESP-IDF issue 8002; manual, Secure Boot V2, bootloader size",
         cure="set CONFIG_BOOTLOADER_LOG_LEVEL_WARN=y and CONFIG_BOOTLOADER_COMPILER_OPTIMIZATION_SIZE=y (menuconfig, "
         "Bootloader config), and build again",
+        acceptable=False,
     ),
 )

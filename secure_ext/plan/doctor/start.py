@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from secure_ext.chips.flash_size import MEGABYTE
-from secure_ext.chips.idf_version import parse_idf_version
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.plan.steps import BurnField
+from secure_ext.project.flash_size import MEGABYTE
+from secure_ext.project.idf_version import parse_idf_version
 
 _Since = Mapping[tuple[int, int], int]
 _CLOSED_IS_FINE: _Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}

@@ -8,9 +8,9 @@ bootloader_flash_config_<chip>.c`` (5.0: ``src/<chip>/bootloader_<chip>.c``), re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from secure_ext.chips.idf_version import parse_idf_version
+from secure_ext.project.idf_version import parse_idf_version
 
 MEGABYTE = 0x100000
 TAKEN_FOR = 2 * MEGABYTE
@@ -43,6 +43,7 @@ class FlashSize:
     header: int | None
     least: int
     most: int
+    idf_version: str | None = field(default=None, compare=False)
 
 
 def bootloader_flash_size(chip: str, code: int, version: str | None) -> FlashSize:
@@ -54,16 +55,16 @@ def bootloader_flash_size(chip: str, code: int, version: str | None) -> FlashSiz
         version: the ESP-IDF that built it, as ``v5.5.1-dirty``; None, or a bare commit, if unknown.
     """
     if code > _LARGEST_CODE:
-        return FlashSize(None, TAKEN_FOR, TAKEN_FOR)
+        return FlashSize(None, TAKEN_FOR, TAKEN_FOR, version)
     size = MEGABYTE << code
     if size <= _ALWAYS_KNOWN:
-        return FlashSize(size, size, size)
+        return FlashSize(size, size, size, version)
     tables = [_ALL_SIZES_OF.get(chip, _ALL_SIZES)]
     if size == 2 * _ALWAYS_KNOWN:
         tables += [_32_MB_OF[chip]] if chip in _32_MB_OF else []
     release = parse_idf_version(version)
     if release is None:
         knows_in_all = chip in ("esp32s2", "esp32s3", "esp32s31")
-        return FlashSize(size, size if knows_in_all else TAKEN_FOR, size)
+        return FlashSize(size, size if knows_in_all else TAKEN_FOR, size, version)
     believed = size if any(release.has(since) for since in tables) else TAKEN_FOR
-    return FlashSize(size, believed, believed)
+    return FlashSize(size, believed, believed, version)
