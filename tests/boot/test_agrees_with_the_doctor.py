@@ -63,6 +63,7 @@ NOT_TO_BE_SEEN = {
     "SP021": "a new board runs, and may be wanted; what cannot be accepted is such an update",
     "SP023": "the boot check follows the eFuses, and not what a bootloader demands before it burns them",
     "SP068": "a slip in the profile: the board is well",
+    "SP100": "there is no chip to look at; on those that there are it is BC09",
     "SP092": "NVS opens its partition long after the app's start",
     "SP093": "NVS opens its partition long after the app's start",
     "SP100": "there is no such board",
