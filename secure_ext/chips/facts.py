@@ -101,6 +101,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
+        secure_boot_revision=1,
         least_revision=100,
         least_esptool=(4, 9),
     ),

@@ -66,7 +66,6 @@ NOT_TO_BE_SEEN = {
     "SP100": "there is no chip to look at; on those that there are it is BC09",
     "SP092": "NVS opens its partition long after the app's start",
     "SP093": "NVS opens its partition long after the app's start",
-    "SP100": "there is no such board",
     "SP137": "there is no such bundle: signing refuses the image",
 }
 """What the boot check cannot judge, or what is no state of a board."""
