@@ -67,6 +67,8 @@ NOT_TO_BE_SEEN = {
     "SP092": "NVS opens its partition long after the app's start",
     "SP093": "NVS opens its partition long after the app's start",
     "SP137": "there is no such bundle: signing refuses the image",
+    "SP151": "there is no such bundle: signing refuses the image",
+    "SP155": "the board starts; what is missing is what should start when it does not",
 }
 """What the boot check cannot judge, or what is no state of a board."""
 

@@ -28,7 +28,7 @@ def found(name: str, folder: Path, settings: dict[str, Value]) -> str:
 NOT_BUILT_FOR_BOTH = "SP011 SP021 SP029 SP081"
 """App not padded, no secure boot in the bootloader, NVS in plaintext, one key for all: true of each of them."""
 EXPECTED_FINDINGS = {
-    "esp32-v5.3": "SP001 SP020 SP049 SP050",
+    "esp32-v5.3": "SP001 SP020 SP049",
     "esp32c3-v5.4-rainmaker": "SP020 SP064 SP070 SP156",
     "esp32c5-v6.1": "SP001 SP020 SP070",
     "esp32c6-v5.3-spaces": "SP020 SP070",
