@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -208,7 +209,7 @@ def test_keys_of_an_earlier_release_that_are_not_used_any_more_get_a_home(projec
     project.bundle()
     keys = project.keys()
     project.forget_homes()
-    (project.root / "flash.bin").write_bytes(bytes(range(100, 132)))
+    (project.root / "flash.bin").write_bytes(hashlib.sha256(b"100").digest())
     project.bundle("--flash-encryption-key", project.root / "flash.bin")
     (home,) = project.homes
     (saved,) = (home / "superseded").iterdir()
@@ -219,13 +220,13 @@ def test_home_and_bundle_with_different_keys_are_a_question(project: Project) ->
     project.bundle()
     (home,) = project.homes
     bundled = project.keys()[FLASH_KEY]
-    (home / FLASH_KEY).write_bytes(bytes(range(32)))
+    (home / FLASH_KEY).write_bytes(hashlib.sha256(b"0").digest())
     done = project.bundle(code="SE734")
-    assert bundled.hex() not in done.output and bytes(range(32)).hex() not in done.output
-    assert (project.keys()[FLASH_KEY], (home / FLASH_KEY).read_bytes()) == (bundled, bytes(range(32)))
+    assert bundled.hex() not in done.output and hashlib.sha256(b"0").digest().hex() not in done.output
+    assert (project.keys()[FLASH_KEY], (home / FLASH_KEY).read_bytes()) == (bundled, hashlib.sha256(b"0").digest())
     shutil.rmtree(project.build_dir / "secure")
     project.bundle()
-    assert project.keys()[FLASH_KEY] == bytes(range(32))
+    assert project.keys()[FLASH_KEY] == hashlib.sha256(b"0").digest()
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes say nothing on this system")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -96,8 +97,8 @@ def test_of_two_with_the_same_keys_it_is_the_later(
 ) -> None:
     """Key files are named, so that both have the same; what is made again comes last again."""
     build, profile = new_build(), tmp_path / "profile.yaml"
-    (tmp_path / "flash.bin").write_bytes(bytes(range(32)))
-    (tmp_path / "nvs.bin").write_bytes(bytes(range(200, 232)))
+    (tmp_path / "flash.bin").write_bytes(hashlib.sha256(b"0").digest())
+    (tmp_path / "nvs.bin").write_bytes(hashlib.sha256(b"200").digest())
     profile.write_text("schema: 1\nflash_encryption: {key: flash.bin}\nnvs: {key: nvs.bin}\n", encoding="utf-8")
     for output in ("one", "two", "one"):
         make(build, "-o", tmp_path / output, "--profile", profile)
