@@ -8,7 +8,6 @@ esp_system/port/cpu_start.c`` (cores, octal flash), ``components/efuse/src/esp_e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -53,12 +52,28 @@ class BoardRequirements:
         return {**asdict(self), "exclusive_purposes": list(self.exclusive_purposes)}
 
     @staticmethod
-    def from_json(value: Mapping[str, Any] | None) -> BoardRequirements | None:
-        """The same back; None if the plan was written by a version that knew no requirements."""
+    def from_json(value: object) -> BoardRequirements | None:
+        """The same back; None if the plan was written by a version that knew no requirements.
+
+        Raises ValueError for what `as_json` does not write.
+        """
         if value is None:
             return None
-        known = {field.name: value[field.name] for field in fields(BoardRequirements) if field.name in value}
-        return BoardRequirements(**{**known, "exclusive_purposes": tuple(known.get("exclusive_purposes", ()))})
+        names = {field.name for field in fields(BoardRequirements)}
+        if not isinstance(value, dict) or value.keys() != names:
+            raise ValueError("requirements has other members than a plan's")
+        for name in names - {"exclusive_purposes"}:
+            expected = bool if name == "octal_flash" else int
+            is_none = value[name] is None and name in _MAY_BE_NONE
+            if not is_none and (type(value[name]) is not expected or value[name] < 0):
+                raise ValueError(f"{name} in requirements is {value[name]!r}")
+        purposes = value["exclusive_purposes"]
+        if not isinstance(purposes, list) or not all(isinstance(purpose, str) for purpose in purposes):
+            raise ValueError("exclusive_purposes in requirements is no list of texts")
+        return BoardRequirements(**{**value, "exclusive_purposes": tuple(purposes)})
+
+
+_MAY_BE_NONE = ("flash_size", "max_block_revision", "secure_version")
 
 
 def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[PlannedImage, ...]) -> BoardRequirements:

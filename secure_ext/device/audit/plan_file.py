@@ -11,6 +11,7 @@ from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import InputError
 from secure_ext.plan.document import SCHEMA
+from secure_ext.plan.requirements import BoardRequirements
 
 _MOST_BITS = 512
 _STEP = {"id": "text", "title": "text", "why": "text", "stage": "text", "kind": "text", "min_revision": "number"}
@@ -70,6 +71,10 @@ def _fault(plan: Any) -> str:
         _is(name, "text") for name in plan["enabling_fields"]
     ):
         return "enabling_fields is no list of fields"
+    try:
+        BoardRequirements.from_json(plan.get("requirements"))
+    except ValueError as error:
+        return str(error)
     return next(filter(None, (_step_fault(step, plan) for step in plan["steps"])), "")
 
 
