@@ -102,6 +102,11 @@ class LoaderClient:
         value, body = int.from_bytes(frame[4:8], "little"), frame[8:]
         return Answer(value, body[:-4], bool(body[-4]), body[-3])  # the ROM ends with two status bytes and two zeros
 
+    def attach_flash(self) -> LoaderClient:
+        """Connects the flash, which the chip does not reach before."""
+        assert not self.command(0x0D, bytes(8)).is_error
+        return self
+
     def read(self, address: int) -> int:
         """Reads a register; the chip must allow it."""
         answer = self.command(0x0A, struct.pack("<I", address))

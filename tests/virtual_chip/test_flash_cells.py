@@ -22,7 +22,7 @@ def write(client: LoaderClient, offset: int, content: bytes, erase: int) -> list
 
 
 def test_writing_can_only_clear_bits(tmp_path: Path) -> None:
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         write(client, 0x2000, b"\x0f\xf0", erase=0)
         write(client, 0x2000, b"\x3c\xff", erase=0)
         assert board.flash[0x2000:0x2003] == b"\x0c\xf0\xff"
@@ -30,7 +30,7 @@ def test_writing_can_only_clear_bits(tmp_path: Path) -> None:
 
 def test_a_write_erases_the_sectors_it_was_told_to(tmp_path: Path) -> None:
     """All that the range touches, and none beside them."""
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         for sector in range(4):
             write(client, sector * SECTOR, bytes(SECTOR), erase=0)
         write(client, SECTOR + 8, b"\xff", erase=SECTOR)
@@ -40,7 +40,7 @@ def test_a_write_erases_the_sectors_it_was_told_to(tmp_path: Path) -> None:
 
 
 def test_a_block_with_a_wrong_checksum_is_not_written(tmp_path: Path) -> None:
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         client.command(0x02, struct.pack("<IIIII", 0, 1, 4, 0, 0))
         answer = client.command(0x03, data_block(b"wont"), checksum(b"will"))
         assert (answer.is_error, answer.reason) == (True, 7)
@@ -49,7 +49,7 @@ def test_a_block_with_a_wrong_checksum_is_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offset", [SIZE - 2, SIZE, 0xFFFFFFF0])
 def test_a_write_that_leaves_the_chip_is_refused(offset: int, tmp_path: Path) -> None:
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         assert write(client, offset, bytes(32), erase=32)[0].is_error
         assert board.flash == b"\xff" * SIZE
 
@@ -57,7 +57,7 @@ def test_a_write_that_leaves_the_chip_is_refused(offset: int, tmp_path: Path) ->
 def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
     """Plain and compressed: a block that inflates beyond the announced size writes nothing."""
     content = bytes(100_000)
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         client.command(0x02, struct.pack("<IIIII", 0, 1, 4, 0, 0))
         assert client.command(0x03, data_block(b"fives"), checksum(b"fives")).is_error
         client.command(0x10, struct.pack("<IIIII", SECTOR, 1, 0x400, 0, 0))
@@ -67,7 +67,7 @@ def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_flash_outlasts_its_process(tmp_path: Path) -> None:
-    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board) as client:
+    with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board, LoaderClient(board).attach_flash() as client:
         write(client, 0, b"kept", erase=0)
     with new_chip("esp32c3", tmp_path, flash_size=SIZE) as board:
         assert board.flash[:4] == b"kept"

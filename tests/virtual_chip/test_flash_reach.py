@@ -26,10 +26,6 @@ def board(tmp_path: Path) -> Iterator[ChipProcess]:
         yield process
 
 
-def attach(client: LoaderClient) -> None:
-    assert not client.command(0x0D, bytes(8)).is_error
-
-
 def tell_size(client: LoaderClient, size: int) -> None:
     assert not client.command(0x0B, struct.pack("<IIIIII", 0, size, 0x10000, 0x1000, 0x100, 0xFFFF)).is_error
 
@@ -52,7 +48,7 @@ def test_two_megabytes_until_it_is_told_and_after_each_reset(
 ) -> None:
     for _ in range(2):
         with LoaderClient(board) as client:
-            attach(client)
+            client.attach_flash()
             assert not command(client, LIMIT - 0x1000).is_error
             assert (command(client, LIMIT).is_error, command(client, LIMIT).reason) == (True, FAILED)
             tell_size(client, SIZE)
@@ -62,7 +58,7 @@ def test_two_megabytes_until_it_is_told_and_after_each_reset(
 
 def test_a_size_that_the_flash_does_not_have_helps_nothing(board: ChipProcess) -> None:
     with LoaderClient(board) as client:
-        attach(client)
+        client.attach_flash()
         tell_size(client, 0x1000000)
         assert erase(client, SIZE).is_error
 
@@ -89,7 +85,7 @@ def test_an_esp32p4_of_two_revisions_leaves_its_flash_off(revision: int, has_pow
     with new_chip("esp32p4", tmp_path / "chip", bits=fab_bits("esp32p4", revision)) as board:
         for _ in range(2):
             with LoaderClient(board) as client:
-                attach(client)
+                client.attach_flash()
                 assert erase(client, 0).is_error != has_power
                 client.write(PMU_DATE, 3)
                 assert not erase(client, 0).is_error
