@@ -199,6 +199,18 @@ def a_file_less_and_not_listed(made: Made) -> None:
     made.relist()
 
 
+@alteration("file-foreign")
+def a_program_beside_the_script(made: Made) -> None:
+    (made.folder / "argparse.py").write_text("print('foreign')\n")
+    made.relist()
+
+
+@alteration("file-names")
+def a_name_that_is_another_on_windows(made: Made) -> None:
+    (made.folder / "provision.py.").write_text("print('foreign')\n")
+    made.relist()
+
+
 @alteration("manifest-form")
 def a_member_of_the_manifest_twice(made: Made) -> None:
     path = made.folder / "manifest.json"

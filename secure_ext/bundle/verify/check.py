@@ -17,6 +17,8 @@ CHECKS = {
     "file-missing": "a file that the manifest lists is there",
     "file-extra": "a file that is there is listed",
     "file-unlisted": "the manifest lists every file that a bundle needs",
+    "file-foreign": "the manifest lists no file but those that plan, keys and manifest call for",
+    "file-names": "a name is one and the same file on every system: nothing that Windows takes for another",
     "file-kind": "every file is a file, and no link to something else",
     "key-folder": "the folder keys holds the plan's keys and nothing unknown",
     "key-permissions": "secrets are readable by their owner alone (not on Windows)",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
 
+from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
@@ -17,7 +18,6 @@ from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
 
-PLAN = "plan.json"
 _SCHEMAS = {
     "manifest": (MANIFEST, "secure_ext.bundle", "manifest.schema.json"),
     "plan": (PLAN, "secure_ext.plan", "plan.schema.json"),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
 from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
-from secure_ext.bundle.verify.documents import PLAN, Documents
+from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import Decision, decide

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from secure_ext.bundle.file_names import REHEARSAL
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.read import REHEARSAL, FinishedBundle
+from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.verify.check import failed, judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
