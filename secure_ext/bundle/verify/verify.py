@@ -17,7 +17,7 @@ from secure_ext.bundle.verify.rebuild import BuildAtHand, check_rebuild
 from secure_ext.bundle.verify.rehearsed import check_rehearsal
 from secure_ext.bundle.verify.renderings import check_renderings
 from secure_ext.bundle.verify.statement import check_statement
-from secure_ext.checks import Check
+from secure_ext.checks import Check, Outcome
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
     readable = read_images(files, documents, key, checks)
     checks += check_contents(files, documents, readable)
     checks += check_partitions(documents, readable)
-    checks += check_renderings(files, documents)
+    statement = list(check_statement(files, documents, at_hand.manifest_key))
+    is_signed = all(check.outcome is Outcome.PASSED for check in statement)
+    checks += check_renderings(files, documents, is_signed=is_signed)
     checks += check_rebuild(documents, at_hand.build)
-    checks.append(check_rehearsal(files, documents))
-    checks += check_statement(files, documents, at_hand.manifest_key)
-    return checks
+    checks.append(check_rehearsal(files, documents, is_signed=is_signed))
+    return [*checks, *statement]
