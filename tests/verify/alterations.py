@@ -9,8 +9,9 @@ from typing import Any
 
 from verify_bundles import Made
 
-from secure_ext.images.secure_boot import SECTOR, sign
-from secure_ext.keys.signing import load_signing_key
+from secure_ext.images.secure_boot import SECTOR, public_key_digest, sign
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.signing import load_signing_key, load_verification_key
 from secure_ext.project.image import parse_image
 
 
@@ -87,6 +88,7 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("inputs.partition_table", "0" * 64, "rehearsal"),
     ("inputs.profile", "0" * 64, "rehearsal"),
     ("inputs.options", {"secure_boot.enabled": False}, "plan-from-build"),
+    ("inputs.options", {"doctor.accept": ["SP020"], "secure_boot.keys": 1}, "options-repeated"),
     ("inputs.build_dir", "../elsewhere", "rehearsal"),
     ("inputs.key_home", "../elsewhere", "rehearsal"),
     ("inputs.tools.esptool", "1.0", "rehearsal"),
@@ -357,6 +359,22 @@ def a_rehearsal_that_failed(made: Made) -> None:
 def a_rehearsal_that_cannot_be_read(made: Made) -> None:
     (made.folder / "rehearsal.json").write_text(json.dumps([]))
     made.relist()
+
+
+# ---- seen with what is given to verify
+
+
+@alteration("signing-keys")
+def another_signing_key(made: Made) -> None:
+    digest = public_key_digest(load_verification_key(made.keys["rsa_1"]))
+    (made.folder / "digests" / "secure_boot_digest_0.bin").write_bytes(digest)
+    manifest, plan = made.load(), made.load("plan.json")
+    for key in (*manifest["keys"], *plan["steps"]):
+        if key.get("role") == "secure_boot_digest_0":
+            key["fingerprint"] = fingerprint(digest)
+    made.store(manifest)
+    made.store(plan, "plan.json")
+    made.reseal()
 
 
 # ---- images that everybody can read: signatures

@@ -49,6 +49,8 @@ CHECKS = {
     "plan-from-build": "the recorded build, profile and options give this very plan again",
     "facts-from-build": "the recorded build gives this flash size, these key blocks, partitions and findings again",
     "images-from-build": "the recorded build gives images of these sources, at these places",
+    "options-repeated": "options that decide, beside configuration and profile, are given to verify again, or signed",
+    "signing-keys": "the keys that boards will trust are those that were given to verify, and no others",
     "rehearsal": "this very bundle passed a rehearsal",
     "signed-statement": "the signed statement is about this very bundle",
     "statement-signature": "the statement is signed by the key that was given",

@@ -34,6 +34,11 @@ class Documents:
     plan: dict[str, Any]
 
     @property
+    def is_of_first_release(self) -> bool:
+        """Whether the manifest says that 0.1.0 made it, whose plans and manifests lack what later ones have."""
+        return bool(self.manifest["tool"] == "idf-secure-provision 0.1.0")
+
+    @property
     def images(self) -> list[dict[str, Any]]:
         """The images of the manifest."""
         return list(self.manifest["images"])
@@ -68,6 +73,16 @@ class Documents:
     def encrypts(self) -> bool:
         """Whether the plan turns flash encryption on."""
         return any(name.endswith("CRYPT_CNT") for name in self.plan["enabling_fields"])
+
+    @property
+    def encrypts_for_release(self) -> bool:
+        """Whether flash encryption can never be turned off again: every bit of its counter is burned."""
+        values = [
+            step["value"]
+            for step in self.plan["steps"]
+            if str(step.get("field")).endswith("CRYPT_CNT") and "value" in step
+        ]
+        return any(value > 1 for value in values)
 
     @property
     def signs(self) -> bool:
