@@ -268,6 +268,14 @@ def a_step_less(made: Made) -> None:
     _plan(made, lambda steps: steps.pop())
 
 
+@alteration("plan-requirements")
+def nothing_asked_of_a_board(made: Made) -> None:
+    plan = made.load("plan.json")
+    del plan["requirements"]
+    made.store(plan, "plan.json")
+    made.reseal()
+
+
 @alteration("plan-steps")
 def steps_in_another_order(made: Made) -> None:
     _plan(made, lambda steps: steps.append(steps.pop(2)))

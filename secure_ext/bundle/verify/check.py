@@ -46,6 +46,7 @@ CHECKS = {
     "powershell-text": "commands.ps1 is what this tool makes of the plan",
     "report-text": "report.html is what this tool makes of manifest, plan and rehearsal",
     "partition-rows": "the manifest lists the partitions as the partition table has them",
+    "plan-requirements": "the plan asks of a board what its own images and partitions need",
     "plan-from-build": "the recorded build, profile and options give this very plan again",
     "facts-from-build": "the recorded build gives this flash size, these key blocks, partitions and findings again",
     "images-from-build": "the recorded build gives images of these sources, at these places",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.bundle.files import ArchiveFiles, open_bundle_files
+from secure_ext.bundle.files import ArchiveFiles, BundleFiles, open_bundle_files
 from secure_ext.bundle.verify.archived import check_archive
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import check_contents, read_images
@@ -17,6 +17,7 @@ from secure_ext.bundle.verify.partitions import check_partitions
 from secure_ext.bundle.verify.rebuild import BuildAtHand, check_rebuild
 from secure_ext.bundle.verify.rehearsed import check_rehearsal
 from secure_ext.bundle.verify.renderings import check_renderings
+from secure_ext.bundle.verify.requirements import check_requirements
 from secure_ext.bundle.verify.statement import check_statement
 from secure_ext.checks import Check, Outcome
 
@@ -57,7 +58,11 @@ def verify_place(place: Path, at_hand: AtHand) -> Verified:
     Raises InputError SE730 (nothing there), SE750 (an archive that cannot be read), SE620 to SE625 for a flash
     encryption key file that is none, SE601 to SE611 for a manifest key or a signing key that is none.
     """
-    files = open_bundle_files(place)
+    return verify_files(open_bundle_files(place), at_hand)
+
+
+def verify_files(files: BundleFiles, at_hand: AtHand) -> Verified:
+    """The same for files that are opened already; raises what `verify_place` raises for keys."""
     checks: list[Check] = []
     documents = read_documents(files, checks)
     if documents is None:
@@ -72,6 +77,7 @@ def verify_place(place: Path, at_hand: AtHand) -> Verified:
     readable = read_images(files, documents, key, checks)
     checks += check_contents(files, documents, readable)
     checks += check_partitions(documents, readable)
+    checks.append(check_requirements(documents, readable))
     statement = list(check_statement(files, documents, at_hand.manifest_key))
     is_signed = all(check.outcome is Outcome.PASSED for check in statement)
     checks += check_renderings(files, documents, is_signed=is_signed)
