@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from secure_ext.bundle.file_names import PLAN, refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
 from secure_ext.durable import write_durably
@@ -46,7 +47,8 @@ def check_archive_target(target: Path, bundle: Path) -> None:
 def write_archive(bundle: Path, target: Path) -> None:
     """Writes what the manifest of `bundle` lists, the manifest and its signature; whole or not at all.
 
-    Raises what `check_archive_target` raises; InputError SE702 if it cannot be written, or a file is missing.
+    Raises what `check_archive_target` raises; InputError SE702 if it cannot be written, or a file is missing, SE715 if
+    the manifest lists one that no bundle has.
     """
     check_archive_target(target, bundle)
     try:
@@ -90,11 +92,13 @@ def _date(created: str) -> tuple[int, int, int, int, int, int]:
 
 def _content(files: BundleFiles) -> dict[str, bytes]:
     """What the manifest lists, the manifest, and its signature if there is one. Raises OSError if a file is missing."""
-    listed = json.loads(files.read(MANIFEST) or b"{}").get("files", ())
+    manifest = json.loads(files.read(MANIFEST) or b"{}")
+    listed = manifest.get("files", ())
     content = {name: files.read(name) for name in (MANIFEST, *listed, ENVELOPE)}
     missing = [name for name, data in content.items() if data is None and name != ENVELOPE]
     if missing:
         raise FileNotFoundError(0, f"{missing[0]} is missing in the bundle")
+    refuse_foreign_files(files.place, listed, manifest, json.loads(content[PLAN] or b"{}"))
     return {name: data for name, data in content.items() if data is not None}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from secure_ext.bundle.file_names import name_faults
 from secure_ext.errors import InputError
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
@@ -112,4 +113,6 @@ def open_bundle_files(place: Path) -> BundleFiles:
         members = archive.infolist()
         if sum(member.file_size for member in members) > _MOST_BYTES:
             raise ValueError("it is larger than any bundle")
+        for name, fault in name_faults(member.filename.removesuffix("/") for member in members):
+            raise ValueError(f"{name!r}: {fault}")
         return ArchiveFiles(place, {member.filename: archive.read(member) for member in members})

@@ -23,7 +23,7 @@ KEY_HOME = "keys.home"
 _SDKCONFIG = "config/sdkconfig.json"
 _KEY_FILES = ("flash_encryption.key", "nvs.key")
 _NO_FILES = ("generate", "per-device", "device")
-_A_FILE = "a key file"
+A_FILE = "a key file"
 _TOOLS = ("esptool", "cryptography")
 
 
@@ -36,7 +36,7 @@ def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> 
     profile, build = decision.profile, decision.build
     keys = profile.from_options if profile.sha256 else frozenset(profile.values)
     options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", KEY_HOME)}
-    options |= {key: options[key] if options[key] in _NO_FILES else _A_FILE for key in _KEY_FILES if key in options}
+    options |= {key: options[key] if options[key] in _NO_FILES else A_FILE for key in _KEY_FILES if key in options}
     if SIGNING_KEYS in options:
         options[SIGNING_KEYS] = len(profile.signing_entries(SIGNING_KEYS) or ())
     return {

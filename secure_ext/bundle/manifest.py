@@ -26,9 +26,14 @@ OUTSIDE_THE_MANIFEST = ("keys/", "journal/", "sealed/")
 """Folders of a bundle that hold what is secret or belongs to one board."""
 
 
+def image_path(name: str) -> str:
+    """The path of the image `name` inside a bundle."""
+    return f"images/{name}.bin"
+
+
 def image_file(produced: ProducedImage) -> str:
     """The path of an image inside the bundle."""
-    return f"images/{produced.planned.name}.bin"
+    return image_path(produced.planned.name)
 
 
 SEAL_TO = "seal_to.pem"

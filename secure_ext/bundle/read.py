@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secure_ext.bundle.manifest import with_file
+from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
+from secure_ext.bundle.files import FolderFiles
+from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.replay import replay_plan
 
-REHEARSAL = "rehearsal.json"
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
 
@@ -48,8 +49,8 @@ class FinishedBundle:
 def read_bundle(folder: Path) -> FinishedBundle:
     """Reads the bundle in `folder`, and compares every public file with its hash in the manifest.
 
-    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed); what `replay_plan` raises for a
-    plan that would damage a board.
+    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed), SE715 (a file that no bundle has);
+    what `replay_plan` raises for a plan that would damage a board.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -77,6 +78,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
                 place=str(folder),
             )
     try:
+        refuse_foreign_files(folder, {*manifest["files"], *_decided_files(folder)}, manifest, plan)
         replay_plan(plan)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
@@ -86,6 +88,12 @@ def read_bundle(folder: Path) -> FinishedBundle:
             place=str(folder),
         ) from None
     return FinishedBundle(folder, manifest, plan)
+
+
+def _decided_files(folder: Path) -> set[str]:
+    """Every file that is there, but those that belong to boards, and what an interrupted write left."""
+    names = FolderFiles(folder).names()
+    return {name for name in names if not name.startswith(OUTSIDE_THE_MANIFEST) and not is_unfinished(name)}
 
 
 def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:

@@ -56,9 +56,18 @@ sys.exit(2)
 """``provision.py`` of a bundle with keys per device; it touches nothing."""
 
 
+_BEGINNING = """\
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # the folder of this file: nothing that lies beside it is imported"""
+
+
 def render_script(document: dict[str, Any], project: str) -> str:
     """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`)."""
-    parts = [_head(document, project), _table(document)]
+    parts = [script_head(document, project, __version__), _BEGINNING, script_table(document)]
     for module in RUNNER_MODULES:
         title = f"# ---- {module} "
         parts.append(title + "-" * (_WIDTH - len(title)) + "\n" + embedded_source(module))
@@ -81,7 +90,8 @@ def embedded_source(module: str) -> str:
     return "".join(line for number, line in enumerate(source.splitlines(keepends=True), 1) if number not in dropped)
 
 
-def _head(document: dict[str, Any], project: str) -> str:
+def script_head(document: dict[str, Any], project: str, version: str) -> str:
+    """How the script of a `version` begins: what it is, and how it is used."""
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
     return f'''#!/usr/bin/env python3
 """Provisions one {document["chip"]} board with {name}.
@@ -93,18 +103,12 @@ def _head(document: dict[str, Any], project: str) -> str:
 Needs Python 3.9 or later and esptool 4.8 or later (pip install esptool). Keep this file in its folder: it reads the
 images, the digests and the keys beside it. Delete the folder "keys" when the last board is done.
 
-Made by idf-secure-provision {__version__}. First the plan, step by step; then the program that runs it.
-"""
-
-from __future__ import annotations
-
-import sys
-
-if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-    del sys.path[0]  # the folder of this file: nothing that lies beside it is imported'''
+Made by idf-secure-provision {version}. First the plan, step by step; then the program that runs it.
+"""'''
 
 
-def _table(document: dict[str, Any]) -> str:
+def script_table(document: dict[str, Any]) -> str:
+    """The plan document as a readable Python dictionary."""
     lines = ["PLAN = {"]
     for key, value in document.items():
         if key in ("steps", "images", "must_be_clear", "layout"):

@@ -28,6 +28,32 @@ from secure_ext.front import format_option, print_json, shown_errors
     help="Public key of who must have signed the bundle (bundle --sign-manifest).",
 )
 @click.option(
+    "--flash-encryption",
+    type=click.Choice(["off", "development", "release"]),
+    help="Usage mode that the bundle must have; to be repeated if it was made with this option.",
+)
+@click.option(
+    "--secure-boot/--no-secure-boot",
+    default=None,
+    help="Likewise: whether boards get Secure Boot V2.",
+    show_default=False,
+)
+@click.option(
+    "--accept", multiple=True, metavar="CODE", help="Likewise: a doctor's finding that was accepted. Repeatable."
+)
+@click.option(
+    "--signing-key",
+    multiple=True,
+    metavar="PEM",
+    help="Boards must trust these keys and no others; the public half is enough. Repeatable.",
+)
+@click.option(
+    "--digest-only-key",
+    multiple=True,
+    metavar="PEM|DIGEST",
+    help="A spare key that boards must trust, too. Repeatable.",
+)
+@click.option(
     "--archive",
     type=click.Path(path_type=Path),
     metavar="FILE.zip",
@@ -42,6 +68,11 @@ def verify(
     profile: Path | None,
     flash_encryption_key: Path | None,
     manifest_key: Path | None,
+    flash_encryption: str | None,
+    secure_boot: bool | None,
+    accept: tuple[str, ...],
+    signing_key: tuple[str, ...],
+    digest_only_key: tuple[str, ...],
     archive: Path | None,
     all_of_them: bool,
     output_format: str,
@@ -54,30 +85,47 @@ def verify(
         secure-provision verify build/secure --archive factory.zip
         secure-provision verify factory.zip --flash-encryption-key key.bin
 
+    Options that a bundle was made with, and that decide what boards get, are given again: nobody believes the bundle.
+
     Hashes, signatures, decryption, manifest against plan, script against plan, plan against the build. What cannot be
     seen with what is at hand is listed as "not verifiable". Exit code 1 if one check failed.
     """
     with shown_errors(output_format):
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.verify.options import Repeated, closing_data, closing_text  # noqa: PLC0415
         from secure_ext.bundle.verify.rebuild import BuildAtHand  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.verify.verify import AtHand, verify_bundle  # noqa: PLC0415
+        from secure_ext.bundle.verify.verify import AtHand, verify_place  # noqa: PLC0415
         from secure_ext.checks import checks_data, checks_text, has_failures  # noqa: PLC0415
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
 
         menu = read_menu(build_dir)
-        at_hand = AtHand(BuildAtHand(build_dir, profile or menu.profile), flash_encryption_key, manifest_key)
+        named = profile is not None or _is_named("build_dir")
+        repeated = Repeated(flash_encryption, secure_boot, tuple(accept), tuple(signing_key), tuple(digest_only_key))
+        build = BuildAtHand(build_dir, profile or menu.profile, named, repeated)
+        at_hand = AtHand(build, flash_encryption_key, manifest_key)
         place = bundle_place(bundle, build_dir)
         click.echo(f"bundle: {place}", err=True)
         if archive:
             check_archive_target(archive, place)
-        checks = verify_bundle(place, at_hand)
+        verified = verify_place(place, at_hand)
+        checks, documents = verified.checks, verified.documents
         if archive and not has_failures(checks):
             write_archive(place, archive)
     if archive and not has_failures(checks):
         click.echo(f"{archive}: written, no keys in it", err=True)
     if output_format == "json":
-        print_json(checks_data(checks))
+        print_json({**checks_data(checks), **({} if documents is None else closing_data(documents))})
     else:
         click.echo(as_typed_here(checks_text(checks, all_of_them=all_of_them)))
+        if documents is not None:
+            click.echo(closing_text(documents))
     if has_failures(checks):
         sys.exit(1)
+
+
+def _is_named(parameter: str) -> bool:
+    """Whether somebody typed it; the build directory of idf.py is always given."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.command is not verify:
+        return False
+    return context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE

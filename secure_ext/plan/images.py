@@ -24,6 +24,7 @@ from secure_ext.project.partition_table import (
     Partition,
     covered_by_flash_encryption,
 )
+from secure_ext.project.windows_names import is_device
 
 _FAT, _LITTLEFS = 0x81, 0x83
 _ROLES = {"app": Role.APP, "bootloader": Role.BOOTLOADER}
@@ -267,7 +268,8 @@ def _with_unique_names(images: list[PlannedImage]) -> Iterator[PlannedImage]:
     seen: set[str] = set()
     for image in images:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", image.name) or "image"
-        if name in seen:
+        name = f"image-{name}" if is_device(name) else name
+        if name.lower() in seen:  # Windows would write both into one file
             name = f"{name}-0x{image.offset:x}"
-        seen.add(name)
+        seen.add(name.lower())
         yield replace(image, name=name)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from secure_ext.chips.chip import Chip
 from secure_ext.chips.facts import KeySize
 from secure_ext.errors import CheckError
+from secure_ext.plan.demands import JTAG_FIELDS, erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
@@ -20,7 +21,6 @@ from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
     EraseFlash,
-    MustBeClear,
     Plan,
     Stage,
     Step,
@@ -28,8 +28,6 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
-
-_JTAG_PINS = ("HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
 
 
 def make_plan(
@@ -73,9 +71,9 @@ def make_plan(
     for step in steps:
         builder.add(step)
     plan = builder.build(
-        min_revision=max(min_revision, planner.needed_revision()),
+        min_revision=max(min_revision, least_revision(chip, steps)),
         max_revision=max_revision,
-        must_be_clear=tuple(planner.must_be_clear()),
+        must_be_clear=tuple(must_be_clear(chip, steps)),
     )
     return replace(plan, requirements=requirements)
 
@@ -87,17 +85,8 @@ class _Planner:
         self.flash_encryption = policy.flash_encryption
         self.secure_boot = policy.secure_boot
 
-    def needed_revision(self) -> int:
-        facts = self.chip.facts
-        needed = facts.least_revision
-        if self.secure_boot.enabled:
-            needed = max(needed, facts.secure_boot_revision)
-            if self.secure_boot.scheme == "ecdsa384":
-                needed = max(needed, facts.sha384_revision)
-        return needed
-
     def flash(self) -> Iterator[Step]:
-        start = self.chip.facts.bootloader_offset if self.chip.facts.key_manager else 0
+        start = erase_start(self.chip)
         yield Step(
             "erase-flash",
             Stage.FLASH,
@@ -146,9 +135,9 @@ class _Planner:
         if self.secure_boot.enabled:
             yield from self._secure_boot_fields()
 
-    def _field(self, name: str, value: int, why: str, source: str, min_revision: int = 0) -> Iterator[Step]:
+    def _field(self, name: str, value: int, why: str, source: str) -> Iterator[Step]:
         if self.chip.uses(name):
-            yield burn_field(name, value, why, source, min_revision)
+            yield burn_field(name, value, why, source, step_revision(self.chip, name))
 
     def _flash_encryption_fields(self) -> Iterator[Step]:
         source = "workflows, flash encryption step 5A"
@@ -174,13 +163,12 @@ class _Planner:
                 self.flash_encryption.pseudo_round,
                 "dummy rounds hide the key from power analysis",
                 self.policy.origin("flash_encryption.pseudo_round"),
-                self.chip.facts.pseudo_round_revision,
             )
 
     def _common_fields(self) -> Iterator[Step]:
         source = "workflows, step 5A"
         if self.policy.lockdown.jtag_disabled:
-            for name in ("JTAG_DISABLE", *_JTAG_PINS):
+            for name in JTAG_FIELDS:
                 yield from self._field(name, 1, "a debugger could read keys and memory", source)
         if self.policy.lockdown.rom_basic_disabled:
             yield from self._field(
@@ -195,7 +183,6 @@ class _Planner:
                 1,
                 "the ROM powers the flash in download mode, or it could not be written once the chip is sealed",
                 "esptool, espefuse/efuse/esp32p4/fields.py",
-                self.chip.facts.flash_power_revision,
             )
 
     def _secure_boot_fields(self) -> Iterator[Step]:
@@ -221,7 +208,6 @@ class _Planner:
                 1,
                 "the firmware burns it at its first boot, which the write protections here would make fail",
                 "CONFIG_ESP_CRYPTO_FORCE_ECC_CONSTANT_TIME_POINT_MUL",
-                self.chip.facts.ecdsa_curve_mode_revision,
             )
         if self.secure_boot.revoke_unused:
             for slot in range(len(self.secure_boot.keys), self.chip.facts.digest_slots):
@@ -270,7 +256,6 @@ class _Planner:
                 "ECDSA_CURVE_MODE",
                 "nobody can switch the curve",
                 "workflows, secure boot step 5A",
-                self.chip.facts.ecdsa_curve_mode_revision,
             )
         sha384 = self.chip.efuses.find("SECURE_BOOT_SHA384_EN")
         wanted = self.secure_boot.scheme != "ecdsa384" and not self.secure_boot.sha384_write_protection_skipped
@@ -294,7 +279,7 @@ class _Planner:
             and self.policy.lockdown.jtag_disabled
         )
 
-    def _write_protect(self, name: str, why: str, source: str, min_revision: int = 0) -> Step:
+    def _write_protect(self, name: str, why: str, source: str) -> Step:
         field = self.chip.efuses.require(name)
         if field.wr_dis_bit is None:
             raise AssertionError(f"{name} has no write protection")
@@ -307,7 +292,7 @@ class _Planner:
             f"Write-protect {name}{also}",
             why,
             source,
-            min_revision,
+            step_revision(self.chip, name),
         )
 
     def seal(self) -> Iterator[Step]:
@@ -325,45 +310,10 @@ class _Planner:
                 1,
                 "no serial access to the ROM any more",
                 source,
-                self.chip.facts.uart_download_disable_revision,
+                step_revision(self.chip, "UART_DOWNLOAD_DIS"),
             )
         elif mode is DownloadMode.DISABLED:
             yield burn_field("DIS_DOWNLOAD_MODE", 1, "no serial access to the ROM any more", source)
-
-    def must_be_clear(self) -> Iterator[MustBeClear]:
-        wanted = {step.action.field for step in self._burned_steps() if isinstance(step.action, BurnField)}
-        for name, why in (
-            ("ABS_DONE_0", "the chip runs Secure Boot V1"),
-            ("CODING_SCHEME", "the chip's key blocks use a coding scheme that leaves no room for 256-bit keys"),
-            ("DIS_CACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
-            ("DIS_ICACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
-            ("DIS_DCACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
-            ("FORCE_USE_KEY_MANAGER_KEY", "the chip takes its keys from the Key Manager, not from eFuse"),
-            ("DIS_DOWNLOAD_MODE", "the download mode is closed already"),
-        ):
-            if name not in wanted and name in self.chip.efuses.fields:
-                yield MustBeClear(name, why)
-        if self.flash_encryption.enabled and self.flash_encryption.key_size.value == "128-derived":
-            yield MustBeClear("XTS_KEY_LENGTH_256", "the chip expects a 256-bit flash encryption key")
-        if self.secure_boot.enabled:
-            yield from self._secure_boot_must_be_clear()
-        if not self.flash_encryption.enabled and self.policy.locks_down:
-            yield MustBeClear(self.chip.crypt_count.name, "flash encryption is on, but this bundle holds plaintext")
-        if not self.secure_boot.enabled:
-            yield MustBeClear(
-                self.chip.secure_boot_enable.name, "secure boot is on, but this bundle's images are not signed for it"
-            )
-
-    def _secure_boot_must_be_clear(self) -> Iterator[MustBeClear]:
-        for slot in range(len(self.secure_boot.keys)):
-            if f"SECURE_BOOT_KEY_REVOKE{slot}" in self.chip.efuses.fields:
-                yield MustBeClear(f"SECURE_BOOT_KEY_REVOKE{slot}", "the slot of a signing key is revoked")
-        if self.secure_boot.scheme != "ecdsa384" and self.chip.efuses.find("SECURE_BOOT_SHA384_EN"):
-            yield MustBeClear("SECURE_BOOT_SHA384_EN", "the chip verifies ECDSA-384 signatures only")
-
-    def _burned_steps(self) -> Iterator[Step]:
-        yield from self.fields()
-        yield from self.seal()
 
 
 def burn_field(name: str, value: int, why: str, source: str, min_revision: int = 0) -> Step:

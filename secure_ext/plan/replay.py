@@ -2,20 +2,24 @@
 
 The rules of `secure_ext.plan.order` guard what this process builds. A document comes from a folder that anybody may
 have changed, with all its hashes made right; so every reader that goes on to use it replays it here. What a step says
-of the chip (bits of protection, layout) is compared with espefuse's own tables, which the document has no say in.
+of the chip (bits of protection, layout) is compared with espefuse's own tables, which the document has no say in, and
+what it asks of a board with what the chip demands (`secure_ext.plan.demands`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError, SecureProvisionError
-from secure_ext.plan.document import step_members
+from secure_ext.plan.demands import demand_fault
+from secure_ext.plan.document import plan_document, step_members
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.read_document import step_of
-from secure_ext.plan.steps import BurnField, Plan, Step
+from secure_ext.plan.requirements import BoardRequirements
+from secure_ext.plan.steps import BurnField, MustBeClear, Plan, Step
 
 _WORDS = ("title", "why", "source", "fingerprint")
 """Members of a step that no chip has a say in."""
@@ -40,11 +44,35 @@ def replay_plan(document: Mapping[str, Any]) -> Plan:
         }
         if set(document["enabling_fields"]) != enabling:
             raise _harmful("enabling_fields", "it does not name what turns the features on")
-        return builder.build(
-            min_revision=document["min_revision"], max_revision=document["max_revision"], must_be_clear=()
+        plan = replace(
+            builder.build(
+                min_revision=document["min_revision"],
+                max_revision=document["max_revision"],
+                must_be_clear=tuple(MustBeClear(item["field"], item["why"]) for item in document["must_be_clear"]),
+            ),
+            requirements=BoardRequirements.from_json(document.get("requirements")),
         )
     except PlanOrderError as error:
         raise _harmful(error.step, error.reason) from None
+    _check_demands(document, plan, chip)
+    return plan
+
+
+def _check_demands(document: Mapping[str, Any], plan: Plan, chip: Chip) -> None:
+    fault = demand_fault(chip, plan)
+    if fault is not None:
+        raise _harmful(*fault)
+    try:
+        again = plan_document(plan, chip)
+    except SecureProvisionError as error:
+        raise _harmful("must_be_clear", error.cause) from None
+    for member in ("layout", "virtual_revision_bits"):
+        told = sorted(map(repr, document[member]))
+        if told != sorted(map(repr, again[member])):
+            raise _harmful(member, "it says of the chip what espefuse does not say")
+    end = max((image["offset"] + image["size"] for image in document["images"]), default=0)
+    if plan.requirements is not None and plan.requirements.flash_end < end:
+        raise _harmful("requirements", f"the images need flash up to 0x{end:x}")
 
 
 def _step(members: Mapping[str, Any], chip: Chip) -> Step:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from secure_ext.chips.chip import Chip
+from secure_ext.plan.demands import exclusive_purposes
 from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.policy import Policy
 from secure_ext.project.app_description import AppDescription, read_app_description
@@ -96,7 +97,9 @@ def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[P
         secure_version=min((app.secure_version for app in apps), default=None) if anti_rollback else None,
         secure_version_bits=min(configured or field.bits, field.bits) if anti_rollback and field else 0,
         bootloader_secure_version=described.secure_version if described else 0,
-        exclusive_purposes=_exclusive_purposes(policy),
+        exclusive_purposes=exclusive_purposes(
+            encrypts=policy.flash_encryption.enabled, signs=policy.secure_boot.enabled
+        ),
     )
 
 
@@ -116,11 +119,3 @@ def _has_block_revision(chip: Chip) -> bool:
 def _cores(build: Build, chip: Chip) -> int:
     single = build.config.enabled("FREERTOS_UNICORE") or build.config.enabled("ESP_SYSTEM_SINGLE_CORE_MODE")
     return 1 if single else chip.facts.cores
-
-
-def _exclusive_purposes(policy: Policy) -> tuple[str, ...]:
-    """A key for the same use elsewhere: the ROM and the bootloader take the first block that they find."""
-    return (
-        *(("XTS_AES_",) if policy.flash_encryption.enabled else ()),
-        *(("SECURE_BOOT_DIGEST",) if policy.secure_boot.enabled else ()),
-    )

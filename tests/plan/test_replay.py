@@ -148,3 +148,92 @@ def test_a_step_that_says_something_else(
 def test_what_turns_the_features_on_is_named(fields: list[str], plan_of: Callable[[str], Document]) -> None:
     """The script goes by it: images are due as long as none of them is burned."""
     refusal({**plan_of("esp32c3"), "enabling_fields": fields})
+
+
+def changed_step(step: str, **members: object) -> Callable[[Document], None]:
+    def change(plan: Document) -> None:
+        next(item for item in plan["steps"] if item["id"] == step).update(members)
+
+    return change
+
+
+def another_field(field: str, value: int = 1) -> Callable[[Document], None]:
+    """A step that no plan has, well-formed, in front of what turns the features on."""
+
+    def change(plan: Document) -> None:
+        position = next(n for n, step in enumerate(plan["steps"]) if step["kind"] == "burn_field")
+        step = {**plan["steps"][position], "id": f"burn-{field.lower()}", "field": field, "value": value}
+        plan["steps"].insert(position, step)
+
+    return change
+
+
+def protected_field(field: str, bit: int) -> Callable[[Document], None]:
+    def change(plan: Document) -> None:
+        position = next(n for n, step in enumerate(plan["steps"]) if step["kind"] == "write_protect")
+        step = {**plan["steps"][position], "id": f"protect-{field.lower()}", "field": field, "wr_dis_bit": bit}
+        plan["steps"].insert(position, step)
+
+    return change
+
+
+def without_a_question(field: str) -> Callable[[Document], None]:
+    return lambda plan: plan.update(must_be_clear=[item for item in plan["must_be_clear"] if item["field"] != field])
+
+
+DEMANDS: list[tuple[str, str, Callable[[Document], None]]] = [
+    ("esp32c3", "an even number of bits", changed_step("burn-spi-boot-crypt-cnt", value=3)),
+    ("esp32", "an even number of bits", changed_step("burn-flash-crypt-cnt", value=0b11)),
+    ("esp32", "half of the addresses", changed_step("burn-flash-crypt-config", value=3)),
+    ("esp32c3", "the cache off", another_field("DIS_ICACHE")),
+    ("esp32c3", "anti-rollback spent", another_field("SECURE_VERSION", 0xFFFF)),
+    ("esp32c3", "no forced download", another_field("DIS_FORCE_DOWNLOAD")),
+    ("esp32c3", "other flash pins", another_field("SPI_PAD_CONFIG_CLK", 9)),
+    ("esp32c3", "the switch of the other chip revision", changed_step("burn-secure-boot-en", min_revision=9999)),
+    ("esp32c3", "the counter on no chip", changed_step("burn-spi-boot-crypt-cnt", min_revision=9999)),
+    ("esp32c3", "a key on no chip", changed_step("burn-key-flash-encryption-key", min_revision=9999)),
+    ("esp32c3", "SECURE_VERSION for ever", protected_field("SECURE_VERSION", 18)),
+    ("esp32c3", "only a part is erased", changed_step("erase-flash", offset=0x10000)),
+    ("esp32c3", "only some bytes are erased", changed_step("erase-flash", size=4096)),
+    ("esp32c3", "a lower revision", lambda plan: plan.update(min_revision=0)),
+    ("esp32", "a lower revision", lambda plan: plan.update(min_revision=100)),
+    ("esp32c3", "no questions", lambda plan: plan.update(must_be_clear=[])),
+    ("esp32c3", "a revoked slot", without_a_question("SECURE_BOOT_KEY_REVOKE0")),
+    ("esp32c3", "the cache", without_a_question("DIS_ICACHE")),
+    ("esp32", "secure boot V1", without_a_question("ABS_DONE_0")),
+    (
+        "esp32c3",
+        "a question about nothing",
+        lambda plan: plan["must_be_clear"].append({"field": "NO_FIELD", "why": "x"}),
+    ),
+    ("esp32c3", "a layout moved", lambda plan: plan["layout"][0].update(start=1)),
+    ("esp32c3", "a layout cut", lambda plan: plan["layout"].pop()),
+    ("esp32c3", "a virtual chip of another kind", lambda plan: plan["virtual_revision_bits"].clear()),
+    ("esp32c3", "flash too small", lambda plan: plan["requirements"].update(flash_end=0)),
+    ("esp32c3", "a second key", lambda plan: plan["requirements"].update(exclusive_purposes=[])),
+]
+
+
+@pytest.mark.parametrize(("chip", "name", "change"), DEMANDS, ids=[f"{chip}: {name}" for chip, name, _ in DEMANDS])
+def test_what_the_chip_demands(
+    chip: str, name: str, change: Callable[[Document], None], plan_of: Callable[[str], Document]
+) -> None:
+    """Also where every step is one for this chip, and in its order."""
+    document = copy.deepcopy(plan_of(chip))
+    replay_plan(document)
+    change(document)
+    assert document != plan_of(chip), name
+    refusal(document)
+
+
+def test_the_key_length_of_a_chip_with_one_block(plan_of: Callable[[str], Document]) -> None:
+    document = plan_of("esp32c2")
+    ids = [step["id"] for step in document["steps"]]
+    whole = any(step.get("part") == "whole" for step in document["steps"] if step["kind"] == "burn_key")
+    assert whole == ("burn-xts-key-length-256" in ids)
+    if whole:
+        document = {**document, "steps": [s for s in document["steps"] if s["id"] != "burn-xts-key-length-256"]}
+    else:
+        document = copy.deepcopy(document)
+        another_field("XTS_KEY_LENGTH_256")(document)
+    refusal(document)

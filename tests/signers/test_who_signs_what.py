@@ -112,8 +112,10 @@ def test_spare_on_the_command_line(
     assert done.exit_code == 0, done.stderr
     assert set(map(tuple, signed_by(tmp_path / "out").values())) == {(digest("rsa_0"),)}
     assert (tmp_path / "out" / "digests" / "secure_boot_digest_1.bin").read_bytes() == digest("rsa_1")
-    verified = run_cli("verify", tmp_path / "out", "-B", build)
+    verified = run_cli("verify", tmp_path / "out", "-B", build, *words)
     assert verified.exit_code == 0, verified.stdout
+    forgotten = run_cli("verify", tmp_path / "out", "-B", build)
+    assert (forgotten.exit_code, "options-repeated" in forgotten.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("signs", ["all", "bootloader", "nothing"])

@@ -9,8 +9,9 @@ from typing import Any
 
 from verify_bundles import Made
 
-from secure_ext.images.secure_boot import SECTOR, sign
-from secure_ext.keys.signing import load_signing_key
+from secure_ext.images.secure_boot import SECTOR, public_key_digest, sign
+from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.keys.signing import load_signing_key, load_verification_key
 from secure_ext.project.image import parse_image
 
 
@@ -87,6 +88,7 @@ IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
     ("inputs.partition_table", "0" * 64, "rehearsal"),
     ("inputs.profile", "0" * 64, "rehearsal"),
     ("inputs.options", {"secure_boot.enabled": False}, "plan-from-build"),
+    ("inputs.options", {"doctor.accept": ["SP020"], "secure_boot.keys": 1}, "options-repeated"),
     ("inputs.build_dir", "../elsewhere", "rehearsal"),
     ("inputs.key_home", "../elsewhere", "rehearsal"),
     ("inputs.tools.esptool", "1.0", "rehearsal"),
@@ -199,6 +201,18 @@ def a_file_less_and_not_listed(made: Made) -> None:
     made.relist()
 
 
+@alteration("file-foreign")
+def a_program_beside_the_script(made: Made) -> None:
+    (made.folder / "argparse.py").write_text("print('foreign')\n")
+    made.relist()
+
+
+@alteration("file-names")
+def a_name_that_is_another_on_windows(made: Made) -> None:
+    (made.folder / "provision.py.").write_text("print('foreign')\n")
+    made.relist()
+
+
 @alteration("manifest-form")
 def a_member_of_the_manifest_twice(made: Made) -> None:
     path = made.folder / "manifest.json"
@@ -252,6 +266,14 @@ def _plan(made: Made, change: Callable[[list[dict[str, Any]]], object]) -> None:
 @alteration("plan-from-build")
 def a_step_less(made: Made) -> None:
     _plan(made, lambda steps: steps.pop())
+
+
+@alteration("plan-requirements")
+def nothing_asked_of_a_board(made: Made) -> None:
+    plan = made.load("plan.json")
+    del plan["requirements"]
+    made.store(plan, "plan.json")
+    made.reseal()
 
 
 @alteration("plan-steps")
@@ -345,6 +367,22 @@ def a_rehearsal_that_failed(made: Made) -> None:
 def a_rehearsal_that_cannot_be_read(made: Made) -> None:
     (made.folder / "rehearsal.json").write_text(json.dumps([]))
     made.relist()
+
+
+# ---- seen with what is given to verify
+
+
+@alteration("signing-keys")
+def another_signing_key(made: Made) -> None:
+    digest = public_key_digest(load_verification_key(made.keys["rsa_1"]))
+    (made.folder / "digests" / "secure_boot_digest_0.bin").write_bytes(digest)
+    manifest, plan = made.load(), made.load("plan.json")
+    for key in (*manifest["keys"], *plan["steps"]):
+        if key.get("role") == "secure_boot_digest_0":
+            key["fingerprint"] = fingerprint(digest)
+    made.store(manifest)
+    made.store(plan, "plan.json")
+    made.reseal()
 
 
 # ---- images that everybody can read: signatures

@@ -11,6 +11,7 @@ from click.testing import Result
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
 from secure_ext.bundle.verify.check import CHECKS
+from secure_ext.bundle.verify.options import Repeated
 from secure_ext.bundle.verify.rebuild import BuildAtHand
 from secure_ext.bundle.verify.verify import AtHand
 from secure_ext.checks import Outcome
@@ -37,7 +38,12 @@ def test_an_alteration_is_seen(alteration: Alteration, request: pytest.FixtureRe
     original = request.getfixturevalue(alteration.bundle)
     made = original.copy(tmp_path / "bundle")
     alteration.spoil(made)
-    at_hand = made.at_hand() if alteration.seen_by.endswith("-from-build") else NOTHING
+    needs_build = alteration.seen_by.endswith(("-from-build", "options-repeated"))
+    at_hand = made.at_hand() if needs_build else NOTHING
+    if alteration.seen_by == "signing-keys":
+        at_hand = AtHand(
+            BuildAtHand(Path("no-build"), None, repeated=Repeated(signing_keys=(str(made.keys["rsa_0"]),)))
+        )
     assert alteration.seen_by in made.failures(at_hand)
 
 

@@ -71,7 +71,8 @@ class Made:
         texts = {"provision.py": render_script, "commands.sh": render_shell, "commands.ps1": render_powershell}
         for name, render in texts.items():
             (self.folder / name).write_text(render(plan, manifest["project"]), encoding="utf-8")
-        report = render_report(manifest, plan, self.load("rehearsal.json"))
+        rehearsal = self.load("rehearsal.json") if (self.folder / "rehearsal.json").exists() else None
+        report = render_report(manifest, plan, rehearsal)
         (self.folder / "report.html").write_text(report, encoding="utf-8")
         self.store(manifest)
         self.relist()

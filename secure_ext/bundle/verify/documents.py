@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
 
+from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.bundle.verify.schema import load_schema, schema_errors
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.demands import SHA384
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
 
-PLAN = "plan.json"
 _SCHEMAS = {
     "manifest": (MANIFEST, "secure_ext.bundle", "manifest.schema.json"),
     "plan": (PLAN, "secure_ext.plan", "plan.schema.json"),
@@ -32,6 +33,11 @@ class Documents:
 
     manifest: dict[str, Any]
     plan: dict[str, Any]
+
+    @property
+    def is_of_first_release(self) -> bool:
+        """Whether the manifest says that 0.1.0 made it, whose plans and manifests lack what later ones have."""
+        return bool(self.manifest["tool"] == "idf-secure-provision 0.1.0")
 
     @property
     def images(self) -> list[dict[str, Any]]:
@@ -68,6 +74,21 @@ class Documents:
     def encrypts(self) -> bool:
         """Whether the plan turns flash encryption on."""
         return any(name.endswith("CRYPT_CNT") for name in self.plan["enabling_fields"])
+
+    @property
+    def encrypts_for_release(self) -> bool:
+        """Whether flash encryption can never be turned off again: every bit of its counter is burned."""
+        values = [
+            step["value"]
+            for step in self.plan["steps"]
+            if str(step.get("field")).endswith("CRYPT_CNT") and "value" in step
+        ]
+        return any(value > 1 for value in values)
+
+    @property
+    def verifies_sha384(self) -> bool:
+        """Whether the plan makes the chip verify signatures over SHA-384, and no others."""
+        return any(step["kind"] == "burn_field" and step["field"] == SHA384 for step in self.plan["steps"])
 
     @property
     def signs(self) -> bool:

@@ -9,18 +9,17 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from secure_ext.bundle.file_names import foreign_files, name_faults, needed_files
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, OUTSIDE_THE_MANIFEST
-from secure_ext.bundle.report_page.page import REPORT
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
-from secure_ext.bundle.verify.documents import PLAN, Documents
+from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 
-SCRIPT, SHELL, POWERSHELL = "provision.py", "commands.sh", "commands.ps1"
 _KEYS = "keys/"
 _KEY_NAMES = re.compile(
     r"keys/(flash_encryption_key(_half_[12])?\.bin|nvs_hmac_key\.bin|nvs_keys\.bin|"
-    r"secure_boot_signing_key_[0-2]\.pem|superseded/[^/]+)"
+    r"secure_boot_signing_key_[0-2]\.pem|superseded/[A-Za-z0-9_-]+\.[0-9a-f]{32})"
 )
 
 
@@ -42,6 +41,8 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
     if not extra:
         yield passed("file-extra", "the bundle", f"{len(listed)} files, all listed")
     yield _needed_files(documents)
+    yield from _foreign(documents)
+    yield from _names({*names, *listed})
     yield from _kinds(files, names)
     yield _key_folder(names, documents, in_archive=files.folder is None)
     if files.folder is not None:
@@ -50,17 +51,29 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
 
 
 def _needed_files(documents: Documents) -> Check:
-    needed = {PLAN, SCRIPT, REPORT, *(image["file"] for image in documents.images)}
-    per_device = documents.manifest["per_device"]
-    if per_device is None:
-        needed |= {SHELL, POWERSHELL}
-    elif per_device["seal_to"] is not None:
-        needed.add(per_device["seal_to"])
-    needed |= {step["file"] for step in documents.key_steps if not step["file"].startswith(_KEYS)}
+    needed = needed_files(documents.manifest, documents.plan)
     missing = sorted(needed - set(documents.manifest["files"]))
     return judged(
         "file-unlisted", MANIFEST, not missing, f"{len(needed)} files", f"it does not list {', '.join(missing)}"
     )
+
+
+def _foreign(documents: Documents) -> Iterator[Check]:
+    """A file that is listed, with a hash that is right, is no part of a bundle for that."""
+    listed = documents.manifest["files"]
+    foreign = foreign_files(listed, documents.manifest, documents.plan)
+    for name in foreign:
+        yield failed("file-foreign", name, "neither plan nor manifest call for it, and it is listed")
+    if not foreign:
+        yield passed("file-foreign", MANIFEST, f"{len(listed)} files, each with a use")
+
+
+def _names(names: set[str]) -> Iterator[Check]:
+    faults = list(name_faults(names))
+    for name, fault in faults:
+        yield failed("file-names", name, fault, "find out who put it there, and remove it")
+    if not faults:
+        yield passed("file-names", "the bundle", f"{len(names)} names, the same on every system")
 
 
 def _kinds(files: BundleFiles, names: list[str]) -> Iterator[Check]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
 from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
-from secure_ext.bundle.verify.documents import PLAN, Documents
+from secure_ext.bundle.verify.documents import Documents
+from secure_ext.bundle.verify.options import NOTHING_REPEATED, Repeated, check_options, check_options_without_build
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import Decision, decide
@@ -25,33 +27,40 @@ from secure_ext.policy.profile import Profile, load_profile
 
 _BUILD_FILES = ("sdkconfig", "flasher_args", "partition_table")
 _NAMES = ("plan-from-build", "images-from-build", "facts-from-build")
+_NAME_THE_RIGHT = "name the build and the profile that the bundle was made from; if you did, do not use the bundle"
 
 
 @dataclass(frozen=True)
 class BuildAtHand:
-    """Where the inputs may be: a build directory, and a profile if the bundle was made with one."""
+    """Where the inputs may be: a build directory, and a profile if the bundle was made with one.
+
+    Attributes:
+        build_dir: the build directory.
+        profile: the profile.
+        is_named: whether somebody named one of both for this bundle. What does not fit is then wrong, and else merely
+            another one.
+        repeated: the options that the bundle was made with.
+    """
 
     build_dir: Path
     profile: Path | None
+    is_named: bool = False
+    repeated: Repeated = NOTHING_REPEATED
 
 
-def check_rebuild(documents: Documents, at_hand: BuildAtHand) -> Iterator[Check]:
+def check_rebuild(documents: Documents, at_hand: BuildAtHand, *, is_signed: bool) -> Iterator[Check]:
     """Decides once more from the recorded inputs, without any key, and compares."""
     inputs = documents.manifest["inputs"]
-    try:
-        found = inputs_of_build(at_hand.build_dir)
-    except SecureProvisionError as error:
-        yield from _unseen(f"the build is not at hand (-B): {error.cause}")
+    profile, why = _find(inputs, at_hand)
+    if profile is None:
+        for name in _NAMES:
+            yield (
+                failed(name, "the build", why, _NAME_THE_RIGHT) if at_hand.is_named else unseen(name, "the build", why)
+            )
+        yield check_options_without_build(documents, at_hand.repeated, is_signed=is_signed)
         return
-    other = [name for name in _BUILD_FILES if found[name] != inputs[name]]
-    if other:
-        yield from _unseen(f"{at_hand.build_dir} is another build than the recorded one: {', '.join(other)} differ")
-        return
+    yield check_options(documents, profile, at_hand.repeated, is_signed=is_signed)
     try:
-        profile = load_profile(at_hand.profile) if at_hand.profile else Profile(Path.cwd())
-        if profile.sha256 != inputs["profile"]:
-            yield from _unseen("the recorded profile is not at hand (--profile), or there was none")
-            return
         signs = [signs for _, signs in documents.signing_keys]
         decision = decide(at_hand.build_dir, profile_from_inputs(inputs, profile, signs))
     except SecureProvisionError as error:
@@ -64,6 +73,24 @@ def check_rebuild(documents: Documents, at_hand: BuildAtHand) -> Iterator[Check]
     yield _plan(documents, plan_document(decision.plan, decision.chip))
     yield from _images(documents, decision.images)
     yield _facts(documents, decision)
+
+
+def _find(inputs: dict[str, Any], at_hand: BuildAtHand) -> tuple[Profile | None, str]:
+    """The profile, if it and the build are the recorded ones; else why not."""
+    try:
+        found = inputs_of_build(at_hand.build_dir)
+    except SecureProvisionError as error:
+        return None, f"the build is not at hand (-B): {error.cause}"
+    other = [name for name in _BUILD_FILES if found[name] != inputs[name]]
+    if other:
+        return None, f"{at_hand.build_dir} is another build than the recorded one: {', '.join(other)} differ"
+    try:
+        profile = load_profile(at_hand.profile) if at_hand.profile else Profile(Path.cwd())
+    except SecureProvisionError as error:
+        return None, f"the profile cannot be read: {error.cause}"
+    if profile.sha256 != inputs["profile"]:
+        return None, "the recorded profile is not at hand (--profile), or there was none"
+    return profile, ""
 
 
 def _facts(documents: Documents, decision: Decision) -> Check:
@@ -79,7 +106,9 @@ def _facts(documents: Documents, decision: Decision) -> Check:
         "per_device": per_device(decision),
     }
     listed = {**documents.manifest, "findings": _about_no_key_file(documents.manifest["findings"])}
-    wrong = [member for member, value in told.items() if member in listed and listed[member] != value]
+    later = {"settings"} if documents.is_of_first_release else set()
+    known = {member: value for member, value in told.items() if member in listed or member not in later}
+    wrong = [member for member, value in known.items() if listed.get(member) != value]
     return judged(
         "facts-from-build", MANIFEST, not wrong, ", ".join(told), f"the build gives another {', another '.join(wrong)}"
     )
@@ -90,17 +119,12 @@ def _about_no_key_file(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [finding for finding in findings if finding["code"] not in ABOUT_KEY_FILES | WHEN_MADE]
 
 
-def _unseen(why: str) -> Iterator[Check]:
-    for name in _NAMES:
-        yield unseen(name, "the build", why)
-
-
 def _plan(documents: Documents, again: dict[str, Any]) -> Check:
     """All but what is known only once a bundle is made: its images and the fingerprints of its keys."""
     bundled = {**documents.plan, "images": [], "steps": [_without_key(step) for step in documents.plan["steps"]]}
-    if "requirements" not in bundled:
+    if documents.is_of_first_release and "requirements" not in bundled:
         again = _as_before_requirements(again, bundled)
-    different = [key for key in again if bundled[key] != again[key]]
+    different = [key for key in again if key not in bundled or bundled[key] != again[key]]
     wrong = f"the build gives another plan: {', '.join(different)} differ"
     return judged("plan-from-build", PLAN, not different, "the build gives this plan again", wrong)
 

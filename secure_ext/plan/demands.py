@@ -1,0 +1,170 @@
+"""What a chip demands of every plan beyond the order of its steps, decided from chip and steps alone.
+
+Which fields a plan may burn, with which values and from which revision on; which chips it is good for; what must not be
+burned on a board before. The maker of plans and the reader of their documents share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from secure_ext.chips.chip import Chip
+from secure_ext.plan.order import SEAL_FIELDS
+from secure_ext.plan.steps import (
+    BlockPart,
+    BurnField,
+    BurnKey,
+    EraseFlash,
+    KeyRole,
+    MustBeClear,
+    Plan,
+    Step,
+    WriteProtect,
+)
+
+SHA384 = "SECURE_BOOT_SHA384_EN"
+JTAG_FIELDS = ("JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
+_ONE = frozenset(
+    {
+        *("DISABLE_DL_ENCRYPT", "DIS_DOWNLOAD_MANUAL_ENCRYPT", "DISABLE_DL_DECRYPT", "DISABLE_DL_CACHE"),
+        *("DIS_DOWNLOAD_ICACHE", "DIS_DOWNLOAD_DCACHE", "SPI_DOWNLOAD_MSPI_DIS", "XTS_KEY_LENGTH_256"),
+        *JTAG_FIELDS,
+        *("CONSOLE_DEBUG_DISABLE", "DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT", "DIS_BOOT_REMAP", "DOWNLOAD_MODE_XPD_ON"),
+        *("SECURE_BOOT_AGGRESSIVE_REVOKE", SHA384, "ECC_FORCE_CONST_TIME"),
+        *(f"SECURE_BOOT_KEY_REVOKE{slot}" for slot in range(3)),
+        *SEAL_FIELDS,
+    }
+)
+"""Fields that a plan burns as 1, or leaves."""
+_WRITE_PROTECTED = frozenset({"DIS_CACHE", "DIS_ICACHE", "ECDSA_CURVE_MODE", SHA384, "RD_DIS"})
+_NEVER_BURNED = (
+    ("ABS_DONE_0", "the chip runs Secure Boot V1"),
+    ("CODING_SCHEME", "the chip's key blocks use a coding scheme that leaves no room for 256-bit keys"),
+    ("DIS_CACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+    ("DIS_ICACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+    ("DIS_DCACHE", "the cache is turned off: the chip cannot run ESP-IDF firmware"),
+    ("FORCE_USE_KEY_MANAGER_KEY", "the chip takes its keys from the Key Manager, not from eFuse"),
+    ("DIS_DOWNLOAD_MODE", "the download mode is closed already"),
+)
+_SLOTS = {KeyRole.DIGEST_0: 0, KeyRole.DIGEST_1: 1, KeyRole.DIGEST_2: 2}
+
+
+def erase_start(chip: Chip) -> int:
+    """Flash address from which on the flash is erased; what lies before the bootloader may be the Key Manager's."""
+    return chip.facts.bootloader_offset if chip.facts.key_manager else 0
+
+
+def step_revision(chip: Chip, field: str) -> int:
+    """Least chip revision on which a plan burns, or protects, a field (major * 100 + minor); 0 for all."""
+    facts = chip.facts
+    return {
+        "XTS_DPA_PSEUDO_LEVEL": facts.pseudo_round_revision,
+        "DOWNLOAD_MODE_XPD_ON": facts.flash_power_revision,
+        "ECC_FORCE_CONST_TIME": facts.ecdsa_curve_mode_revision,
+        "ECDSA_CURVE_MODE": facts.ecdsa_curve_mode_revision,
+        "UART_DOWNLOAD_DIS": facts.uart_download_disable_revision,
+    }.get(field, 0)
+
+
+def least_revision(chip: Chip, steps: Iterable[Step]) -> int:
+    """Least chip revision on which these steps do what they are for (major * 100 + minor)."""
+    facts, burned = chip.facts, _burned(steps)
+    needed = facts.least_revision
+    if chip.secure_boot_enable.name in burned:
+        needed = max(needed, facts.secure_boot_revision)
+        if SHA384 in burned:
+            needed = max(needed, facts.sha384_revision)
+    return needed
+
+
+def must_be_clear(chip: Chip, steps: Iterable[Step]) -> Iterator[MustBeClear]:
+    """What must not be burned on a board that gets these steps."""
+    steps = tuple(steps)
+    burned = _burned(steps)
+    keys = [step.action for step in steps if isinstance(step.action, BurnKey)]
+    encrypts, signs = chip.crypt_count.name in burned, chip.secure_boot_enable.name in burned
+    for name, why in _NEVER_BURNED:
+        if name not in burned and name in chip.efuses.fields:
+            yield MustBeClear(name, why)
+    if chip.has_one_key_block and any(key.part is BlockPart.LOW and key.role.is_secret for key in keys):
+        yield MustBeClear("XTS_KEY_LENGTH_256", "the chip expects a 256-bit flash encryption key")
+    if signs:
+        for slot in (_SLOTS[key.role] for key in keys if key.role in _SLOTS):
+            if f"SECURE_BOOT_KEY_REVOKE{slot}" in chip.efuses.fields:
+                yield MustBeClear(f"SECURE_BOOT_KEY_REVOKE{slot}", "the slot of a signing key is revoked")
+        if SHA384 not in burned and chip.efuses.find(SHA384):
+            yield MustBeClear(SHA384, "the chip verifies ECDSA-384 signatures only")
+    if not encrypts and signs:
+        yield MustBeClear(chip.crypt_count.name, "flash encryption is on, but this bundle holds plaintext")
+    if not signs:
+        yield MustBeClear(
+            chip.secure_boot_enable.name, "secure boot is on, but this bundle's images are not signed for it"
+        )
+
+
+def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
+    """The first thing in a plan that the chip would not survive, or that no plan does: the step, and why."""
+    for step in plan.steps:
+        fault = _step_fault(chip, step)
+        if fault:
+            return step.id, fault
+    length = "XTS_KEY_LENGTH_256"
+    whole = any(key.part is BlockPart.WHOLE and key.role is KeyRole.FLASH_ENCRYPTION for key in plan.keys)
+    if chip.has_one_key_block and whole != (length in _burned(plan.steps)):
+        return length, "it says whether the key fills its whole block, and it is the other way round"
+    needed = least_revision(chip, plan.steps)
+    if plan.min_revision < needed:
+        return "min_revision", f"it needs at least v{needed // 100}.{needed % 100} of the chip"
+    asked = {item.field for item in plan.must_be_clear}
+    for item in must_be_clear(chip, plan.steps):
+        if item.field not in asked:
+            return "must_be_clear", f"nobody looks whether {item.field} is burned already: {item.why}"
+    if plan.requirements is not None:
+        wanted = exclusive_purposes(
+            encrypts=chip.crypt_count.name in _burned(plan.steps),
+            signs=chip.secure_boot_enable.name in _burned(plan.steps),
+        )
+        if not set(wanted) <= set(plan.requirements.exclusive_purposes):
+            return "requirements", f"a second key for the same use ({', '.join(wanted)}) is not looked for"
+    return None
+
+
+def exclusive_purposes(*, encrypts: bool, signs: bool) -> tuple[str, ...]:
+    """A key for the same use elsewhere: the ROM and the bootloader take the first block that they find."""
+    return (*(("XTS_AES_",) if encrypts else ()), *(("SECURE_BOOT_DIGEST",) if signs else ()))
+
+
+def _burned(steps: Iterable[Step]) -> set[str]:
+    return {step.action.field for step in steps if isinstance(step.action, BurnField)}
+
+
+def _step_fault(chip: Chip, step: Step) -> str:
+    action = step.action
+    if isinstance(action, EraseFlash) and action != EraseFlash(erase_start(chip), None):
+        return f"the flash is erased from 0x{erase_start(chip):x} to its end"
+    if isinstance(action, BurnField) and not _is_planned_value(chip, action):
+        return f"no plan burns {action.field} = {action.value}"
+    if isinstance(action, WriteProtect) and action.field not in _WRITE_PROTECTED | {chip.crypt_count.name}:
+        return f"no plan write-protects {action.field}"
+    expected = step_revision(chip, action.field) if isinstance(action, (BurnField, WriteProtect)) else 0
+    if step.min_revision != expected:
+        return f"it is for chips from v{expected // 100}.{expected % 100} on, and would be left out on others"
+    return ""
+
+
+def _is_planned_value(chip: Chip, action: BurnField) -> bool:
+    """The number of bits in the crypt counter has to be odd, and FLASH_CRYPT_CONFIG is what the images are made for."""
+    field, value = chip.efuses.require(action.field), action.value
+    if field.name == chip.crypt_count.name:
+        return value in (1, (1 << field.bits) - 1)
+    if field.name == chip.secure_boot_enable.name:
+        return value == 1
+    if not chip.uses(field.name):
+        return False
+    if field.name == "SOFT_DIS_JTAG":
+        return value == (1 << field.bits) - 1
+    if field.name == "FLASH_CRYPT_CONFIG":
+        return value == 0xF
+    if field.name == "XTS_DPA_PSEUDO_LEVEL":
+        return value in (1, 2, 3)
+    return field.name in _ONE and value == 1
