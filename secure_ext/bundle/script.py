@@ -16,6 +16,7 @@ RUNNER_MODULES = (
     "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
+    "secure_ext.keys.no_core",
     "secure_ext.durable",
     "secure_ext.device.tool_surroundings",
     "secure_ext.device.tool_faults",
@@ -83,8 +84,9 @@ def embedded_source(module: str) -> str:
 
 def _head(document: dict[str, Any], project: str) -> str:
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
+    chip = re.sub(r"\W", "_", document["chip"])
     return f'''#!/usr/bin/env python3
-"""Provisions one {document["chip"]} board with {name}.
+"""Provisions one {chip} board with {name}.
 
     python provision.py --port PORT        all of it; asks before anything that cannot be undone
     python provision.py --port PORT --dry-run
@@ -99,6 +101,9 @@ Made by idf-secure-provision {__version__}. First the plan, step by step; then t
 from __future__ import annotations
 
 import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("STOP: this script needs Python 3.9 or later, and this is Python " + sys.version.split()[0])
 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
     del sys.path[0]  # the folder of this file: nothing that lies beside it is imported'''

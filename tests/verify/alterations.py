@@ -199,7 +199,7 @@ def a_file_less_and_not_listed(made: Made) -> None:
     made.relist()
 
 
-@alteration("manifest-form")
+@alteration("manifest-readable")
 def a_member_of_the_manifest_twice(made: Made) -> None:
     path = made.folder / "manifest.json"
     path.write_text(path.read_text().replace('{\n  "schema": 1,', '{\n  "schema": 1,\n  "schema": 1,'))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.read import REHEARSAL, FinishedBundle
 from secure_ext.bundle.verify.check import failed, judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.reading import parse_json
 
 _REHEARSE = "run `secure-provision rehearse` on this bundle"
 
@@ -19,9 +18,9 @@ def check_rehearsal(files: BundleFiles, documents: Documents) -> Check:
     if content is None:
         return unseen("rehearsal", REHEARSAL, f"there is none: {_REHEARSE}")
     try:
-        outcome = json.loads(content)
+        outcome = parse_json(content)
         ended_well, about = outcome["passed"], outcome["bundle"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return failed("rehearsal", REHEARSAL, "it cannot be read", _REHEARSE)
     identity = FinishedBundle(files.place, documents.manifest, documents.plan).identity
     fine = ended_well is True and about == identity and REHEARSAL in documents.manifest["files"]
