@@ -20,7 +20,7 @@ def limit_memory() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="this system cannot limit the memory of a process")
-@pytest.mark.parametrize("cases", [8, pytest.param(400, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cases", [6, pytest.param(400, marks=pytest.mark.long)])
 def test_every_document_that_is_read_may_be_spoilt(cases: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, _PROGRAM, tmp_path, str(cases)],
