@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ _MOST_LEVELS = 64
 """Of a JSON document: lists and objects in one another."""
 _MOST_NODES = 20_000
 """Values in a YAML document, with each alias counted as what it stands for."""
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -82,6 +84,8 @@ def parse_json(content: bytes | str, *, fractions: bool = True, lines: bool = Tr
         value = json.loads(text, object_pairs_hook=_members, parse_float=number, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except _Twice:
+        raise ValueError(_what_is_there_twice(text)) from None
     _check_levels(value, lines=lines)
     return value
 
@@ -107,13 +111,35 @@ def _check_levels(value: object, *, lines: bool) -> None:
     raise ValueError("it is nested too deeply")
 
 
+class _Twice(Exception):
+    """A member is there twice; json does not say where."""
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it says {twice[:80]!r} twice")
+        raise _Twice
     return members
+
+
+def _what_is_there_twice(text: str) -> str:
+    """The first member that is there twice in the text of a JSON document, with its lines."""
+    objects: list[dict[str, int]] = []
+    name, line, end = "", 1, 0
+    for token in _TOKEN.finditer(text):
+        line += text.count("\n", end, token.start())
+        end = token.start()
+        if token[0] in "{[":
+            objects.append({})
+        elif token[0] in "}]":
+            objects.pop()
+        elif token[0] != ":":
+            name = json.loads(token[0], strict=False)
+        elif objects and name in objects[-1]:
+            return f"line {line}: {name[:80]!r} is there already, in line {objects[-1][name]}"
+        elif objects:
+            objects[-1][name] = line
+    return "a member is there twice"
 
 
 def _finite(digits: str) -> float:
