@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secure_ext.one_line import harmless, one_line
+
 
 class Outcome(str, enum.Enum):
     """How a check ended. NOT_VERIFIABLE is never counted as fine: nobody has seen it."""
@@ -65,9 +67,9 @@ def checks_text(checks: Sequence[Check], *, all_of_them: bool = False) -> str:
     shown = [check for check in checks if all_of_them or check.outcome is not Outcome.PASSED]
     lines = []
     for check in sorted(shown, key=lambda check: order[check.outcome]):
-        lines.append(f"{check.outcome.value:14}  {check.name}  {check.place}")
-        lines.append(f"                {check.evidence}")
+        lines.append(f"{check.outcome.value:14}  {check.name}  {one_line(check.place)}")
+        lines.append(f"                {one_line(check.evidence)}")
         if check.cure:
             lines.append(f"                what to do: {check.cure}")
     counts = count_outcomes(checks)
-    return "\n".join([*lines, ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)])
+    return harmless("\n".join([*lines, ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)]))

@@ -20,6 +20,7 @@ from secure_ext.commands.profile import profile
 from secure_ext.commands.rehearse import rehearse
 from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
+from secure_ext.keys.no_core import no_core_files
 from secure_ext.secret_prompt import take_secrets_from_environment
 
 
@@ -51,8 +52,9 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
-    # A polite kill and a closed terminal clean up like Ctrl-C does.
-    for name in ("SIGTERM", "SIGHUP"):
+    no_core_files()
+    # A polite kill, a closed terminal and Ctrl-\\ clean up like Ctrl-C does.
+    for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _: sys.exit(128 + number))

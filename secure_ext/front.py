@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from secure_ext.command_names import as_typed_here, command_line
-from secure_ext.errors import SecureProvisionError
+from secure_ext.errors import SecureProvisionError, UsageError
+from secure_ext.one_line import harmless
 
 if TYPE_CHECKING:
     from secure_ext.plan.decide import Decision
@@ -46,7 +47,7 @@ class Failed(click.ClickException):
         place = f"\n  where: {self.error.place}" if self.error.place else ""
         cause, cure = self.told
         text = f"error {self.error.code}: {cause}{place}\n  what to do: {cure}"
-        click.echo(text, err=True, file=file)
+        click.echo(harmless(text), err=True, file=file)
 
 
 @contextlib.contextmanager
@@ -115,6 +116,13 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             ),
             click.option("--secure-boot/--no-secure-boot", default=None, help="Secure Boot V2. Overrides the profile."),
             click.option(
+                "--allow-files-in",
+                type=click.Path(path_type=Path),
+                multiple=True,
+                metavar="DIR",
+                help="The build may put files from this folder, too, into the flash. Repeatable.",
+            ),
+            click.option(
                 "--accept", multiple=True, metavar="CODE", help="Accept a doctor's finding, such as SP020. Repeatable."
             ),
             format_option(formats),
@@ -175,12 +183,37 @@ def _key_as_profile_text(key: Path | str) -> str:
     return key if isinstance(key, str) and key.startswith("pkcs11:") else str(Path(key).absolute())
 
 
-def decision_from_options(build_dir: Path, **options: Any) -> Decision:
-    """Reads and decides."""
+def decision_from_options(build_dir: Path, *, allow_files_in: Sequence[Path] = (), **options: Any) -> Decision:
+    """Reads and decides. Raises InputError SE670, UsageError SE659 for what only the person here may ask for."""
     from secure_ext.esp_idf.menu import with_menu  # noqa: PLC0415 (loaded when used)
     from secure_ext.plan.decide import decide  # noqa: PLC0415 (loaded when used)
+    from secure_ext.project.outside import require_inside  # noqa: PLC0415 (loaded when used)
 
-    return decide(build_dir, profile_from_options(**with_menu(build_dir, options)))
+    completed = with_menu(build_dir, options)
+    profile = profile_from_options(**completed)
+    if completed["profile"] and not options["profile"]:
+        _refuse_modules(profile)
+    decision = decide(build_dir, profile)
+    require_inside(decision.build, allow_files_in)
+    return decision
+
+
+def _refuse_modules(profile: Profile) -> None:
+    """A library is loaded into this process: a profile that the build names, and no person, has no say in which."""
+    from secure_ext.keys.token import MODULE_VARIABLE  # noqa: PLC0415 (loaded when used)
+    from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri  # noqa: PLC0415 (loaded when used)
+
+    for entry in profile.signing_entries("secure_boot.keys") or ():
+        if entry.key.startswith(SCHEME):
+            module = parse_pkcs11_uri(entry.key, place="secure_boot.keys").module_path
+            if module and module != os.environ.get(MODULE_VARIABLE):
+                raise UsageError(
+                    "SE659",
+                    f"the profile that the build's configuration names wants a PKCS#11 library loaded: {module}",
+                    cure=f"if it is the right one, set {MODULE_VARIABLE} to it, or name the profile yourself with "
+                    "--profile; else do not use this build",
+                    place="secure_boot.keys",
+                )
 
 
 def circumstances(*, archived: bool = False, output_format: str = "text") -> Making:

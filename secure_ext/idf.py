@@ -115,8 +115,10 @@ def _hook_signs(build_dir: Path) -> bool:
 
 
 def _hide_secrets(ctx: Any) -> None:
+    from secure_ext.keys.no_core import no_core_files  # noqa: PLC0415
     from secure_ext.secret_prompt import take_secrets_from_environment  # noqa: PLC0415
 
+    no_core_files()
     take_secrets_from_environment(ctx)
 
 

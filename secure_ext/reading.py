@@ -6,22 +6,30 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from secure_ext.one_line import is_one_line
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
 KEY_FILE_LIMIT = 0x10000
 """Bytes of a key file; a PEM file with a chain of certificates beside the key is about a tenth of it."""
-DOCUMENT_LIMIT = 0x1000000
-"""Bytes of a JSON document."""
+DOCUMENT_LIMIT = 0x400000
+"""Bytes of a JSON document, or of a text; a value of JSON takes up to 30 times its bytes in memory."""
+IMAGE_LIMIT = 0x4000000
+"""Bytes of an image: no chip runs a larger one."""
 PROFILE_LIMIT = 0x40000
 """Bytes of a profile."""
+_MOST_LEVELS = 64
+"""Of a JSON document: lists and objects in one another."""
 _MOST_NODES = 20_000
 """Values in a YAML document, with each alias counted as what it stands for."""
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -30,9 +38,14 @@ def read_file(path: Path, limit: int) -> bytes:
 
     A pipe, a device or a socket is not read: it may never end, and is empty the next time.
 
-    Raises OSError, whose `strerror` says what is wrong, also for another kind of file or a larger one.
+    Raises OSError, whose `strerror` says what is wrong, also for another kind of file or a larger one, and for a name
+    that no file can have.
     """
-    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except ValueError:  # a zero byte, or half a character
+        raise OSError(errno.EINVAL, "no file can have that name", str(path)) from None
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -44,31 +57,98 @@ def read_file(path: Path, limit: int) -> bytes:
     return content
 
 
-def parse_json(content: bytes | str) -> Any:
+def read_json(path: Path, *, lines: bool = True) -> Any:
+    """The value of the JSON document in a file of at most DOCUMENT_LIMIT bytes; `lines` as for `parse_json`.
+
+    Raises OSError as `read_file` does, ValueError as `parse_json` does.
+    """
+    return parse_json(read_file(path, DOCUMENT_LIMIT), lines=lines)
+
+
+def parse_json(content: bytes | str, *, fractions: bool = True, lines: bool = True) -> Any:
     """The value of a JSON document.
 
+    Args:
+        content: its text, as UTF-8 if it is bytes.
+        fractions: whether its numbers may be other than whole.
+        lines: whether its texts may have line breaks and control characters.
+
     Raises ValueError if it is not one; also for a member that is there twice, for NaN, Infinity and what is as large,
-    which JSON does not have, and for a nesting that nobody writes.
+    which JSON does not have, for half characters, which no file can hold, and for a nesting that nobody writes.
     """
+    if len(content) > DOCUMENT_LIMIT:
+        raise ValueError(f"it is larger than {DOCUMENT_LIMIT} bytes")
     text = content if isinstance(content, str) else content.decode("utf-8")
+    number = _finite if fractions else _no_fraction
     try:
-        return json.loads(text, object_pairs_hook=_members, parse_float=_finite, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_members, parse_float=number, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except _Twice:
+        raise ValueError(_what_is_there_twice(text)) from None
+    _check_levels(value, lines=lines)
+    return value
+
+
+def _check_levels(value: object, *, lines: bool) -> None:
+    """Raises ValueError for too many levels, and for text that holds half a character or what `lines` excludes."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, str):
+                item.encode()
+                if not (lines or is_one_line(item)):
+                    raise ValueError(f"it holds a line break or a control character: {item[:80]!r}")
+            elif isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        if not below:
+            return
+        level = below
+    raise ValueError("it is nested too deeply")
+
+
+class _Twice(Exception):
+    """A member is there twice; json does not say where."""
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it says {twice[:80]!r} twice")
+        raise _Twice
     return members
+
+
+def _what_is_there_twice(text: str) -> str:
+    """The first member that is there twice in the text of a JSON document, with its lines."""
+    objects: list[dict[str, int]] = []
+    name, line, end = "", 1, 0
+    for token in _TOKEN.finditer(text):
+        line += text.count("\n", end, token.start())
+        end = token.start()
+        if token[0] in "{[":
+            objects.append({})
+        elif token[0] in "}]":
+            objects.pop()
+        elif token[0] != ":":
+            name = json.loads(token[0], strict=False)
+        elif objects and name in objects[-1]:
+            return f"line {line}: {name[:80]!r} is there already, in line {objects[-1][name]}"
+        elif objects:
+            objects[-1][name] = line
+    return "a member is there twice"
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _no_constant(digits[:80])
+
+
+def _no_fraction(digits: str) -> float:
+    raise ValueError(f"{digits[:80]} is not a whole number")
 
 
 def _no_constant(name: str) -> float:

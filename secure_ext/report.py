@@ -9,6 +9,7 @@ from secure_ext.bundle.generated_keys import KeyState
 from secure_ext.bundle.write import Bundle
 from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.command_names import as_typed_here, command_line
+from secure_ext.one_line import harmless, one_line, printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity
 from secure_ext.plan.document import plan_document
@@ -17,7 +18,7 @@ from secure_ext.plan.steps import Stage
 from secure_ext.plan.unplanned import unplanned_features
 from secure_ext.policy.policy import KeySource
 from secure_ext.policy.signing_entry import Signs
-from secure_ext.terminal_maps import Line, map_lines, printable
+from secure_ext.terminal_maps import Line, map_lines
 
 _STAGE_TITLES = {
     Stage.FLASH: "flash: can be repeated",
@@ -36,8 +37,8 @@ def findings_text(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         accepted = " (accepted)" if finding.accepted else ""
-        lines.append(f"{finding.severity.value:7}  {finding.code}  {finding.place}{accepted}")
-        lines.append(f"         {finding.cause}")
+        lines.append(f"{finding.severity.value:7}  {finding.code}  {one_line(finding.place)}{accepted}")
+        lines.append(f"         {one_line(finding.cause)}")
         if not finding.cure.startswith("nothing to do"):
             lines.append(f"         what to do: {as_typed_here(finding.cure)}")
     counts = [
@@ -45,7 +46,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
         for severity in Severity
         if (number := sum(finding.severity is severity for finding in findings))
     ]
-    return "\n".join([*lines, "doctor: " + (", ".join(reversed(counts)) if counts else "nothing found")])
+    return harmless("\n".join([*lines, "doctor: " + (", ".join(reversed(counts)) if counts else "nothing found")]))
 
 
 def summary_text(decision: Decision) -> str:
@@ -176,15 +177,17 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
     if bundle.key_home is not None and bundle.generated_keys:
         lines += ["", *generated_key_lines(bundle)]
     if bundle.manifest["per_device"]:
-        return "\n".join([*lines, "", *_per_device_lines(bundle)])
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{len(bundle.manifest['checks'])} checks passed: every image decrypts and verifies as on the chip.",
-            f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
-            *_next_lines(bundle),
-        ]
+        return harmless("\n".join([*lines, "", *_per_device_lines(bundle)]))
+    return harmless(
+        "\n".join(
+            [
+                *lines,
+                "",
+                f"{len(bundle.manifest['checks'])} checks passed: every image decrypts and verifies as on the chip.",
+                f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
+                *_next_lines(bundle),
+            ]
+        )
     )
 
 

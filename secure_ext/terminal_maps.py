@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from secure_ext.bundle.manifest import partition_rows
+from secure_ext.one_line import printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.flash_map import Area, FlashMap, flash_map, size_text
@@ -85,11 +86,6 @@ def key_block_lines(blocks: Iterable[Block]) -> Iterator[Line]:
                 (f"  {block.name:10}  {key.title + part:34}  {key.purpose or 'fixed purpose':22}  ", ""),
                 (key.protections, "green"),
             )
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def plain(lines: Iterable[Line]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
+from secure_ext.reading import parse_json
 
 _EXECUTABLE = ("provision.py", "commands.sh")
 _UNIX = 3
@@ -71,7 +71,7 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
 
     Raises ValueError, KeyError if the manifest is none.
     """
-    date = _date(json.loads(files[MANIFEST])["created"])
+    date = _date(parse_json(files[MANIFEST])["created"])
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -92,19 +92,19 @@ def _date(created: str) -> tuple[int, int, int, int, int, int]:
 
 def _content(files: BundleFiles) -> dict[str, bytes]:
     """What the manifest lists, the manifest, and its signature if there is one. Raises OSError if a file is missing."""
-    manifest = json.loads(files.read(MANIFEST) or b"{}")
+    manifest = parse_json(files.read(MANIFEST) or b"{}")
     listed = manifest.get("files", ())
     content = {name: files.read(name) for name in (MANIFEST, *listed, ENVELOPE)}
     missing = [name for name, data in content.items() if data is None and name != ENVELOPE]
     if missing:
         raise FileNotFoundError(0, f"{missing[0]} is missing in the bundle")
-    refuse_foreign_files(files.place, listed, manifest, json.loads(content[PLAN] or b"{}"))
+    refuse_foreign_files(files.place, listed, manifest, parse_json(content.get(PLAN) or b"{}"))
     return {name: data for name, data in content.items() if data is not None}
 
 
 def _is_archive(path: Path) -> bool:
     if not path.is_file() or path.is_symlink():
         return False
-    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        return MANIFEST in archive.namelist()
+    with contextlib.suppress(InputError):
+        return open_bundle_files(path).read(MANIFEST) is not None
     return False

@@ -15,7 +15,6 @@ import contextlib
 import enum
 import errno
 import glob
-import json
 import os
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from typing import TextIO
 
 from secure_ext.errors import InputError
 from secure_ext.keys.file_lock import hold
+from secure_ext.reading import read_json
 
 _MANIFEST = "manifest.json"
 _RANDOM_CHARACTERS = 8
@@ -161,7 +161,7 @@ def _is_empty(target: Path) -> bool:
 def _kind_of(folder: Path) -> Kind | None:
     """None if it is not from this tool: other programs, too, write a manifest.json."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        manifest = read_json(folder / _MANIFEST)
         is_ours = str(manifest["tool"]).startswith("idf-secure-provision ")
         return Kind(manifest.get("kind", Kind.BUNDLE)) if is_ours else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

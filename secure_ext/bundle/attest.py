@@ -17,6 +17,7 @@ from typing import Any
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
+from secure_ext.reading import parse_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -103,7 +104,7 @@ def sign_statement(bundle: FinishedBundle, key: Signer) -> str:
 def read_envelope(text: bytes) -> Envelope:
     """The envelope in a file. Raises ValueError for what is none."""
     try:
-        content = json.loads(text.decode("utf-8"))
+        content = parse_json(text)
         return Envelope(
             base64.b64decode(content["payload"], validate=True),
             str(content["payloadType"]),
@@ -116,7 +117,7 @@ def read_envelope(text: bytes) -> Envelope:
 def is_about(envelope: Envelope, bundle: FinishedBundle) -> bool:
     """Whether the envelope holds a statement about just this bundle."""
     try:
-        content = json.loads(envelope.payload.decode("utf-8"))
+        content = parse_json(envelope.payload)
         told = (content["_type"], content["predicateType"], content["subject"])
     except (ValueError, TypeError, LookupError, RecursionError):
         return False

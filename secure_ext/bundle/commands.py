@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from secure_ext.device.burn_calls import new_chip_calls
+from secure_ext.one_line import one_line
 
 _SHELL_QUESTION = (
     "printf 'Are all eFuses above as planned? Type SEAL to close the chip: '",
@@ -40,13 +41,18 @@ def render_powershell(document: dict[str, Any], project: str) -> str:
 
 
 def _powershell_quote(word: str) -> str:
-    return word if word.replace("-", "").replace("_", "").replace("/", "").replace(".", "").isalnum() else f"'{word}'"
+    """PowerShell takes four characters for a single quote; in such a string it is written twice."""
+    return (
+        word
+        if re.fullmatch(r"[\w/.-]+", word, re.ASCII)
+        else "'" + re.sub("['\u2018-\u201b]", r"\g<0>\g<0>", word) + "'"
+    )
 
 
 def _head(document: dict[str, Any], project: str) -> list[str]:
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
     return [
-        f"# The steps of provision.py for {name} ({document['chip']}) as plain commands, for a",
+        f"# The steps of provision.py for {name} ({one_line(document['chip'])}) as plain commands, for a",
         "# NEW board and esptool 5. esptool 4 writes the command names with underscores (burn_key) and .py behind the",
         "# programs. provision.py does the same and also checks the board before, between and after: prefer it.",
         "# Set PORT to the serial port. Steps 'burn' and 'seal' CANNOT BE UNDONE. espefuse asks before it burns.",
@@ -54,13 +60,13 @@ def _head(document: dict[str, Any], project: str) -> list[str]:
 
 
 def _body(document: dict[str, Any], quote: Callable[[str], str], port: str, question: tuple[str, ...]) -> Iterator[str]:
-    base = f"--chip {document['chip']} --port {port}"
+    base = f"--chip {quote(document['chip'])} --port {port}"
     for stage, calls in _stages(document):
         yield ""
         yield f"# ---- {stage} " + "-" * 60
         for step in document["steps"]:
             if step["stage"] == stage:
-                yield f"# {step['title']}: {step['why']}"
+                yield one_line(f"# {step['title']}: {step['why']}")
                 if step["min_revision"] > document["min_revision"]:
                     revision = step["min_revision"]
                     yield f"#   (left out below: only for chips from v{revision // 100}.{revision % 100} on)"

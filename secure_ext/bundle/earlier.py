@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.errors import InputError
 from secure_ext.project.build import Build
+from secure_ext.reading import read_json
 
 _MANIFEST = "manifest.json"
 
@@ -44,7 +44,7 @@ class EarlierBundle:
 def read_earlier(output: Path) -> EarlierBundle | None:
     """The bundle in `output`; None if there is none, or its manifest does not say what it is."""
     try:
-        manifest = json.loads((output / _MANIFEST).read_bytes())
+        manifest = read_json(output / _MANIFEST)
         inputs = manifest.get("inputs", {})
         recorded = inputs.get("build_dir")
         build_dir = (output.resolve() / recorded).resolve() if isinstance(recorded, str) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import lzma
+import io
 import struct
 import zipfile
 import zlib
@@ -14,12 +14,18 @@ from typing import Protocol
 
 from secure_ext.bundle.file_names import name_faults
 from secure_ext.errors import InputError
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error)
 """What zipfile also raises on damaged members."""
 
-_MOST_BYTES = 1 << 30
-"""Far more than any flash holds; an archive that says it is larger is not unpacked."""
+MOST_BYTES = 0x8000000
+"""Of all files of a bundle: as large as the largest flash; an archive that says it holds more is not unpacked."""
+ARCHIVE_LIMIT = MOST_BYTES + 0x1000000
+"""Bytes of an archive."""
+_MOST_MEMBERS = 10_000
+_ENTRY = b"PK\x01\x02"
+"""Begins each entry in the directory of a zip file, which zipfile reads as a whole before anything is known of it."""
 
 
 class BundleFiles(Protocol):
@@ -59,9 +65,8 @@ class FolderFiles:
     def read(self, name: str) -> bytes | None:
         """The bytes of a file; None if there is none that can be read."""
         try:
-            path = self.place / name
-            return path.read_bytes() if path.is_file() else None
-        except (OSError, ValueError):
+            return read_file(self.place / name, IMAGE_LIMIT)
+        except OSError:
             return None
 
 
@@ -109,10 +114,26 @@ def open_bundle_files(place: Path) -> BundleFiles:
             cure="give the folder that `secure-provision bundle` wrote, such as build/secure",
             place=str(place),
         )
-    with _shown_as_input_error(place), zipfile.ZipFile(place) as archive:
+    with _shown_as_input_error(place):
+        return ArchiveFiles(place, _members(read_file(place, ARCHIVE_LIMIT)))
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """The members of an archive by name. Raises what `_shown_as_input_error` shows."""
+    if content.count(_ENTRY) > _MOST_MEMBERS:
+        raise ValueError("it has more members than any bundle")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > _MOST_BYTES:
+        if sum(member.file_size for member in members) > MOST_BYTES:
             raise ValueError("it is larger than any bundle")
         for name, fault in name_faults(member.filename.removesuffix("/") for member in members):
             raise ValueError(f"{name!r}: {fault}")
-        return ArchiveFiles(place, {member.filename: archive.read(member) for member in members})
+        if not {member.compress_type for member in members} <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise ValueError("it is compressed in another way than zip files usually are")
+        return {member.filename: _content(archive, member) for member in members}
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member, of which no more are unpacked than it says, whatever it expands to."""
+    with archive.open(member) as file:
+        return file.read(member.file_size + 1)

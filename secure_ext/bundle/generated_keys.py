@@ -12,6 +12,7 @@ from secure_ext.bundle.key_home import SUPERSEDED, KeyHome
 from secure_ext.errors import InputError
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.own_files import require_own
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 
 class KeyState(str, enum.Enum):
@@ -150,7 +151,7 @@ def _unknown_keys(folder: Path, known: set[bytes]) -> Iterator[tuple[Path, bytes
     known = set(known)
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     for path in sorted(files, key=lambda path: (path.parent != folder, path.name)):  # the whole before its halves
-        data = path.read_bytes()
+        data = read_file(path, IMAGE_LIMIT)
         if not any(data in content for content in known):
             known.add(data)
             yield path, data

@@ -22,6 +22,7 @@ from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.own_files import require_own
 from secure_ext.project.build import Build
+from secure_ext.reading import KEY_FILE_LIMIT, read_file, read_json
 
 PLACE = "secure_keys"
 """The folder in the project that holds the homes, unless ``keys.home`` names another."""
@@ -37,6 +38,8 @@ never any update at all. Back this folder up where nobody else can read it. When
 `secure-provision keys destroy` on this folder, or on the bundle, shows what is lost with each key, and deletes them.
 """
 _BESIDE_THE_KEYS = {".gitignore": b"*\n", "README.txt": _README}
+NO_KEYS = (IDENTITY, *_BESIDE_THE_KEYS)
+"""The files of a home that are not keys."""
 _NAME_LENGTH = 40
 
 
@@ -70,7 +73,7 @@ class KeyHome:
             return
         try:
             require_own(self.folder, self.folder / IDENTITY)
-            identity = json.loads((self.folder / IDENTITY).read_bytes())
+            identity = read_json(self.folder / IDENTITY)
         except FileNotFoundError:
             identity = None
         except OSError as error:
@@ -94,7 +97,7 @@ class KeyHome:
             if not os.path.lexists(path):
                 return None
             require_own(path)
-            path.read_bytes()
+            read_file(path, KEY_FILE_LIMIT)
         except OSError as error:
             raise _cannot(path, "read", error) from None
         return path
@@ -102,7 +105,7 @@ class KeyHome:
     def contents(self) -> set[bytes]:
         """The content of every key in it. Raises InputError SE736."""
         try:
-            return {path.read_bytes() for path in key_files(self.folder)}
+            return {read_file(path, KEY_FILE_LIMIT) for path in key_files(self.folder)}
         except OSError as error:
             raise _cannot(self.folder, "read", error) from None
 
@@ -167,7 +170,7 @@ def place_for(build: Build, named: Path | None, output: Path) -> Path:
 
 def key_files(folder: Path) -> list[Path]:
     """The keys in a home, those not used any more included."""
-    others = {folder / name for name in (IDENTITY, *_BESIDE_THE_KEYS)}
+    others = {folder / name for name in NO_KEYS}
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(path for path in files if path not in others and not path.name.startswith("."))
 

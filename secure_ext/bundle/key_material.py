@@ -20,6 +20,7 @@ from secure_ext.keys.signer import Signer
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
@@ -118,9 +119,9 @@ def load_key_material(
 
 def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
     """Saves what the new bundle does not use any more: it may be the only copy of a key that boards carry."""
-    present = {path.read_bytes() for path in keys_folder.glob("*") if path.is_file()}
+    present = {read_file(path, IMAGE_LIMIT) for path in keys_folder.glob("*") if path.is_file()}
     for path in sorted(earlier_keys.rglob("*")):
-        if path.is_file() and (data := path.read_bytes()) not in present:
+        if path.is_file() and (data := read_file(path, IMAGE_LIMIT)) not in present:
             present.add(data)
             write_secret_file(keys_folder / SUPERSEDED / superseded_name(path, data), data)
 

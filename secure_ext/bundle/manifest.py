@@ -18,6 +18,7 @@ from secure_ext.plan.document import key_length
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -64,7 +65,9 @@ def manifest(
         "partitions": partition_rows(decision),
         "key_blocks": [block.name for block in decision.chip.key_blocks],
         "images": [_image(produced, encrypt_later=later) for produced in images],
-        "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in public_files(folder)},
+        "files": {
+            name: hashlib.sha256(read_file(folder / name, IMAGE_LIMIT)).hexdigest() for name in public_files(folder)
+        },
         "keys": [
             {
                 "role": key.role.value,
@@ -130,6 +133,10 @@ def public_files(folder: Path) -> list[str]:
     """
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(n for n in names if not n.startswith(OUTSIDE_THE_MANIFEST) and n not in (MANIFEST, ENVELOPE))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_file(path, IMAGE_LIMIT)).hexdigest()
 
 
 def _image(produced: ProducedImage, *, encrypt_later: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from secure_ext.bundle.record import Made, add_to_record, bundles_made, way_from
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import Decision
 from secure_ext.project.build import read_build
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 _BUILD_FILES = {
     "sdkconfig": "the configuration",
@@ -65,6 +66,6 @@ def _changes(
 
 def _digest(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_file(path, IMAGE_LIMIT)).hexdigest()
     except OSError:
         return None

@@ -12,9 +12,11 @@ from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreig
 from secure_ext.bundle.files import FolderFiles
 from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
+from secure_ext.bundle.verify.schema import document_schema, schema_errors
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.replay import replay_plan
+from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
 
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
@@ -53,22 +55,20 @@ def read_bundle(folder: Path) -> FinishedBundle:
     what `replay_plan` raises for a plan that would damage a board.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        files = manifest["files"].items()
-        sizes = [(int(image["offset"]), int(image["size"])) for image in manifest["images"]]
-        sizes[0], len(plan["steps"]), len(plan["chip"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        manifest = read_json(folder / "manifest.json", lines=False)
+        plan = read_json(folder / "plan.json", lines=False)
+    except (OSError, ValueError):
         raise InputError(
             "SE730",
             "this is no bundle: it has no readable manifest.json and plan.json",
             cure="give the folder that `secure-provision bundle` wrote, such as build/secure",
             place=str(folder),
         ) from None
-    for name, digest in files:
+    _require_schemas(folder, {"manifest": manifest, "plan": plan})
+    for name, digest in manifest["files"].items():
         try:
-            content = (folder / name).read_bytes()
-        except (OSError, ValueError):  # a name with a zero byte
+            content = read_file(folder / name, IMAGE_LIMIT)
+        except OSError:
             content = b""
         if hashlib.sha256(content).hexdigest() != digest:
             raise InputError(
@@ -94,6 +94,19 @@ def _decided_files(folder: Path) -> set[str]:
     """Every file that is there, but those that belong to boards, and what an interrupted write left."""
     names = FolderFiles(folder).names()
     return {name for name in names if not name.startswith(OUTSIDE_THE_MANIFEST) and not is_unfinished(name)}
+
+
+def _require_schemas(folder: Path, documents: dict[str, object]) -> None:
+    """Raises InputError SE730 if one does not keep to its schema."""
+    for kind, document in documents.items():
+        error = next(schema_errors(document, document_schema(kind)), None)
+        if error:
+            raise InputError(
+                "SE730",
+                f"this is no bundle: its {kind}.json is damaged, or of a later version of this tool: {error}",
+                cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
+                place=str(folder),
+            )
 
 
 def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
@@ -128,5 +141,8 @@ def has_passed_rehearsal(bundle: FinishedBundle) -> bool:
     """Whether this very bundle was rehearsed, to its end and with success."""
     if REHEARSAL not in bundle.manifest["files"]:
         return False
-    outcome = json.loads((bundle.folder / REHEARSAL).read_text(encoding="utf-8"))
-    return bool(outcome.get("passed")) and outcome.get("bundle") == bundle.identity
+    try:
+        outcome = read_json(bundle.folder / REHEARSAL)
+    except (OSError, ValueError):
+        return False
+    return isinstance(outcome, dict) and outcome.get("passed") is True and outcome.get("bundle") == bundle.identity

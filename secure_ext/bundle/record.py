@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.reading import read_json
+
 RECORD = "secure_provision_bundles.json"
 """In the build directory."""
 _SCHEMA = 1
@@ -30,10 +32,10 @@ class Made:
 def bundles_made(build_dir: Path) -> tuple[Made, ...]:
     """The recorded bundles that are still there, the last one last; none where there is no record."""
     try:
-        entries = json.loads((build_dir / RECORD).read_bytes())["bundles"]
+        entries = read_json(build_dir / RECORD)["bundles"]
         own = build_dir.resolve()
         made = [Made((own / entry["folder"]).resolve(), dict(entry["inputs"])) for entry in entries]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return ()
     return tuple(item for item in made if (item.folder / "manifest.json").is_file())
 

@@ -7,7 +7,6 @@ the running app and the bootloader verify with another.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from secure_ext.keys.signing import load_verification_key
 from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.image import parse_image
+from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
 
 _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
@@ -95,7 +95,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     """
     file = path / "plan.json" if path.is_dir() else path
     try:
-        plan = json.loads(file.read_text(encoding="utf-8"))
+        plan = read_json(file, lines=False)
         chip, slots = str(plan["chip"]), digest_slots(plan, revoked)
         aggressive = any(step.get("field") == _AGGRESSIVE and step["value"] for step in plan["steps"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -129,7 +129,7 @@ def read_update(image: Path, chip: str) -> Update:
     """
     place = image.name
     try:
-        content = image.read_bytes()
+        content = read_file(image, IMAGE_LIMIT)
     except OSError as error:
         raise InputError(
             "SE691", f"the update cannot be read: {error.strerror}", cure="check the path", place=str(image)

@@ -16,6 +16,7 @@ RUNNER_MODULES = (
     "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
+    "secure_ext.keys.no_core",
     "secure_ext.durable",
     "secure_ext.device.tool_surroundings",
     "secure_ext.device.tool_faults",
@@ -61,6 +62,9 @@ from __future__ import annotations
 
 import sys
 
+if sys.version_info < (3, 9):
+    sys.exit("STOP: this script needs Python 3.9 or later, and this is Python " + sys.version.split()[0])
+
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
     del sys.path[0]  # the folder of this file: nothing that lies beside it is imported"""
 
@@ -93,8 +97,9 @@ def embedded_source(module: str) -> str:
 def script_head(document: dict[str, Any], project: str, version: str) -> str:
     """How the script of a `version` begins: what it is, and how it is used."""
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
+    chip = re.sub(r"\W", "_", document["chip"])
     return f'''#!/usr/bin/env python3
-"""Provisions one {document["chip"]} board with {name}.
+"""Provisions one {chip} board with {name}.
 
     python provision.py --port PORT        all of it; asks before anything that cannot be undone
     python provision.py --port PORT --dry-run

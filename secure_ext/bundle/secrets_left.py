@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.atomic import left_over, moved_aside, only_run
-from secure_ext.bundle.key_home import IDENTITY, key_files, remove_if_empty
+from secure_ext.bundle.deleted_files import Remains, delete, files_below, linked_folders
+from secure_ext.bundle.key_home import IDENTITY, NO_KEYS, remove_if_empty
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
 
 _LOST = {
     "flash_encryption_key": "their flash can never be written from outside again, only updated over the air; a board "
@@ -63,15 +64,20 @@ def secrets_left(bundle: FinishedBundle) -> tuple[SecretFile, ...]:
     Raises InputError SE696 if one cannot be read.
     """
     folder, home = bundle.folder / "keys", recorded_home(bundle)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = _below(folder)
     if home is not None and is_home(home):
-        files += key_files(home)
+        files += _keys_at(home)
     return _secrets(files, folder, _boards(bundle), set(_burned_fingerprints(bundle)))
 
 
 def secrets_at_home(home: Path) -> tuple[SecretFile, ...]:
     """Every secret in a home whose bundle is gone. Raises InputError SE696 if one cannot be read."""
-    return _secrets(key_files(home), home, (), set())
+    return _secrets(_keys_at(home), home, (), set())
+
+
+def _keys_at(home: Path) -> list[Path]:
+    """Also what a run that was killed has not finished."""
+    return [path for path in _below(home) if path not in (home / name for name in NO_KEYS)]
 
 
 def _secrets(files: Sequence[Path], current: Path, boards: tuple[str, ...], burned: set[str]) -> tuple[SecretFile, ...]:
@@ -79,7 +85,7 @@ def _secrets(files: Sequence[Path], current: Path, boards: tuple[str, ...], burn
     places: dict[bytes, list[Path]] = {}
     for path in files:
         try:
-            places.setdefault(path.read_bytes(), []).append(path)
+            places.setdefault(read_file(path, IMAGE_LIMIT), []).append(path)
         except OSError as error:
             raise _cannot(path, "read", error) from None
     return tuple(
@@ -99,28 +105,40 @@ def _burned_fingerprints(bundle: FinishedBundle) -> Iterator[str]:
     yield from (key["fingerprint"] for key in bundle.manifest["keys"] if key["fingerprint"])
 
 
-def destroy(secrets: Sequence[SecretFile], folder: Path, home: Path | None) -> int:
+def destroy(secrets: Sequence[SecretFile], folder: Path, home: Path | None) -> tuple[Remains, ...]:
     """Deletes the files, the folders below and including `folder` that are empty then, and a `home` without keys.
 
-    They are unlinked and not overwritten: on flash storage that would reach other cells. Returns their number.
+    Returns what is still there of them, by looking again.
 
     Raises InputError SE696 if one cannot be deleted; those before it are gone.
     """
-    paths = [path for secret in secrets for path in secret.paths]
-    for path in paths:
+    remains: list[Remains] = []
+    for path in (path for secret in secrets for path in secret.paths):
         try:
-            path.unlink()
+            remains += delete([path])
         except OSError as error:
             raise _cannot(path, "deleted", error) from None
-    for path in sorted([folder, *folder.rglob("*")], reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-    if home is not None and is_home(home):
-        try:
+    try:
+        for path in sorted([folder, *folder.rglob("*")], reverse=True):
+            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+                path.rmdir()
+        if home is not None and is_home(home):
             remove_if_empty(home)
-        except OSError as error:
-            raise _cannot(home, "deleted", error) from None
-    return len(paths)
+    except OSError as error:
+        raise _cannot(Path(error.filename or folder), "deleted", error) from None
+    return tuple(remains)
+
+
+def not_looked_into(folder: Path, home: Path | None) -> list[Path]:
+    """Links to folders, in which secrets may be, too. Raises InputError SE696 for a folder that cannot be read."""
+    return [path for place in (folder, home) if place is not None for path in _below(place, linked_folders)]
+
+
+def _below(folder: Path, look: Callable[[Path], list[Path]] = files_below) -> list[Path]:
+    try:
+        return look(folder)
+    except OSError as error:
+        raise _cannot(Path(error.filename or folder), "read", error) from None
 
 
 def destroy_left_over(target: Path, say: Callable[[str], None]) -> None:
@@ -154,7 +172,7 @@ def boards_of_other_keys(bundle: FinishedBundle) -> int:
     others = 0
     for path in (bundle.folder / "journal").glob("*.json"):
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
+            entry = read_json(path)
         except (OSError, ValueError):
             continue
         others += path.stem not in known and isinstance(entry, dict) and "burning_begun" in entry
@@ -164,7 +182,7 @@ def boards_of_other_keys(bundle: FinishedBundle) -> int:
 def _cannot(path: Path, what: str, error: OSError) -> InputError:
     return InputError(
         "SE696",
-        f"a secret of the bundle cannot be {what}: {error.strerror}",
+        f"a secret of the bundle cannot be {what}: {error.strerror or error}",
         cure="check the permissions of the bundle's folder keys and of the keys' home, and run the command again",
         place=str(path),
     )

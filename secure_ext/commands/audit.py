@@ -12,6 +12,7 @@ from secure_ext.command_names import as_typed_here
 from secure_ext.commands.which_bundle import bundle_options, open_bundle
 from secure_ext.errors import UsageError
 from secure_ext.front import format_option, print_json, shown_errors
+from secure_ext.one_line import harmless
 
 if TYPE_CHECKING:
     from secure_ext.device.audit.board import Board
@@ -163,4 +164,4 @@ def _text(report: AuditReport, *, show_all: bool) -> str:
         )
     else:
         lines.append(f"This board is as {report.against} wants it.")
-    return "\n".join(lines)
+    return harmless("\n".join(lines))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from secure_ext.errors import UsageError
+from secure_ext.errors import CheckError, UsageError
 from secure_ext.front import format_option, print_json, shown_errors
 from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 
@@ -56,7 +56,7 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
     with shown_errors():
         from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.sealing import unseal  # noqa: PLC0415
-        from secure_ext.terminal_maps import printable  # noqa: PLC0415
+        from secure_ext.one_line import printable  # noqa: PLC0415
 
         opened = unseal(file, key, secrets_of_the_command(passphrase_fd))
         for name, data in opened.files().items():
@@ -121,6 +121,11 @@ def plan_key_rotation(
 
 
 DESTROY = "DESTROY"
+_DELETED = (
+    "Whoever gets the disk, a snapshot or a backup of it may still find them there: on flash storage nothing can be "
+    "overwritten for sure. Where that matters, encrypt the disk or destroy it. Copies elsewhere (backups, stations) "
+    "are your own to find."
+)
 
 
 @click.command("destroy")
@@ -156,13 +161,25 @@ def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:
             _show_secret(secret, bundle, number, is_chosen=secret in chosen)
         if home is not None and not left.is_home(home):
             click.echo(f"Not here: {home}, the home of these keys. Where the bundle was made they may still be.")
+        unseen = left.not_looked_into(folder, home)
+        for path in unseen:
+            click.echo(f"Not looked into: {path} is a link to the folder {path.resolve()}. Keys in there stay.")
         if not chosen:
             click.echo("Nothing to destroy: the bundle holds no key that goes into boards.")
             return
         if not yes:
             _confirm(sum(len(secret.paths) for secret in chosen))
-        destroyed = left.destroy(chosen, folder, home)
-        click.echo(f"{destroyed} file(s) destroyed. Copies elsewhere (backups, stations) are your own to find.")
+        remains = left.destroy(chosen, folder, home)
+        for rest in remains:
+            click.echo(f"STILL THERE: {rest.path}: {rest.where}")
+        click.echo(f"{sum(len(secret.paths) for secret in chosen)} file(s) deleted, not overwritten. {_DELETED}")
+        if remains:
+            raise CheckError(
+                "SE671",
+                f"{len(remains)} of the secrets are still there, though their files here are gone",
+                cure="delete them where they are, by hand; they are named above",
+                place=str(bundle),
+            )
 
 
 def _show_secret(secret: SecretFile, bundle: Path, of_other_keys: int, *, is_chosen: bool) -> None:

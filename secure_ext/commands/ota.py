@@ -59,6 +59,13 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
     metavar="FILE",
     help="The fleet's flash encryption key, if it is not in its bundle.",
 )
+@click.option(
+    "--allow-files-in",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="The build may have files of this folder, too. Repeatable.",
+)
 @format_option()
 def ota(
     *,
@@ -72,6 +79,7 @@ def ota(
     accept: tuple[str, ...],
     pre_encrypted: bool,
     flash_encryption_key: Path | None,
+    allow_files_in: tuple[Path, ...],
     output_format: str,
 ) -> None:
     """Make an update package: the app of a build, signed and checked against the boards that are to boot it.
@@ -91,10 +99,12 @@ def ota(
         from secure_ext.ota.fleet import read_fleet  # noqa: PLC0415
         from secure_ext.ota.write import write_package  # noqa: PLC0415
         from secure_ext.project.build import read_build  # noqa: PLC0415
+        from secure_ext.project.outside import require_inside  # noqa: PLC0415
         from secure_ext.report import findings_text  # noqa: PLC0415
 
         menu = read_menu(build_dir)
         build = read_build(build_dir)
+        require_inside(build, allow_files_in)
         place = bundle_place(fleet, build_dir)
         click.echo(f"bundle of the fleet: {place}", err=True)
         boards = read_fleet(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from secure_ext.front import print_json
+from secure_ext.one_line import printable
 
 _TITLES = {
     "newly_irreversible": "newly irreversible: NEW burns it, OLD does not",
@@ -66,5 +67,4 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, (tuple, list)):
         return " ".join(_text(item) for item in value) or "none"
-    text = str(value)
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(str(value))

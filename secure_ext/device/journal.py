@@ -16,6 +16,9 @@ from typing import Any
 from secure_ext.device.esp_tools import Stop
 from secure_ext.durable import write_durably
 
+_LIMIT = 0x10000
+"""Bytes of the journal of a board."""
+
 
 class Journal:
     """The journal of one board.
@@ -32,10 +35,10 @@ class Journal:
         self._entry: dict[str, Any] = {}
         self.is_readable = True
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
+            entry = json.loads(_content(path))
         except FileNotFoundError:
             return
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self.is_readable = False
             return
         if isinstance(entry, dict) and keys_id in (entry.get("keys"), entry.get("keys_before")):
@@ -89,6 +92,17 @@ class Journal:
                 f"the journal cannot be written: {error}",
                 "give a writable folder with --journal; it is needed to continue an interrupted board",
             ) from None
+
+
+def _content(path: Path) -> bytes:
+    """Raises OSError; also for what others may have put there: a pipe, which never ends, or more than a journal is."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
+    with path.open("rb") as file:
+        content = file.read(_LIMIT + 1)
+    if len(content) > _LIMIT:
+        raise OSError(f"{path} is larger than a journal")
+    return content
 
 
 def board_journal(plan: dict[str, Any], path: Path) -> Journal:

@@ -39,6 +39,7 @@ from secure_ext.device.refusals import check_conflicts, check_flash_size, check_
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
+from secure_ext.keys.no_core import no_core_files
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
@@ -194,6 +195,8 @@ class Runner:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._log = log.open("a", encoding="utf-8")
         except OSError as error:
+            if self.options.dry_run and not self.options.log:
+                return journal  # it changes nothing, so the bundle may lie on what cannot be written
             raise Stop(3, "SE821", f"the log cannot be written: {error}", "give another file with --log") from None
         return journal
 
@@ -359,6 +362,7 @@ def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None)
     """Runs `plan`, whose files lie in `bundle`; returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name the terminal cannot show must not stop anything
+    no_core_files()
     runner = Runner(plan, bundle, parse_arguments(plan, arguments))
     try:
         with interruptions(signal.default_int_handler):

@@ -12,6 +12,7 @@ from secure_ext import __version__
 from secure_ext.errors import UsageError
 from secure_ext.esp_idf.menu import Menu, read_json_or_nothing, read_menu
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 if TYPE_CHECKING:
     from secure_ext.plan.decide import Decision
@@ -105,7 +106,7 @@ def _digest(inputs: Iterable[str], output: Path) -> str:
     whole = hashlib.sha256(f"{__version__}\n{output}\n".encode())
     for name in inputs:
         try:
-            content = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+            content = hashlib.sha256(read_file(Path(name), IMAGE_LIMIT)).hexdigest()
         except OSError:
             content = "missing"
         whole.update(f"{name}\n{content}\n".encode())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secure_ext.reading import DOCUMENT_LIMIT, read_file
+
 if TYPE_CHECKING:
     from secure_ext.esp_idf.menu import Menu
 
@@ -118,7 +120,7 @@ def _is_release(build_dir: Path, project_dir: Path) -> bool:
     if built:
         return built.get(_RELEASE) is True
     try:
-        lines = (project_dir / "sdkconfig").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_file(project_dir / "sdkconfig", DOCUMENT_LIMIT).decode("utf-8", "replace").splitlines()
     except OSError:
         return False
     return f"CONFIG_{_RELEASE}=y" in lines

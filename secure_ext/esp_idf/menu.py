@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from secure_ext.policy.paths import given_path
 from secure_ext.project.recorded_paths import find_recorded
+from secure_ext.reading import read_json
 
 _PREFIX = "SECURE_PROVISION_"
 TARGET = "{target}"
@@ -73,8 +73,8 @@ def with_menu(build_dir: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 def read_json_or_nothing(path: Path) -> dict[str, Any]:
     """The JSON object in a file, or an empty one if there is no such."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

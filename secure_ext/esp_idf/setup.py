@@ -10,6 +10,7 @@ import click
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.front import shown_errors
+from secure_ext.reading import DOCUMENT_LIMIT, read_file
 
 ACTIONS_FOLDER = Path(__file__).resolve().parent / "actions"
 """What belongs into IDF_EXTRA_ACTIONS_PATH."""
@@ -80,7 +81,7 @@ def install(project_dir: Path) -> None:
             )
         file = project_dir / "idf_ext.py"
         try:
-            if file.exists() and "secure_ext" in file.read_text(encoding="utf-8"):
+            if file.exists() and b"secure_ext" in read_file(file, DOCUMENT_LIMIT):
                 click.echo(f"{file}: has the actions already")
             elif file.exists():
                 raise UsageError(

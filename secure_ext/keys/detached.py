@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from secure_ext.errors import CheckError, InputError
 from secure_ext.keys.signing import RSA_BITS, SignatureScheme, VerificationKey
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
 _NUMBER_SIZE = {SignatureScheme.ECDSA256: 32, SignatureScheme.ECDSA384: 48}
 
@@ -71,7 +72,7 @@ class DetachedSigner:
                 SE665 of nothing that is known here.
         """
         try:
-            content = self.answer.read_bytes()
+            content = read_file(self.answer, KEY_FILE_LIMIT)
         except OSError as error:
             raise self._unusable(f"it cannot be read: {error.strerror}") from None
         signature = self._parsed(content)

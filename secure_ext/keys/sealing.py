@@ -26,6 +26,7 @@ from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.pem import damaged_key, read_pem_key
 from secure_ext.keys.private_pem import open_private_key
 from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
+from secure_ext.reading import parse_json, read_json
 
 SCHEMA = 1
 X25519, RSA = "X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"
@@ -156,11 +157,11 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
         else:
             shared = private_key.exchange(x25519.X25519PublicKey.from_public_bytes(encapsulated))
             key = _derive(shared, encapsulated, _raw(private_key.public_key()))
-        content = json.loads(AESGCM(key).decrypt(nonce, ciphertext, _associated(document)))
+        content = parse_json(AESGCM(key).decrypt(nonce, ciphertext, _associated(document)))
         keys = {str(name): bytes.fromhex(data) for name, data in content.items()}
         if not set(keys) <= ROLES:  # anybody can seal something to a public key
             raise ValueError("names of other keys")
-    except (InvalidTag, ValueError, AttributeError, TypeError, RecursionError):
+    except (InvalidTag, ValueError, AttributeError, TypeError):
         raise CheckError(
             "SE685",
             "the sealed file does not open: it was changed after it was written, or is damaged",
@@ -175,12 +176,12 @@ _ENVELOPE = ("schema", "algorithm", "recipient", "encapsulated", "nonce", "ciphe
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         if document["schema"] != SCHEMA or document["algorithm"] not in (X25519, RSA):
             raise ValueError("another kind")
         parts = [base64.b64decode(document[name], validate=True) for name in ("encapsulated", "nonce", "ciphertext")]
         str(document["recipient"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error):
         raise InputError(
             "SE683",
             "this is no sealed key file",

@@ -17,6 +17,7 @@ from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
+from secure_ext.reading import IMAGE_LIMIT, KEY_FILE_LIMIT, read_file
 
 
 def write_device_bundle(
@@ -49,7 +50,7 @@ def write_device_bundle(
     with replaced_directory(folder) as staging:
         (staging / "images").mkdir()
         for image in manifest["images"]:
-            content = (source.folder / image["file"]).read_bytes()
+            content = read_file(source.folder / image["file"], IMAGE_LIMIT)
             if image["encrypt_per_device"] and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image["offset"], image["name"])
                 evidence = f"at flash offset 0x{image['offset']:x}"
@@ -65,7 +66,7 @@ def write_device_bundle(
         for key in (*(step for step in plan["steps"] if step["kind"] == "burn_key"), *manifest["keys"]):
             key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
         for path in sorted((source.folder / "digests").glob("*.bin")):
-            write_durably(staging / "digests" / path.name, path.read_bytes())
+            write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
         write_durably(staging / "plan.json", _json(plan))
         write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
         files = sorted(path for path in staging.rglob("*") if path.is_file())
@@ -103,7 +104,7 @@ def _shared_keys(template: FinishedBundle, plan: dict[str, Any]) -> dict[str, by
         if step["kind"] != "burn_key" or not step["file"].startswith("keys/") or step["role"] in own:
             continue
         try:
-            shared[str(step["role"])] = (template.folder / step["file"]).read_bytes()
+            shared[str(step["role"])] = read_file(template.folder / step["file"], KEY_FILE_LIMIT)
         except OSError as error:
             raise InputError(
                 "SE731",

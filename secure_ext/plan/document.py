@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.chips.chip import Chip, revision_bits
+from secure_ext.one_line import one_line
 from secure_ext.plan.steps import BlockPart, BurnField, BurnKey, EraseFlash, KeyRole, Plan, Step, WriteProtect
 
 SCHEMA = 1
@@ -100,9 +101,9 @@ def _read_for_requirements(plan: Plan, chip: Chip) -> list[str]:
 def step_members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
     """One step, as it stands in the document."""
     return {
-        "title": step.title,
-        "why": step.why,
-        "source": step.source,
+        "title": one_line(step.title),
+        "why": one_line(step.why),
+        "source": one_line(step.source),
         "id": step.id,
         "stage": step.stage.value,
         "irreversible": step.irreversible,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from typing import Any
 
 from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
+from secure_ext.reading import read_json
 
 Value = int | str | bool | None | tuple[Any, ...]
 IMAGE_ATTRIBUTES = ("offset", "size", "signed", "encrypted", "sha256", "source_sha256")
@@ -81,7 +81,7 @@ def _documents(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any
 
 
 def _load(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path, lines=False)
     if not isinstance(content, dict):
         raise TypeError(path.name)
     return content

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.one_line import printable
 from secure_ext.project.bootloader_description import read_bootloader_description
 from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.content import Content, recognize
@@ -176,7 +177,7 @@ def _read_build(build_dir: Path) -> Build:
     return Build(
         build_dir=build_dir,
         project_dir=find_recorded(build_dir, description.get("build_dir"), description.get("project_path")),
-        project_name=str(description.get("project_name", "")),
+        project_name=printable(str(description.get("project_name", ""))),
         chip=chip,
         idf_version=idf_version,
         config=config,
@@ -214,7 +215,7 @@ def _supported_version(description: dict[str, object], build_dir: Path) -> str |
     known = bool(revision) and not revision.endswith("-NOTFOUND")
     if "bootloader_elf" not in description or _OLD_VERSION.match(revision):
         raise _too_old(build_dir, f"it records {revision}" if known else f"{PROJECT_DESCRIPTION} has no bootloader_elf")
-    return revision if known else None
+    return printable(revision) if known else None
 
 
 def _too_old(build_dir: Path, reason: str) -> InputError:
@@ -321,7 +322,7 @@ def _revision(config: SdkConfig, description: dict[str, object], chip: str, whic
 def _bootloader_flash(path: Path, chip: str, idf_version: str | None) -> FlashSize | None:
     """What the header says, read as the ESP-IDF does that the bootloader itself names, or else the build."""
     content = read_bytes(path)
-    if recognize(content) is not Content.IMAGE:
+    if recognize(content) is not Content.IMAGE or len(content) < 4:
         return None
     description = read_bootloader_description(content)
     named = description.idf_version if description else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
 
 BUILD_AGAIN = "build the project with `idf.py build`"
 
@@ -17,7 +17,7 @@ def read_bytes(path: Path) -> bytes:
         InputError: SE108, when it is missing, no file, or may not be read.
     """
     try:
-        return path.read_bytes()
+        return read_file(path, IMAGE_LIMIT)
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -47,8 +47,8 @@ def read_json(path: Path, build_dir: Path) -> dict[str, object]:
             place=str(path),
         )
     try:
-        content = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_bytes(path))
+    except ValueError as error:
         raise _broken(path, str(error)) from error
     if not isinstance(content, dict):
         raise _broken(path, "it holds no JSON object")

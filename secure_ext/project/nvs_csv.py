@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.errors import InputError
+from secure_ext.reading import read_file
 
 LONGEST_KEY = 15
 """Bytes of the name of a key or a namespace (``NVS_KEY_NAME_MAX_SIZE`` - 1)."""
@@ -26,6 +27,8 @@ LONGEST_STRING = 3967
 LONGEST_BLOB = 508_000
 """Bytes, ESP-IDF's limit for ``nvs_set_blob``."""
 MOST_NAMESPACES = 254
+_CSV_LIMIT = 0x800000
+"""Bytes of the CSV, and of a file that it names."""
 
 INTEGERS = {f"{sign}{bits}": (sign == "i", bits) for sign in "ui" for bits in (8, 16, 32, 64)}
 """Encodings of whole numbers: whether signed, and how many bits."""
@@ -69,7 +72,7 @@ def read_nvs_csv(path: Path) -> NvsCsv:
     that the encoding does not take), SE335 (a key twice), SE336 (a file it names is unreadable).
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, _CSV_LIMIT)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
@@ -175,9 +178,9 @@ class _Reader:
     def _file(self, key: str, name: str) -> bytes:
         path = self._path.parent / name
         try:
-            content = path.read_bytes()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "its name is none"
+            content = read_file(path, _CSV_LIMIT)
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise self._error(
                 "SE336",
                 f"the file for {key!r} cannot be read: {reason}",

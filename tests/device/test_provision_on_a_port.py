@@ -163,6 +163,14 @@ def test_a_dry_run_changes_nothing(bundle: Path, new_board: Board) -> None:
     assert not (new_board.folder / "flash.bin").exists()
 
 
+def test_a_dry_run_needs_no_place_to_write_to(bundle: Path, new_board: Board, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()  # root may write everywhere, but makes no folder in a file
+    done = new_board.provision(bundle, "--dry-run", "--journal", str(tmp_path / "taken" / "journal"))
+    assert done.returncode == 0 and "Nothing was changed" in done.stdout
+    burning = new_board.provision(bundle, "--yes", "--journal", str(tmp_path / "taken" / "journal"))
+    assert burning.returncode == 3 and "SE821" in burning.stdout
+
+
 def test_it_can_be_reset_at_the_end(bundle: Path, new_board: Board) -> None:
     assert new_board.provision(bundle, "--yes", "--after", "hard-reset").returncode == 0
     assert "--after hard-reset" in new_board.calls[-1] and "chip-id" in new_board.calls[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,59 @@ def test_what_cannot_be_deleted_is_said(
     monkeypatch.setattr(Path, "unlink", refuse)
     done = run_cli("keys", "destroy", bundle.folder, "--yes")
     assert (done.exit_code, "SE696" in done.stderr) == (3, True)
+
+
+def test_a_link_goes_and_the_key_that_stays_is_named(
+    bundle: FinishedBundle, tmp_path: Path, run_cli: Callable[..., Result]
+) -> None:
+    key, stick = bundle.folder / "keys" / "flash_encryption_key.bin", tmp_path / "stick.bin"
+    key.rename(stick)
+    key.symlink_to(stick)
+    (bundle.folder / "keys" / "more").symlink_to(tmp_path)
+    done = run_cli("keys", "destroy", bundle.folder, "--yes")
+    assert (done.exit_code, "SE671" in done.stderr, stick.exists()) == (1, True, True)
+    assert f"still there: {stick}" in done.stdout
+    assert "Not looked into" in done.stdout
+    assert "deleted, not overwritten" in done.stdout
+
+
+def test_a_second_name_of_a_key_is_told(bundle: FinishedBundle, tmp_path: Path, run_cli: Callable[..., Result]) -> None:
+    (tmp_path / "second").hardlink_to(bundle.folder / "keys" / "flash_encryption_key.bin")
+    done = run_cli("keys", "destroy", bundle.folder, "--yes")
+    assert (done.exit_code, "1 other name" in done.stdout) == (1, True)
+
+
+def test_keys_behind_a_link_to_their_folder_are_deleted(
+    bundle: FinishedBundle, tmp_path: Path, run_cli: Callable[..., Result]
+) -> None:
+    folder = bundle.folder / "keys"
+    folder.rename(tmp_path / "stick")
+    folder.symlink_to(tmp_path / "stick")
+    done = run_cli("keys", "destroy", bundle.folder, "--yes", "--with-signing-keys")
+    assert done.exit_code == 0, done.output
+    assert not list((tmp_path / "stick").rglob("*.bin"))
+
+
+def test_a_folder_that_cannot_be_read_is_not_nothing(
+    bundle: FinishedBundle, run_cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.scandir
+
+    def scan(path: Path) -> object:
+        if Path(path).name == "superseded":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)  # root may read every folder
+    done = run_cli("keys", "destroy", bundle.folder, "--yes")
+    assert (done.exit_code, "SE696" in done.stderr, "superseded" in done.stderr) == (3, True, True)
+
+
+def test_a_key_that_a_killed_run_has_not_finished_goes(bundle: FinishedBundle, run_cli: Callable[..., Result]) -> None:
+    home = next(path for path in (bundle.folder.parent / "project" / "secure_keys").iterdir())
+    (home / ".flash_encryption_key.bin.partial").write_bytes(bytes(range(7, 39)))
+    assert run_cli("keys", "destroy", home, "--yes").exit_code == 0
+    assert not (home / ".flash_encryption_key.bin.partial").exists()
 
 
 @pytest.mark.long

@@ -74,6 +74,32 @@ def test_json_that_two_readers_may_read_differently_is_refused(text: str) -> Non
         parse_json(text)
 
 
+def test_half_characters_and_many_levels_are_refused() -> None:
+    for text in (r'"\ud800"', r'{"\udfff": 1}', "[" * 65 + "]" * 65):
+        with pytest.raises(ValueError, match=r"."):
+            parse_json(text)
+    assert parse_json("[" * 60 + "]" * 60)
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_the_system() -> None:
+    for name in ("a\0b", "a\ud800"):
+        with pytest.raises(OSError, match="no file can have that name"):
+            read_file(Path(name), 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "before"),
+    [
+        ('{\n"a": 1,\n"b": {"a": 2},\n"a": 3}', 4, 2),
+        ('[{"x": ":{"},\n{"\\u0061": 1,\n\n"a": [2]}]', 4, 2),
+        ('{"a": {"b": [\n{"c": 1, "c": 2}]}}', 2, 2),
+    ],
+)
+def test_a_member_that_is_there_twice_is_named_with_its_lines(text: str, line: int, before: int) -> None:
+    with pytest.raises(ValueError, match=rf"line {line}: '.' is there already, in line {before}"):
+        parse_json(text)
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
 

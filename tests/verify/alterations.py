@@ -213,7 +213,7 @@ def a_name_that_is_another_on_windows(made: Made) -> None:
     made.relist()
 
 
-@alteration("manifest-form")
+@alteration("manifest-readable")
 def a_member_of_the_manifest_twice(made: Made) -> None:
     path = made.folder / "manifest.json"
     path.write_text(path.read_text().replace('{\n  "schema": 1,', '{\n  "schema": 1,\n  "schema": 1,'))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.detached import DetachedSigner, Mixup, Suspect
 from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.reading import read_json
 
 
 def detached_signers(
@@ -89,9 +89,9 @@ def _requested_digests(folder: Path) -> dict[str, bytes]:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         return {str(entry["answer"]): bytes.fromhex(entry["digest"]) for entry in document["requests"]}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise InputError(
             "SE668",
             "the description of the requests cannot be read",

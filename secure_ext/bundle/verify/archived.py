@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.bundle.archive import archive_bytes
-from secure_ext.bundle.files import ArchiveFiles
+from secure_ext.bundle.files import ARCHIVE_LIMIT, ArchiveFiles
 from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST
 from secure_ext.bundle.verify.check import failed, judged
 from secure_ext.checks import Check
+from secure_ext.reading import read_file
 
 
 def check_archive(files: ArchiveFiles) -> Iterator[Check]:
@@ -23,8 +24,8 @@ def check_archive(files: ArchiveFiles) -> Iterator[Check]:
         cure="delete it and every copy, make it again, and do not use these keys for any other board",
     )
     try:
-        same = archive_bytes(files.content) == files.place.read_bytes()
-    except (OSError, ValueError, KeyError):
+        same = archive_bytes(files.content) == read_file(files.place, ARCHIVE_LIMIT)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield failed("archive-form", files.place.name, "it cannot be made again from its content")
         return
     wrong = "it was packed by another program, or holds something that is not shown"

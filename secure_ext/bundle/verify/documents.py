@@ -12,17 +12,15 @@ from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
-from secure_ext.bundle.verify.schema import load_schema, schema_errors
+from secure_ext.bundle.verify.schema import document_schema, schema_errors
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import SHA384
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.reading import parse_json
 
-_SCHEMAS = {
-    "manifest": (MANIFEST, "secure_ext.bundle", "manifest.schema.json"),
-    "plan": (PLAN, "secure_ext.plan", "plan.schema.json"),
-}
+_NAMES = {"manifest": MANIFEST, "plan": PLAN}
 _STAGES = ("flash", "burn", "seal")
 _MOST_ERRORS = 5
 
@@ -99,33 +97,28 @@ class Documents:
 def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     """Both documents, or None if one of them is not valid; what was checked is added to `checks`."""
     found: dict[str, dict[str, Any]] = {}
-    for kind, (name, package, schema_name) in _SCHEMAS.items():
+    for kind, name in _NAMES.items():
         text = files.read(name)
         try:
-            document = json.loads((text or b"").decode("utf-8"), parse_float=_no_fraction)
-            json.dumps(document, ensure_ascii=False).encode()  # raises for half characters
-        except (ValueError, RecursionError) as error:
+            document = parse_json(text or b"", fractions=False, lines=False)
+        except ValueError as error:
             document = error
         if not isinstance(document, dict):
-            why = "it is missing" if text is None else "it is not a JSON object"
+            why = f": {document}" if isinstance(document, ValueError) else ""
+            why = "it is missing" if text is None else f"it is not a JSON object{why}"
             checks.append(failed(f"{kind}-readable", name, why, COPY_AGAIN))
             continue
         checks.append(passed(f"{kind}-readable", name, "a JSON object"))
-        errors = list(islice(schema_errors(document, load_schema(package, schema_name)), _MOST_ERRORS))
+        errors = list(islice(schema_errors(document, document_schema(kind)), _MOST_ERRORS))
         checks += [failed(f"{kind}-schema", name, error) for error in errors]
         if errors:
             continue
-        checks.append(passed(f"{kind}-schema", name, f"valid by {schema_name}"))
+        checks.append(passed(f"{kind}-schema", name, f"valid by {kind}.schema.json"))
         found[kind] = document
         if kind == "manifest":
             same = (json.dumps(document, indent=2) + "\n").encode() == text
             checks.append(judged("manifest-form", name, same, "as written", "it was edited", cure=COPY_AGAIN))
-    return Documents(found["manifest"], found["plan"]) if len(found) == len(_SCHEMAS) else None
-
-
-def _no_fraction(text: str) -> float:
-    """Offsets and sizes are whole numbers, and so is everything else in these documents."""
-    raise ValueError(f"{text} is no whole number")
+    return Documents(found["manifest"], found["plan"]) if len(found) == len(_NAMES) else None
 
 
 def check_steps(documents: Documents) -> Iterator[Check]:

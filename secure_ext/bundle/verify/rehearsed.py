@@ -11,6 +11,7 @@ from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.verify.check import failed, judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.reading import parse_json
 
 _MEMBERS = {
     *("schema", "tool", "esptool", "bundle", "chip", "date", "passed", "means", "boot_log", "power_cuts"),
@@ -28,7 +29,7 @@ def check_rehearsal(files: BundleFiles, documents: Documents, *, is_signed: bool
     if content is None:
         return unseen("rehearsal", REHEARSAL, f"there is none: {_REHEARSE}")
     try:
-        outcome = json.loads(content)
+        outcome = parse_json(content)
         ended_well, about = outcome["passed"], outcome["bundle"]
         is_whole = _is_whole(content, outcome)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, r
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
+from secure_ext.reading import parse_json
 
 _RENDERINGS = (
     ("script-text", SCRIPT, render_script),
@@ -95,7 +95,7 @@ def _of_plan(render: Callable[[dict[str, Any], str], str], documents: Documents)
 def _report(files: BundleFiles, documents: Documents) -> str:
     rehearsal = files.read(REHEARSAL) if REHEARSAL in documents.manifest["files"] else None
     try:
-        outcome = None if rehearsal is None else json.loads(rehearsal)
+        outcome = None if rehearsal is None else parse_json(rehearsal)
     except ValueError:
         outcome = {}
     return render_report(documents.manifest, documents.plan, outcome)

@@ -7,6 +7,7 @@ The tests hold every answer against the library jsonschema.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ def load_schema(package: str, name: str) -> Schema:
     """A schema file of the package."""
     content: Schema = json.loads((resources.files(package) / name).read_text(encoding="utf-8"))
     return content
+
+
+@functools.cache
+def document_schema(kind: str) -> Schema:
+    """The schema of the documents of a bundle: of its ``manifest`` or of its ``plan``."""
+    return load_schema({"manifest": "secure_ext.bundle", "plan": "secure_ext.plan"}[kind], f"{kind}.schema.json")
 
 
 def schema_errors(document: object, schema: Schema) -> Iterator[str]:

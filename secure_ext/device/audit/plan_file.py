@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import InputError
 from secure_ext.plan.document import SCHEMA
 from secure_ext.plan.requirements import BoardRequirements
+from secure_ext.reading import read_json
 
 _MOST_BITS = 512
 _STEP = {"id": "text", "title": "text", "why": "text", "stage": "text", "kind": "text", "min_revision": "number"}
@@ -35,10 +35,10 @@ _PLACE = {"field": "text", "block": "bit", "start": "bit", "bits": "bit", "min_r
 def read_plan(path: Path) -> dict[str, Any]:
     """The plan document. Raises InputError SE875 if it is none, or one of a bundle that was never made."""
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = read_json(path, lines=False)
     except OSError as error:
         raise _no_plan(path, error.strerror or str(error)) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _no_plan(path, "it is no JSON, or is cut off") from None
     fault = _fault(plan)
     if fault:

@@ -16,6 +16,7 @@ from secure_ext.device.esp_tools import FAULTS_OF_COMPUTER, Connection, EspTools
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.security_info import parse_security_info
 from secure_ext.errors import DeviceError, InputError, SecureProvisionError, ToolError, UsageError
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
 ANY_CHIP = "auto"
 TOKENS_SINCE = (5, 4)
@@ -99,7 +100,7 @@ def read_token(path: Path, chip: str | None) -> Board:
     Raises InputError SE877 (no token), SE872 (of another chip), ToolError SE878 (espefuse knows no tokens).
     """
     try:
-        token = path.read_text(encoding="ascii").strip()
+        token = read_file(path, KEY_FILE_LIMIT).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise _no_token(path, "it cannot be read as text") from None
     shape = re.fullmatch(r"EFSR:([a-z0-9]+):\d+:[\w:-]+", token)

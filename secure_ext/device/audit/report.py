@@ -19,6 +19,7 @@ from secure_ext.device.step_status import Step
 from secure_ext.device.verdict import Verdict
 from secure_ext.errors import ToolError
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def without_seal(plan: dict[str, Any]) -> dict[str, Any]:
 def _key_in(folder: Path) -> Callable[[Step], bytes]:
     def key_of(step: Step) -> bytes:
         try:
-            key: bytes = (folder / step["file"]).read_bytes()[: step["length"]]
+            key: bytes = read_file(folder / step["file"], KEY_FILE_LIMIT)[: step["length"]]
         except OSError:
             key = b""
         if fingerprint(key) != step["fingerprint"]:

@@ -15,6 +15,7 @@ from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState, coding_errors, parse_state, state_of
 from secure_ext.device.esp_tools import Stop
 from secure_ext.errors import InputError, ToolError
+from secure_ext.reading import DOCUMENT_LIMIT, parse_json, read_file
 
 _BLOCKS = 16
 _BLOCK_BITS = 512
@@ -41,7 +42,7 @@ def read_summary(path: Path, chip: str | None) -> Board:
     Raises SummaryError.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, DOCUMENT_LIMIT)
         # what PowerShell redirects into a file is UTF-16
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
@@ -86,7 +87,8 @@ def _summary(path: Path, text: str) -> Summary:
     if start is None:
         raise _unreadable(path, "there is no JSON in it")
     try:
-        summary, _ = json.JSONDecoder().raw_decode(text[start.start() :])
+        _, end = json.JSONDecoder().raw_decode(text[start.start() :])
+        summary = parse_json(text[start.start() :][:end])
     except (ValueError, RecursionError):
         raise _unreadable(path, "its JSON is damaged or cut off") from None
     for name, row in summary.items():

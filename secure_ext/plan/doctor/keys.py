@@ -11,6 +11,7 @@ from secure_ext.plan.doctor.published_keys import is_published
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import KeySource, NvsScheme
 from secure_ext.project.repository import Kept, kept_by_git
+from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
 
 def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
@@ -29,7 +30,7 @@ def _secret_files(subject: Subject) -> Iterator[tuple[str, Path, bytes]]:
         if source.path is None:
             continue
         try:
-            content = source.path.read_bytes()
+            content = read_file(source.path, KEY_FILE_LIMIT)
         except (OSError, ValueError):
             continue
         if not content.startswith(b"-----BEGIN PUBLIC KEY"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from secure_ext.plan.doctor.rule import Finding
 from secure_ext.plan.images import PlannedImage
 from secure_ext.project.build import Build
+from secure_ext.reading import DOCUMENT_LIMIT, read_file
 
 _SYMBOL = re.compile(r"CONFIG_(\w+)")
 _SETTING = re.compile(r"(?:profile: |command line: )?([a-z_]+)\.([\w-]+)(?::.*)?")
@@ -68,7 +69,7 @@ class Locator:
     def _read(self, path: Path) -> list[str]:
         if path not in self._lines:
             try:
-                self._lines[path] = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                self._lines[path] = read_file(path, DOCUMENT_LIMIT).decode("utf-8", errors="replace").splitlines()
             except OSError:
                 self._lines[path] = []
         return self._lines[path]

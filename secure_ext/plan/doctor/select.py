@@ -12,6 +12,7 @@ from pathlib import Path
 from secure_ext.errors import InputError, UsageError
 from secure_ext.plan.doctor import ALL_RULES
 from secure_ext.plan.doctor.rule import Finding, Rule
+from secure_ext.reading import read_json
 
 _SCHEMA = 1
 _PREFIX = re.compile(r"SP\d{0,3}")
@@ -69,13 +70,13 @@ def read_baseline(path: Path) -> frozenset[str]:
     Raises InputError SE742 when the file cannot be read or is no baseline.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if content["schema"] != _SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}, not {_SCHEMA}")
         return frozenset(str(entry["fingerprint"]) for entry in content["findings"])
     except OSError as error:
         reason = error.strerror or str(error)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         reason = f"it is no baseline ({type(error).__name__}: {error})"
     raise InputError(
         "SE742",
