@@ -15,6 +15,7 @@ from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt
 from secure_ext.images.secure_boot import MAX_BLOCKS, SECTOR, read_signature_blocks, signed_content, verify
 from secure_ext.images.signature_block import BLOCK_SIZE
+from secure_ext.keys.signing import SignatureScheme
 from secure_ext.project.image import parse_image
 from secure_ext.project.partition_table import parse_partition_table
 
@@ -143,6 +144,10 @@ def _signatures(files: BundleFiles, documents: Documents, image: dict[str, Any],
         if None in keys:
             return failed("image-signatures", name, "a key that has to sign it, and whose digest is burned, has not")
         verify(content, [key for key in keys if key is not None], also=burned, place=image["file"])
+        if any(
+            (key is not None and key.scheme is SignatureScheme.ECDSA384) != documents.verifies_sha384 for key in keys
+        ):
+            return failed("image-signatures", name, "the chip verifies another kind of ECDSA signature")
     except SecureProvisionError as error:
         return refused("image-signatures", name, error)
     return passed("image-signatures", name, f"signed by {len(keys)} of {len(burned)} keys whose digests are burned")

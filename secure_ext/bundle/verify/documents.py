@@ -15,6 +15,7 @@ from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.bundle.verify.schema import load_schema, schema_errors
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.demands import SHA384
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
 
@@ -83,6 +84,11 @@ class Documents:
             if str(step.get("field")).endswith("CRYPT_CNT") and "value" in step
         ]
         return any(value > 1 for value in values)
+
+    @property
+    def verifies_sha384(self) -> bool:
+        """Whether the plan makes the chip verify signatures over SHA-384, and no others."""
+        return any(step["kind"] == "burn_field" and step["field"] == SHA384 for step in self.plan["steps"])
 
     @property
     def signs(self) -> bool:

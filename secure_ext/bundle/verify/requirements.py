@@ -53,6 +53,11 @@ def _of_documents(documents: Documents) -> Iterator[str]:
     if octal and not asked["octal_flash"]:
         yield "the app needs octal flash"
 
+    number = settings.get("NVS_SEC_HMAC_EFUSE_KEY_ID")
+    blocks = [step["block"] for step in documents.key_steps if step["role"] == "nvs_hmac_key"]
+    if blocks and number is not None and number >= 0 and blocks != [f"BLOCK_KEY{number}"]:
+        yield f"the firmware looks for its NVS key in BLOCK_KEY{number}"
+
 
 def _of_image(documents: Documents, image: dict[str, Any], content: bytes) -> Iterator[str]:
     plan, asked = documents.plan, documents.plan.get("requirements")
