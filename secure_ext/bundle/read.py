@@ -93,7 +93,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
 def _decided_files(folder: Path) -> set[str]:
     """Every file that is there, but those that belong to boards, and what an interrupted write left."""
     names = FolderFiles(folder).names()
-    return {name for name in names if not name.startswith(OUTSIDE_THE_MANIFEST) and not is_unfinished(name)}
+    return {name for name in names if not f"{name}/".startswith(OUTSIDE_THE_MANIFEST) and not is_unfinished(name)}
 
 
 def _require_schemas(folder: Path, documents: dict[str, object]) -> None:

@@ -400,7 +400,9 @@ def test_a_program_is_told_of_new_keys_once(project: Project, monkeypatch: pytes
     again = project.bundle("--format", "json")
     assert "SP160" not in findings(again)
     assert {key["state"] for key in json.loads(again.stdout)["generated_keys"]} == {"kept"}
-    assert project.run_cli("verify", project.build_dir / "secure", "-B", project.build_dir).exit_code == 0
+    inputs = ("-B", project.build_dir, "--profile", project.profile)
+    done = project.run_cli("verify", project.build_dir / "secure", *inputs)
+    assert done.exit_code == 0, done.output
 
 
 def test_an_archive_on_a_build_server_without_keys_is_refused(
