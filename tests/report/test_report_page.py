@@ -218,7 +218,7 @@ def test_a_manifest_that_lost_something_is_an_error_and_nothing_is_written(finis
     path.write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         store_rehearsal(read_bundle(finished.folder), REHEARSED)
-    assert caught.value.code == "SE780"
+    assert caught.value.code == "SE730"
     assert not (finished.folder / "rehearsal.json").exists()
 
 
