@@ -73,7 +73,7 @@ def new_build(sample_project: Callable[[str], Path], tmp_path: Path) -> Callable
     def build(chip: str = "esp32c3", options: SampleOptions = SECURE, folder: str = "project") -> Path:
         project = tmp_path / folder
         if options == SECURE:
-            shutil.copytree(sample_project(chip), project)
+            shutil.copytree(sample_project(chip), project, ignore=shutil.ignore_patterns("secure_keys"))
             return project / "build"
         return make_sample_build(project, chip, options=options)
 
