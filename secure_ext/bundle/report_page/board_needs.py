@@ -23,5 +23,10 @@ def board_needs_section(plan: Mapping[str, Any]) -> Element:
             "No program can add this to a board. The program looks at all of it first, and leaves a board alone that "
             "lacks something: once its eFuses are burned, such a board would never start.",
         ),
-        table("What the firmware asks of a board", ("What", "Asked for", "Seen in", "Otherwise"), rows, class_="cards"),
+        table(
+            "What the firmware asks of a board",
+            ("What", "Asked for", "Seen in", "Otherwise"),
+            rows,
+            class_="cards prose",
+        ),
     )

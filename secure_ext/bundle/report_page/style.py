@@ -37,7 +37,7 @@ a { color: var(--link); text-underline-offset: 0.15em; }
 a:focus-visible { outline: 3px solid var(--link); outline-offset: 3px; border-radius: 2px; }
 code { font: 0.88em/1.4 ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; }
 h1, figcaption, .hashes td, .block dd, .source, .finding { overflow-wrap: anywhere; }
-.cards code, .cards td:nth-child(4) { white-space: nowrap; }
+.cards code, .cards:not(.prose) td:nth-child(4) { white-space: nowrap; }
 .command { display: inline-block; max-width: 100%; }
 .skip { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--paper); padding: 0.4rem 0.8rem; }

@@ -29,6 +29,7 @@ _KINDS: Mapping[str, Mapping[str, str]] = {
         "purpose_field": "text or none",
     },
 }
+_IMAGE = {"file": "text", "offset": "number", "size": "number", "sha256": "text"}
 _PLACE = {"field": "text", "block": "bit", "start": "bit", "bits": "bit", "min_revision": "number"}
 
 
@@ -61,12 +62,13 @@ def _fault(plan: Any) -> str:
         return f"schema is not {SCHEMA}, or chip is none that is supported"
     if not _has(plan, {"min_revision": "number", "max_revision": "number or none"}):
         return "min_revision or max_revision is no number"
-    if not _is(plan.get("least_esptool"), "bits") or not isinstance(plan.get("images"), list):
-        return "least_esptool or images is missing"
+    if not _is(plan.get("least_esptool"), "bits"):
+        return "least_esptool is missing"
     rows = [(plan.get("layout"), _PLACE), (plan.get("must_be_clear"), {"field": "text", "why": "text"})]
+    rows.append((plan.get("images"), _IMAGE))
     for part, wanted in [*rows, (plan.get("steps"), _STEP)]:
         if not isinstance(part, list) or not all(_has(row, wanted) for row in part):
-            return "layout, must_be_clear or steps is not as it is written"
+            return "layout, must_be_clear, images or steps is not as it is written"
     if not isinstance(plan.get("enabling_fields"), list) or not all(
         _is(name, "text") for name in plan["enabling_fields"]
     ):
