@@ -151,6 +151,8 @@ class FlashImages:
                     "if it is a new kind of flash chip: pip install --upgrade esptool",
                 )
             return [["erase-region", hex(start), "ALL"] if start else ["erase-flash"]]
+        if start == 0 and end > ROM_FLASH_LIMIT and not step["size"]:
+            return [["erase-flash"]]  # of many chips esptool reaches no region beyond, but erases the whole
         return [
             ["erase-region", hex(piece), hex(min(ERASED_AT_ONCE, end - piece))]
             for piece in range(start, end, ERASED_AT_ONCE)
