@@ -64,7 +64,7 @@ def run_demo(chip: str, output: Path) -> Iterator[str]:
     yield ""
     finished = read_bundle(bundle.folder)
     outcome = rehearse_bundle(finished, lambda _: None)
-    store_rehearsal(finished, outcome.as_dict())
+    store_rehearsal(finished, outcome.outcome)
     yield outcome.script_output
     yield rehearsal_text(outcome)
     if not outcome.passed:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
+from secure_ext.bundle.manifest_document import ManifestKey
 from secure_ext.bundle.write import Bundle
 from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.command_names import as_typed_here, command_line
@@ -18,6 +19,7 @@ from secure_ext.plan.steps import Stage
 from secure_ext.plan.unplanned import unplanned_features
 from secure_ext.policy.policy import KeySource
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.typed_document import document_data
 from secure_ext.terminal_maps import Line, map_lines
 
 _STAGE_TITLES = {
@@ -143,7 +145,7 @@ def plan_data(decision: Decision) -> dict[str, Any]:
     """The plan for ``--format json``."""
     return {
         "summary": summary_text(decision),
-        "plan": plan_document(decision.plan, decision.chip),
+        "plan": document_data(plan_document(decision.plan, decision.chip)),
         "images": [
             {
                 "name": image.name,
@@ -169,21 +171,21 @@ def plan_data(decision: Decision) -> dict[str, Any]:
 def bundle_text(decision: Decision, bundle: Bundle) -> str:
     """What was made, for a terminal, with the next commands."""
     lines = [summary_text(decision), "", *_image_lines(decision), "", "keys"]
-    for key in bundle.manifest["keys"]:
-        lines.append(f"  {key['block']:12} {key['purpose'] or 'fixed purpose':44} {_key_name(key)}")
+    for key in bundle.manifest.keys:
+        lines.append(f"  {key.block:12} {key.purpose or 'fixed purpose':44} {_key_name(key)}")
     counted = [f for f in bundle.findings if f.severity is not Severity.INFO]
     if counted:
         lines += ["", findings_text(counted)]
     if bundle.key_home is not None and bundle.generated_keys:
         lines += ["", *generated_key_lines(bundle)]
-    if bundle.manifest["per_device"]:
+    if bundle.manifest.per_device:
         return harmless("\n".join([*lines, "", *_per_device_lines(bundle)]))
     return harmless(
         "\n".join(
             [
                 *lines,
                 "",
-                f"{len(bundle.manifest['checks'])} checks passed: every image decrypts and verifies as on the chip.",
+                f"{len(bundle.manifest.checks)} checks passed: every image decrypts and verifies as on the chip.",
                 f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
                 *_next_lines(bundle),
             ]
@@ -203,13 +205,14 @@ def generated_key_lines(bundle: Bundle) -> Iterator[str]:
         yield f"  {key.name:30} {told[key.state]}"
 
 
-def _key_name(key: dict[str, Any]) -> str:
-    return f"fingerprint {key['fingerprint']}" if key["fingerprint"] else "each board gets its own"
+def _key_name(key: ManifestKey) -> str:
+    return f"fingerprint {key.fingerprint}" if key.fingerprint else "each board gets its own"
 
 
 def _per_device_lines(bundle: Bundle) -> Iterator[str]:
-    kept = {"destroy": "it is destroyed then", "sealed": "a sealed copy is kept"}[bundle.manifest["per_device"]["keep"]]
-    yield f"{len(bundle.manifest['checks'])} checks passed: every image verifies as on the chip."
+    per_device = bundle.manifest.per_device
+    kept = "a sealed copy is kept" if per_device and per_device.keep == "sealed" else "it is destroyed then"
+    yield f"{len(bundle.manifest.checks)} checks passed: every image verifies as on the chip."
     yield f"Bundle: {bundle.folder}   (its images are encrypted for each board when it is flashed)"
     yield f"Each board gets a key of its own; {kept}. See docs/per-device-keys.md."
     yield from _next_lines(bundle)
@@ -226,7 +229,7 @@ def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:
     return {
         "summary": summary_text(decision),
         "bundle": str(bundle.folder),
-        "manifest": bundle.manifest,
+        "manifest": document_data(bundle.manifest),
         "findings": findings_data(bundle.findings),
         "key_home": None if bundle.key_home is None else str(bundle.key_home),
         "generated_keys": [key.as_dict() for key in bundle.generated_keys],

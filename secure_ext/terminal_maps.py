@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from secure_ext.bundle.manifest import partition_rows
+from secure_ext.bundle.manifest import partition_areas, partition_rows
 from secure_ext.one_line import printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import plan_document
-from secure_ext.plan.flash_map import Area, FlashMap, flash_map, size_text
+from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, flash_map, size_text
 from secure_ext.plan.key_block_map import Block, key_block_map
 
 Line = tuple[tuple[str, str], ...]
@@ -24,19 +24,11 @@ _STYLES = {"signed + encrypted": "green", "encrypted": "blue", "signed": "magent
 
 def map_lines(decision: Decision) -> Iterator[Line]:
     """Both maps of what a decision would make."""
-    rows = partition_rows(decision)
     images = [
-        {
-            "name": image.name,
-            "role": image.role.value,
-            "offset": image.offset,
-            "size": image.final_size,
-            "signed": image.sign,
-            "encrypted": image.encrypt,
-        }
+        PlacedImage(image.name, image.role.value, image.offset, image.final_size, image.sign, image.encrypt)
         for image in decision.images
     ]
-    yield from flash_lines(flash_map(decision.build.flash_size, rows, images))
+    yield from flash_lines(flash_map(decision.build.flash_size, partition_areas(partition_rows(decision)), images))
     yield (("", ""),)
     names = [block.name for block in decision.chip.key_blocks]
     yield from key_block_lines(key_block_map(names, plan_document(decision.plan, decision.chip)))

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.reading import parse_json
+from secure_ext.station.typed_document import document_data
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -51,8 +53,8 @@ class Envelope:
 def statement(bundle: FinishedBundle) -> dict[str, Any]:
     """What is signed: the hash of every file but those a rehearsal writes later, and of the whole manifest."""
     manifest = bundle.manifest
-    inputs = manifest["inputs"]
-    name, _, version = manifest["tool"].partition(" ")
+    inputs = manifest.inputs
+    name, _, version = manifest.tool.partition(" ")
     return {
         "_type": STATEMENT_TYPE,
         "subject": subjects(bundle),
@@ -61,17 +63,17 @@ def statement(bundle: FinishedBundle) -> dict[str, Any]:
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
-                    "project": manifest["project"],
-                    "chip": manifest["chip"],
-                    "options": inputs["options"],
+                    "project": manifest.project,
+                    "chip": manifest.chip,
+                    "options": dict(inputs.options),
                 },
                 "resolvedDependencies": [
                     {"name": title, "digest": {"sha256": digest}} for title, digest in _dependencies(manifest)
                 ],
             },
             "runDetails": {
-                "builder": {"id": f"pkg:pypi/{name}@{version}", "version": inputs["tools"]},
-                "metadata": {"finishedOn": manifest["created"]},
+                "builder": {"id": f"pkg:pypi/{name}@{version}", "version": document_data(inputs.tools)},
+                "metadata": {"finishedOn": manifest.created},
             },
         },
     }
@@ -79,7 +81,7 @@ def statement(bundle: FinishedBundle) -> dict[str, Any]:
 
 def subjects(bundle: FinishedBundle) -> list[dict[str, Any]]:
     """The subjects of a statement about `bundle`."""
-    files = bundle.manifest["files"].items()
+    files = bundle.manifest.files.items()
     digests = {name: digest for name, digest in files if name not in CHANGED_BY_A_REHEARSAL}
     digests[IDENTITY] = bundle.identity
     return [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()]
@@ -129,13 +131,13 @@ def key_id(key: VerificationKey) -> str:
     return hashlib.sha256(key.der).hexdigest()
 
 
-def _dependencies(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _dependencies(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for member, title in _BUILD_FILES.items():
-        if manifest["inputs"][member]:
-            yield title, manifest["inputs"][member]
-    for image in manifest["images"]:
-        if image["source_sha256"] is not None:
-            yield image["source"], image["source_sha256"]
+        if getattr(manifest.inputs, member):
+            yield title, getattr(manifest.inputs, member)
+    for image in manifest.images:
+        if image.source_sha256 is not None:
+            yield image.source, image.source_sha256
 
 
 def _digest(payload_type: str, payload: bytes, key: VerificationKey) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from secure_ext.device.burn_calls import new_chip_calls
 from secure_ext.one_line import one_line
+from secure_ext.station.plan_document import PlanDocument
 
 _SHELL_QUESTION = (
     "printf 'Are all eFuses above as planned? Type SEAL to close the chip: '",
@@ -22,13 +22,13 @@ _POWERSHELL_QUESTION = (
 """Asked before sealing, because espefuse ends without an error when it is told not to burn."""
 
 
-def render_shell(document: dict[str, Any], project: str) -> str:
+def render_shell(document: PlanDocument, project: str) -> str:
     """``commands.sh`` for a plan document."""
     head = ["#!/bin/sh", *_head(document, project), "set -eu", 'cd "$(dirname "$0")"', ': "${PORT:?set PORT first}"']
     return "\n".join([*head, *_body(document, shlex.quote, '"$PORT"', _SHELL_QUESTION)]) + "\n"
 
 
-def render_powershell(document: dict[str, Any], project: str) -> str:
+def render_powershell(document: PlanDocument, project: str) -> str:
     """``commands.ps1`` for a plan document."""
     head = [
         *_head(document, project),
@@ -49,26 +49,26 @@ def _powershell_quote(word: str) -> str:
     )
 
 
-def _head(document: dict[str, Any], project: str) -> list[str]:
+def _head(document: PlanDocument, project: str) -> list[str]:
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
     return [
-        f"# The steps of provision.py for {name} ({one_line(document['chip'])}) as plain commands, for a",
+        f"# The steps of provision.py for {name} ({one_line(document.chip)}) as plain commands, for a",
         "# NEW board and esptool 5. esptool 4 writes the command names with underscores (burn_key) and .py behind the",
         "# programs. provision.py does the same and also checks the board before, between and after: prefer it.",
         "# Set PORT to the serial port. Steps 'burn' and 'seal' CANNOT BE UNDONE. espefuse asks before it burns.",
     ]
 
 
-def _body(document: dict[str, Any], quote: Callable[[str], str], port: str, question: tuple[str, ...]) -> Iterator[str]:
-    base = f"--chip {quote(document['chip'])} --port {port}"
+def _body(document: PlanDocument, quote: Callable[[str], str], port: str, question: tuple[str, ...]) -> Iterator[str]:
+    base = f"--chip {quote(document.chip)} --port {port}"
     for stage, calls in _stages(document):
         yield ""
         yield f"# ---- {stage} " + "-" * 60
-        for step in document["steps"]:
-            if step["stage"] == stage:
-                yield one_line(f"# {step['title']}: {step['why']}")
-                if step["min_revision"] > document["min_revision"]:
-                    revision = step["min_revision"]
+        for step in document.steps:
+            if step.stage == stage:
+                yield one_line(f"# {step.title}: {step.why}")
+                if step.min_revision > document.min_revision:
+                    revision = step.min_revision
                     yield f"#   (left out below: only for chips from v{revision // 100}.{revision % 100} on)"
         if stage == "seal":
             yield f"espefuse {base} summary"
@@ -78,24 +78,20 @@ def _body(document: dict[str, Any], quote: Callable[[str], str], port: str, ques
             yield f"{program} {base}{options} " + " ".join(quote(word) for word in words)
 
 
-def _stages(document: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
+def _stages(document: PlanDocument) -> Iterator[tuple[str, list[tuple[str, list[str]]]]]:
     flash: list[tuple[str, list[str]]] = []
-    for step in document["steps"]:
-        if step["kind"] == "erase_flash" and not step["offset"]:
+    for step in document.steps:
+        if step.kind == "erase_flash" and not step.offset:
             flash.append(("esptool", ["erase-flash"]))
-        elif step["kind"] == "erase_flash":
-            flash.append(("esptool", ["erase-region", hex(step["offset"]), "ALL"]))
-        elif step["kind"] == "write_images":
+        elif step.kind == "erase_flash":
+            flash.append(("esptool", ["erase-region", hex(step.offset), "ALL"]))
+        elif step.kind == "write_images":
             keep = [word for setting in ("mode", "freq", "size") for word in (f"--flash-{setting}", "keep")]
-            files = [word for image in document["images"] for word in (hex(image["offset"]), image["file"])]
+            files = [word for image in document.images for word in (hex(image.offset), image.file)]
             flash.append(("esptool", ["write-flash", *keep, *files]))
     yield "flash", flash
     for stage in ("burn", "seal"):
-        steps = [
-            step
-            for step in document["steps"]
-            if step["stage"] == stage and step["min_revision"] <= document["min_revision"]
-        ]
+        steps = [step for step in document.steps if step.stage == stage and step.min_revision <= document.min_revision]
         calls = new_chip_calls(steps)
         if calls:
             yield stage, [("espefuse", call) for call in calls]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
+from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.report_page.page import REPORT
 from secure_ext.errors import InputError
 from secure_ext.plan.document import key_file
 from secure_ext.plan.steps import KeyRole
 from secure_ext.project.windows_names import is_device
+from secure_ext.station.plan_document import PlanDocument
 
 PLAN, SCRIPT, SHELL, POWERSHELL = "plan.json", "provision.py", "commands.sh", "commands.ps1"
 REHEARSAL = "rehearsal.json"
@@ -27,32 +28,26 @@ _UNFINISHED = re.compile(r"\.(?P<name>[^/]+)\.[0-9]+\.new")
 _FORBIDDEN = re.compile(r'[^ -~]|[<>:"|?*\\]')
 
 
-def needed_files(manifest: Mapping[str, Any], plan: Mapping[str, Any]) -> set[str]:
-    """The files that the manifest of a bundle lists, whatever has happened to it since.
-
-    Raises KeyError, TypeError or ValueError for documents that do not keep to their schemas.
-    """
-    needed = {PLAN, SCRIPT, REPORT, *(image_path(image["name"]) for image in manifest["images"])}
-    roles = [KeyRole(step["role"]) for step in plan["steps"] if step["kind"] == "burn_key"]
+def needed_files(manifest: Manifest, plan: PlanDocument) -> set[str]:
+    """The files that the manifest of a bundle lists, whatever has happened to it since."""
+    needed = {PLAN, SCRIPT, REPORT, *(image_path(image.name) for image in manifest.images)}
+    roles = [KeyRole(key.role) for key in plan.keys]
     needed |= {key_file(role) for role in roles if not role.is_secret}
-    per_device = manifest.get("per_device")
-    if not per_device:
+    if manifest.per_device is None:
         return needed | {SHELL, POWERSHELL}
-    return needed | {SEAL_TO} if per_device["seal_to"] is not None else needed
+    return needed | {SEAL_TO} if manifest.per_device.seal_to is not None else needed
 
 
-def foreign_files(names: Iterable[str], manifest: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
-    """Of these names those that no bundle with such a plan and manifest has, sorted. Raises as `needed_files`."""
+def foreign_files(names: Iterable[str], manifest: Manifest, plan: PlanDocument) -> list[str]:
+    """Of these names those that no bundle with such a plan and manifest has, sorted."""
     known = {*needed_files(manifest, plan), REHEARSAL, MANIFEST, ENVELOPE}
     return sorted(
         name for name in names if name_fault(name) or not (name in known or name.startswith(OUTSIDE_THE_MANIFEST))
     )
 
 
-def refuse_foreign_files(
-    place: Path, names: Iterable[str], manifest: Mapping[str, Any], plan: Mapping[str, Any]
-) -> None:
-    """Raises InputError SE715 if one of the `foreign_files` is among the names; also what those raise."""
+def refuse_foreign_files(place: Path, names: Iterable[str], manifest: Manifest, plan: PlanDocument) -> None:
+    """Raises InputError SE715 if one of the `foreign_files` is among the names."""
     foreign = foreign_files(names, manifest, plan)
     if foreign:
         raise InputError(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secure_ext.bundle.manifest_document import Inputs, Tools
 from secure_ext.bundle.ways import way
 from secure_ext.plan.decide import Decision
 from secure_ext.policy.profile import Profile
@@ -27,7 +28,7 @@ A_FILE = "a key file"
 _TOOLS = ("esptool", "cryptography")
 
 
-def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> dict[str, Any]:
+def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> Inputs:
     """The member ``inputs`` of the manifest: hashes of the build's and the profile's files, options, versions.
 
     Key files are not named: of the signing keys there is the number, of the others that there is one. The build
@@ -39,14 +40,14 @@ def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> 
     options |= {key: options[key] if options[key] in _NO_FILES else A_FILE for key in _KEY_FILES if key in options}
     if SIGNING_KEYS in options:
         options[SIGNING_KEYS] = len(profile.signing_entries(SIGNING_KEYS) or ())
-    return {
+    return Inputs(
         **_build_files(build.build_dir, build.partition_table_file.path),
-        "profile": profile.sha256,
-        "options": {key: _plain(value) for key, value in options.items()},
-        "build_dir": way(output, build.build_dir),
-        "key_home": None if key_home is None else way(output, key_home),
-        "tools": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _TOOLS}},
-    }
+        profile=profile.sha256,
+        options={key: _plain(value) for key, value in options.items()},
+        tools=Tools(platform.python_version(), *(importlib.metadata.version(name) for name in _TOOLS)),
+        build_dir=way(output, build.build_dir),
+        key_home=None if key_home is None else way(output, key_home),
+    )
 
 
 def inputs_of_build(build_dir: Path) -> dict[str, str]:
@@ -54,17 +55,17 @@ def inputs_of_build(build_dir: Path) -> dict[str, str]:
     return _build_files(build_dir, read_build(build_dir).partition_table_file.path)
 
 
-def profile_from_inputs(inputs: Mapping[str, Any], profile: Profile, signing_keys: Sequence[Signs]) -> Profile:
+def profile_from_inputs(inputs: Inputs, profile: Profile, signing_keys: Sequence[Signs]) -> Profile:
     """The profile with the recorded options; names stand for the key files, which are not read.
 
     `signing_keys` tells what each key of the plan signs.
     """
-    values = {**profile.values, **{key: _value(value) for key, value in inputs["options"].items()}}
+    values = {**profile.values, **{key: _value(value) for key, value in inputs.options.items()}}
     if SIGNING_KEYS in values:
         values[SIGNING_KEYS] = tuple(
             SigningEntry(f"signing key {number}", signs=signs) for number, signs in enumerate(signing_keys)
         )
-    return replace(profile, values=values, from_options=frozenset(inputs["options"]))
+    return replace(profile, values=values, from_options=frozenset(inputs.options))
 
 
 def _build_files(build_dir: Path, table: Path) -> dict[str, str]:

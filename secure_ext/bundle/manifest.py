@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
+import json
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from secure_ext import __version__
+from secure_ext.bundle.manifest_document import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice
 from secure_ext.bundle.produce import Check, ProducedImage
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
+from secure_ext.plan.flash_map import Area, PlacedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -48,21 +53,20 @@ def manifest(
     checks: list[Check],
     folder: Path,
     *,
-    inputs: dict[str, Any],
-) -> dict[str, Any]:
+    inputs: Inputs,
+) -> Manifest:
     """The manifest of the bundle in `folder`, whose other files are all written; `inputs` are what it was made from."""
     build = decision.build
     later = decision.policy.flash_encryption.key.per_device
-    return {
+    members = {
         "schema": SCHEMA,
         "tool": f"idf-secure-provision {__version__}",
         "chip": build.chip,
         "idf_version": build.idf_version,
-        "settings": firmware_settings(build.config),
         "project": build.project_name,
         "created": creation_time(),
         "flash_size": build.flash_size,
-        "partitions": partition_rows(decision),
+        "partitions": document_data(partition_rows(decision)),
         "key_blocks": [block.name for block in decision.chip.key_blocks],
         "images": [_image(produced, encrypt_later=later) for produced in images],
         "files": {
@@ -77,14 +81,16 @@ def manifest(
             }
             for key in decision.plan.keys
         ],
-        "inputs": inputs,
+        "inputs": document_data(inputs),
         "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
         "findings": [finding.as_dict() for finding in decision.findings],
-        "per_device": per_device(decision),
+        "per_device": document_data(per_device(decision)),
+        "settings": firmware_settings(build.config),
     }
+    return read_document(Manifest, members)
 
 
-def per_device(decision: Decision) -> dict[str, Any] | None:
+def per_device(decision: Decision) -> PerDevice | None:
     """Which keys each board gets for itself, and what becomes of them; None if there are none."""
     policy = decision.policy
     if not policy.has_per_device_keys:
@@ -94,36 +100,55 @@ def per_device(decision: Decision) -> dict[str, Any] | None:
         for role in KeyRole
         if role.is_secret and (policy.nvs.key if role is KeyRole.NVS_HMAC else policy.flash_encryption.key).per_device
     }
-    return {
+    members = {
         "keys": [key.role.value for key in decision.plan.keys if key.role in own],
         "keep": policy.per_device.keep.value,
         "seal_to": SEAL_TO if policy.per_device.seal_to else None,
     }
+    return read_document(PerDevice, members)
 
 
-def with_file(content: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+def with_file(content: Manifest, name: str, text: str) -> Manifest:
     """The manifest `content` with a text file that was written, or written again, after it was made."""
-    files = {**content["files"], name: hashlib.sha256(text.encode()).hexdigest()}
-    return {**content, "files": dict(sorted(files.items()))}
+    files = {**content.files, name: hashlib.sha256(text.encode()).hexdigest()}
+    return replace(content, files=dict(sorted(files.items())))
 
 
-def partition_rows(decision: Decision) -> list[dict[str, Any]]:
+def partition_rows(decision: Decision) -> tuple[PartitionRow, ...]:
     """The rows of the build's partition table."""
     encrypts = decision.policy.flash_encryption.enabled
-    return [partition_row(row, encrypts=encrypts) for row in decision.build.partitions.partitions]
+    return tuple(partition_row(row, encrypts=encrypts) for row in decision.build.partitions.partitions)
 
 
-def partition_row(row: Partition, *, encrypts: bool) -> dict[str, Any]:
+def partition_row(row: Partition, *, encrypts: bool) -> PartitionRow:
     """A row of the partition table; `encrypted` says what the chip does, `flags` what stands in the row."""
-    return {
-        "label": row.label,
-        "type": row.type_name,
-        "subtype": row.subtype_name,
-        "offset": row.offset,
-        "size": row.size,
-        "flags": row.flags,
-        "encrypted": encrypts and covered_by_flash_encryption(row),
-    }
+    return PartitionRow(
+        label=row.label,
+        type=row.type_name,
+        subtype=row.subtype_name,
+        offset=row.offset,
+        size=row.size,
+        flags=row.flags,
+        encrypted=encrypts and covered_by_flash_encryption(row),
+    )
+
+
+def partition_areas(rows: Iterable[PartitionRow]) -> Iterator[Area]:
+    """The partitions for a flash map."""
+    for row in rows:
+        yield Area(row.label or "(no name)", f"{row.type}, {row.subtype}", row.offset, row.size, row.encrypted)
+
+
+def placed_images(images: Iterable[ManifestImage]) -> list[PlacedImage]:
+    """The images for a flash map."""
+    return [
+        PlacedImage(i.name, i.role, i.offset, i.size, i.signed, i.encrypted or i.encrypt_per_device) for i in images
+    ]
+
+
+def document_text(document: object) -> str:
+    """A document of the bundle as it lies in its file."""
+    return json.dumps(document_data(document), indent=2) + "\n"
 
 
 def public_files(folder: Path) -> list[str]:
@@ -139,7 +164,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(read_file(path, IMAGE_LIMIT)).hexdigest()
 
 
-def _image(produced: ProducedImage, *, encrypt_later: bool) -> dict[str, Any]:
+def _image(produced: ProducedImage, *, encrypt_later: bool) -> dict[str, object]:
     planned = produced.planned
     return {
         "name": planned.name,

@@ -52,11 +52,11 @@ def changes_since(bundle: FinishedBundle, build_dir: Path) -> tuple[str, ...]:
 def _changes(
     bundle: FinishedBundle, build_dir: Path, now: Mapping[str, str], files: Mapping[int, tuple[str, Path]]
 ) -> Iterator[str]:
-    then = bundle.manifest.get("inputs", {})
-    yield from (told for name, told in _BUILD_FILES.items() if then.get(name) != now[name])
-    for image in bundle.manifest["images"]:
-        source, path = files.get(image["offset"], ("", None))
-        if path is not None and image.get("recipe") is None and _digest(path) != image.get("source_sha256"):
+    then = bundle.manifest.inputs
+    yield from (told for name, told in _BUILD_FILES.items() if getattr(then, name) != now[name])
+    for image in bundle.manifest.images:
+        source, path = files.get(image.offset, ("", None))
+        if path is not None and image.recipe is None and _digest(path) != image.source_sha256:
             yield source
     inputs = next((made.inputs for made in bundles_made(build_dir) if made.folder == bundle.folder.resolve()), {})
     for name, digest in inputs.items():

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
 from secure_ext.bundle.files import FolderFiles
-from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, with_file
+from secure_ext.bundle.manifest import MANIFEST, OUTSIDE_THE_MANIFEST, document_text, with_file
+from secure_ext.bundle.manifest_document import Manifest
+from secure_ext.bundle.rehearsal_document import RehearsalOutcome
 from secure_ext.bundle.report_page.page import REPORT, render_report
-from secure_ext.bundle.verify.schema import document_schema, schema_errors
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
+from secure_ext.plan.read_document import read_plan
 from secure_ext.plan.replay import replay_plan
-from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
+from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, parse_json, read_file, read_json
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import document_data, read_document
 
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
@@ -27,8 +30,8 @@ class FinishedBundle:
     """A bundle on disk: its folder, manifest and plan document."""
 
     folder: Path
-    manifest: dict[str, Any]
-    plan: dict[str, Any]
+    manifest: Manifest
+    plan: PlanDocument
 
     @property
     def script(self) -> Path:
@@ -38,34 +41,34 @@ class FinishedBundle:
     @property
     def has_per_device_keys(self) -> bool:
         """Whether each board gets keys of its own: then it is made into the bundle of a board before it is used."""
-        return bool(self.manifest.get("per_device"))
+        return self.manifest.per_device is not None
+
+    @property
+    def own_roles(self) -> tuple[str, ...]:
+        """The roles of the keys that each board gets for itself."""
+        return () if self.manifest.per_device is None else self.manifest.per_device.keys
+
+    @property
+    def keeps_sealed_copies(self) -> bool:
+        """Whether a sealed copy of a board's own keys is kept."""
+        return self.manifest.per_device is not None and self.manifest.per_device.keep == "sealed"
 
     @property
     def identity(self) -> str:
         """SHA-256 over what the bundle is, whether it was rehearsed or not: rehearsal and report are left out."""
-        files = {name: digest for name, digest in self.manifest["files"].items() if name not in CHANGED_BY_A_REHEARSAL}
-        content = json.dumps({**self.manifest, "files": files}, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
+        files = {name: digest for name, digest in self.manifest.files.items() if name not in CHANGED_BY_A_REHEARSAL}
+        content = document_data(replace(self.manifest, files=files))
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_bundle(folder: Path) -> FinishedBundle:
     """Reads the bundle in `folder`, and compares every public file with its hash in the manifest.
 
-    Raises InputError SE730 (no bundle there), SE731 (a file is missing or changed), SE715 (a file that no bundle has);
-    what `replay_plan` raises for a plan that would damage a board.
+    Raises InputError SE730 (no bundle there), SE875 (its plan is damaged), SE731 (a file is missing or changed), SE715
+    (a file that no bundle has); what `replay_plan` raises for a plan that would damage a board.
     """
-    try:
-        manifest = read_json(folder / "manifest.json", lines=False)
-        plan = read_json(folder / "plan.json", lines=False)
-    except (OSError, ValueError):
-        raise InputError(
-            "SE730",
-            "this is no bundle: it has no readable manifest.json and plan.json",
-            cure="give the folder that `secure-provision bundle` wrote, such as build/secure",
-            place=str(folder),
-        ) from None
-    _require_schemas(folder, {"manifest": manifest, "plan": plan})
-    for name, digest in manifest["files"].items():
+    manifest, plan = read_manifest(folder), read_plan(folder / "plan.json")
+    for name, digest in manifest.files.items():
         try:
             content = read_file(folder / name, IMAGE_LIMIT)
         except OSError:
@@ -77,17 +80,26 @@ def read_bundle(folder: Path) -> FinishedBundle:
                 cure="make the bundle again, or copy the whole of it again",
                 place=str(folder),
             )
-    try:
-        refuse_foreign_files(folder, {*manifest["files"], *_decided_files(folder)}, manifest, plan)
-        replay_plan(plan)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(
-            "SE730",
-            "this is no bundle: its plan.json is damaged",
-            cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
-            place=str(folder),
-        ) from None
+    refuse_foreign_files(folder, {*manifest.files, *_decided_files(folder)}, manifest, plan)
+    replay_plan(plan)
     return FinishedBundle(folder, manifest, plan)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in `folder`. Raises InputError SE730 if there is none, or it is damaged."""
+    try:
+        return read_document(Manifest, read_json(folder / MANIFEST, lines=False))
+    except OSError as error:
+        why = f"it has no {MANIFEST} that can be read ({error.strerror or error})"
+    except ValueError as error:
+        why = f"its {MANIFEST} is damaged, or of a later version of this tool: {error}"
+    raise InputError(
+        "SE730",
+        f"this is not a bundle: {why}",
+        cure="give the folder that `secure-provision bundle` wrote, such as build/secure; if it is one, copy all of it "
+        "again",
+        place=str(folder),
+    )
 
 
 def _decided_files(folder: Path) -> set[str]:
@@ -96,34 +108,21 @@ def _decided_files(folder: Path) -> set[str]:
     return {name for name in names if not f"{name}/".startswith(OUTSIDE_THE_MANIFEST) and not is_unfinished(name)}
 
 
-def _require_schemas(folder: Path, documents: dict[str, object]) -> None:
-    """Raises InputError SE730 if one does not keep to its schema."""
-    for kind, document in documents.items():
-        error = next(schema_errors(document, document_schema(kind)), None)
-        if error:
-            raise InputError(
-                "SE730",
-                f"this is no bundle: its {kind}.json is damaged, or of a later version of this tool: {error}",
-                cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
-                place=str(folder),
-            )
-
-
-def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
+def store_rehearsal(bundle: FinishedBundle, outcome: RehearsalOutcome) -> None:
     """Adds the outcome of a rehearsal to bundle, report and manifest; each file whole or not at all.
 
-    Raises InputError SE702 if it cannot be written, SE780 if the bundle does not hold what a report is made of.
+    Raises InputError SE702 if it cannot be written.
     """
-    text = json.dumps(outcome, indent=2) + "\n"
+    text = document_text(outcome)
     report = render_report(bundle.manifest, bundle.plan, outcome)
     manifest = with_file(with_file(bundle.manifest, REHEARSAL, text), REPORT, report)
-    neither = {name: digest for name, digest in manifest["files"].items() if name not in CHANGED_BY_A_REHEARSAL}
+    neither = {name: digest for name, digest in manifest.files.items() if name not in CHANGED_BY_A_REHEARSAL}
     # In between, the manifest lists neither: whatever interrupts this leaves a bundle that was not rehearsed.
     contents = (
-        ("manifest.json", json.dumps({**manifest, "files": neither}, indent=2) + "\n"),
+        (MANIFEST, document_text(replace(manifest, files=neither))),
         (REHEARSAL, text),
         (REPORT, report),
-        ("manifest.json", json.dumps(manifest, indent=2) + "\n"),
+        (MANIFEST, document_text(manifest)),
     )
     try:
         for name, content in contents:
@@ -137,12 +136,25 @@ def store_rehearsal(bundle: FinishedBundle, outcome: dict[str, Any]) -> None:
         ) from None
 
 
+def read_rehearsal(content: bytes) -> RehearsalOutcome:
+    """What ``rehearsal.json`` holds. Raises ValueError, with the place in the document, if it is damaged."""
+    return read_document(RehearsalOutcome, parse_json(content, lines=False))
+
+
 def has_passed_rehearsal(bundle: FinishedBundle) -> bool:
-    """Whether this very bundle was rehearsed, to its end and with success."""
-    if REHEARSAL not in bundle.manifest["files"]:
+    """Whether this very bundle was rehearsed, to its end and with success.
+
+    Raises InputError SE744 if the outcome that its manifest lists cannot be read.
+    """
+    if REHEARSAL not in bundle.manifest.files:
         return False
     try:
-        outcome = read_json(bundle.folder / REHEARSAL)
-    except (OSError, ValueError):
-        return False
-    return isinstance(outcome, dict) and outcome.get("passed") is True and outcome.get("bundle") == bundle.identity
+        outcome = read_rehearsal(read_file(bundle.folder / REHEARSAL, DOCUMENT_LIMIT))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "SE744",
+            f"{REHEARSAL} is damaged: {error}",
+            cure="run `secure-provision rehearse` on this bundle",
+            place=str(bundle.folder),
+        ) from None
+    return outcome.passed and outcome.bundle == bundle.identity

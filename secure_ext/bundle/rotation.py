@@ -96,8 +96,8 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     file = path / "plan.json" if path.is_dir() else path
     try:
         plan = read_json(file, lines=False)
-        chip, slots = str(plan["chip"]), digest_slots(plan, revoked)
-        aggressive = any(step.get("field") == _AGGRESSIVE and step["value"] for step in plan["steps"])
+        chip, slots = str(plan.chip), digest_slots(plan, revoked)
+        aggressive = any(step.get("field") == _AGGRESSIVE and step.value for step in plan.steps)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "SE692",

@@ -6,13 +6,17 @@ import ast
 import importlib.util
 import pprint
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from secure_ext import __version__
 from secure_ext.errors import InputError
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import document_data
 
 RUNNER_MODULES = (
+    "secure_ext.station.typed_document",
+    "secure_ext.station.plan_document",
     "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
@@ -69,7 +73,7 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
     del sys.path[0]  # the folder of this file: nothing that lies beside it is imported"""
 
 
-def render_script(document: dict[str, Any], project: str) -> str:
+def render_script(document: PlanDocument, project: str) -> str:
     """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`)."""
     parts = [script_head(document, project, __version__), _BEGINNING, script_table(document)]
     for module in RUNNER_MODULES:
@@ -94,10 +98,10 @@ def embedded_source(module: str) -> str:
     return "".join(line for number, line in enumerate(source.splitlines(keepends=True), 1) if number not in dropped)
 
 
-def script_head(document: dict[str, Any], project: str, version: str) -> str:
+def script_head(document: PlanDocument, project: str, version: str) -> str:
     """How the script of a `version` begins: what it is, and how it is used."""
     name = re.sub(r"[^\w .-]", "_", project) or "this project"
-    chip = re.sub(r"\W", "_", document["chip"])
+    chip = re.sub(r"\W", "_", document.chip)
     return f'''#!/usr/bin/env python3
 """Provisions one {chip} board with {name}.
 
@@ -112,10 +116,11 @@ Made by idf-secure-provision {version}. First the plan, step by step; then the p
 """'''
 
 
-def script_table(document: dict[str, Any]) -> str:
+def script_table(document: PlanDocument) -> str:
     """The plan document as a readable Python dictionary."""
+    table = document_data(document)
     lines = ["PLAN = {"]
-    for key, value in document.items():
+    for key, value in table.items():
         if key in ("steps", "images", "must_be_clear", "layout"):
             continue
         if key == "requirements":
@@ -125,24 +130,24 @@ def script_table(document: dict[str, Any]) -> str:
             continue
         lines.append(f"    {key!r}: {value!r},")
     lines.append("    # Where this plan's eFuses are; an espefuse that sees them elsewhere is not used:")
-    lines += _rows("layout", document["layout"])
+    lines += _rows("layout", table["layout"])
     lines.append("    # What must not be burned on the board before:")
-    lines += _rows("must_be_clear", document["must_be_clear"])
+    lines += _rows("must_be_clear", table["must_be_clear"])
     lines.append("    # What is written to flash:")
-    lines += _rows("images", document["images"])
+    lines += _rows("images", table["images"])
     lines += [
         "    # The steps, in order. Stage 'flash' can be undone; 'burn' and 'seal' are for ever.",
         "    'steps': [",
     ]
-    for number, step in enumerate(document["steps"], 1):
+    for number, step in enumerate(table["steps"], 1):
         lines += [f"        # {number}", _literal(step, 8) + ","]
     return "\n".join([*lines, "    ],", "}"])
 
 
-def _rows(name: str, rows: list[dict[str, Any]]) -> list[str]:
+def _rows(name: str, rows: Sequence[object]) -> list[str]:
     return [f"    {name!r}: [", *(_literal(row, 8) + "," for row in rows), "    ],"]
 
 
-def _literal(value: dict[str, Any], indent: int) -> str:
+def _literal(value: object, indent: int) -> str:
     text = pprint.pformat(value, width=_WIDTH - indent, compact=True, sort_dicts=False)
     return "\n".join(" " * indent + line for line in text.splitlines())

@@ -49,8 +49,8 @@ class SecretFile:
 
 def recorded_home(bundle: FinishedBundle) -> Path | None:
     """Where the home of the bundle's generated keys is, or was when it was made; None if it has none."""
-    recorded = bundle.manifest.get("inputs", {}).get("key_home")
-    return (bundle.folder.resolve() / recorded).resolve() if isinstance(recorded, str) else None
+    recorded = bundle.manifest.inputs.key_home
+    return None if recorded is None else (bundle.folder.resolve() / recorded).resolve()
 
 
 def is_home(folder: Path) -> bool:
@@ -102,7 +102,7 @@ def _secrets(files: Sequence[Path], current: Path, boards: tuple[str, ...], burn
 
 
 def _burned_fingerprints(bundle: FinishedBundle) -> Iterator[str]:
-    yield from (key["fingerprint"] for key in bundle.manifest["keys"] if key["fingerprint"])
+    yield from (key.fingerprint for key in bundle.manifest.keys if key.fingerprint)
 
 
 def destroy(secrets: Sequence[SecretFile], folder: Path, home: Path | None) -> tuple[Remains, ...]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
@@ -16,7 +14,8 @@ from secure_ext.bundle.generated_keys import GeneratedKey, GeneratedKeys, keep_k
 from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.key_home import home_of, place_for
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, SEAL_TO, image_file, manifest, with_file
+from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, SEAL_TO, document_text, image_file, manifest, with_file
+from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.report_page.page import REPORT, render_report
@@ -28,8 +27,9 @@ from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Making
-from secure_ext.plan.document import ImageEntry, key_file, key_length, plan_document
+from secure_ext.plan.document import key_file, key_length, plan_document
 from secure_ext.plan.steps import KeyRole
+from secure_ext.station.plan_document import ImageEntry, PlanDocument
 
 Progress = Callable[[str], None]
 """Is told what is being done, a few words at a time."""
@@ -48,8 +48,8 @@ class Bundle:
     """
 
     folder: Path
-    manifest: dict[str, Any]
-    plan: dict[str, Any]
+    manifest: Manifest
+    plan: PlanDocument
     findings: tuple[Finding, ...]
     key_home: Path | None
     generated_keys: tuple[GeneratedKey, ...]
@@ -105,7 +105,7 @@ def write_bundle(
         progress("plan and script")
         document = _document(decision, images, material)
         project = build.project_name
-        _write_json(folder / "plan.json", document)
+        _write_text(folder / "plan.json", document_text(document))
         if decision.policy.has_per_device_keys:
             _write_text(folder / "provision.py", PER_DEVICE_SCRIPT)
             if decision.policy.per_device.seal_to:
@@ -122,7 +122,7 @@ def write_bundle(
         report = render_report(content, document, None)
         _write_text(folder / REPORT, report)
         content = with_file(content, REPORT, report)
-        _write_json(folder / MANIFEST, content)
+        _write_text(folder / MANIFEST, document_text(content))
         if manifest_key is not None:
             _write_text(folder / ENVELOPE, sign_statement(FinishedBundle(folder, content, document), manifest_key))
         if earlier is not None and own is None:
@@ -156,7 +156,7 @@ def _produce_all(
     return images, checks
 
 
-def _document(decision: Decision, images: list[ProducedImage], material: KeyMaterial) -> dict[str, Any]:
+def _document(decision: Decision, images: list[ProducedImage], material: KeyMaterial) -> PlanDocument:
     burned: dict[KeyRole, bytes] = material.burned()
     entries = tuple(
         ImageEntry(image_file(image), image.planned.offset, len(image.content), image.sha256) for image in images
@@ -165,10 +165,6 @@ def _document(decision: Decision, images: list[ProducedImage], material: KeyMate
         key.role: fingerprint(burned[key.role][: key_length(key)]) for key in decision.plan.keys if key.role in burned
     }
     return plan_document(decision.plan, decision.chip, images=entries, fingerprints=prints)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:

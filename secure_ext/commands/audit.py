@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,7 @@ from secure_ext.one_line import harmless
 if TYPE_CHECKING:
     from secure_ext.device.audit.board import Board
     from secure_ext.device.audit.report import AuditReport
+    from secure_ext.station.plan_document import PlanDocument
 
 _FILE = click.Path(path_type=Path)
 
@@ -81,7 +82,7 @@ def audit(
         else:
             document, folder = _plan_document(plan, bundle, build_dir)
             document = document if until == "seal" else without_seal(document)
-            board = _read_board(files, document["chip"], port, baud=baud, before=before)
+            board = _read_board(files, document.chip, port, baud=baud, before=before)
             record = Path(f"{virt}.journal.json") if virt else None
             if journal:
                 record = journal / f"{board.mac}.json"
@@ -122,14 +123,17 @@ def _known(chip: str | None) -> str | None:
     return chip_facts(chip).name if chip else None
 
 
-def _plan_document(plan: Path | None, bundle: Path | None, build_dir: Path) -> tuple[dict[str, Any], Path]:
+def _plan_document(plan: Path | None, bundle: Path | None, build_dir: Path) -> tuple[PlanDocument, Path]:
     """The plan, and the folder in which keys and journal are looked for."""
-    from secure_ext.device.audit.plan_file import read_plan  # noqa: PLC0415 (loaded when used)
+    from secure_ext.plan.read_document import read_plan  # noqa: PLC0415 (loaded when used)
+    from secure_ext.plan.replay import replay_plan  # noqa: PLC0415
 
     if plan:
-        return read_plan(plan), plan.parent
+        document = read_plan(plan)
+        replay_plan(document)
+        return document, plan.parent
     opened = open_bundle(bundle, build_dir)
-    return read_plan(opened.folder / "plan.json"), opened.folder
+    return opened.plan, opened.folder
 
 
 def _read_board(files: dict[str, Path], chip: str | None, port: str | None, *, baud: int, before: str) -> Board:

@@ -134,7 +134,7 @@ def flash(
 
 def _holds_keys(bundle: FinishedBundle) -> bool:
     """False once the bundle's keys were destroyed; boards that have them can still be finished."""
-    names = [step["file"] for step in bundle.plan["steps"] if step["kind"] == "burn_key" and step["rd_dis_bits"]]
+    names = [step.file for step in bundle.plan.steps if step.kind == "burn_key" and step.rd_dis_bits]
     return not names or any((bundle.folder / name).exists() for name in names)
 
 

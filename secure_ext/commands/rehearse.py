@@ -13,6 +13,7 @@ import click
 from secure_ext.command_names import command_line
 from secure_ext.commands.which_bundle import bundle_options, older_option, open_bundle, refuse_older
 from secure_ext.front import format_option, print_json, shown_errors, shown_progress
+from secure_ext.station.typed_document import document_data
 
 if TYPE_CHECKING:
     from secure_ext.bundle.read import FinishedBundle
@@ -83,7 +84,7 @@ def rehearse(
         if serve:
             _serve(opened, new, tcp_port)
             return
-        emulator = find_emulator(opened.plan["chip"], qemu_dir) if qemu else None
+        emulator = find_emulator(opened.plan.chip, qemu_dir) if qemu else None
         with shown_progress() as progress, bundle_of_a_board(opened) as ready:
             outcome = dataclasses.replace(rehearse_bundle(ready, progress, new), bundle=opened.identity)
             if emulator and outcome.passed:
@@ -93,10 +94,10 @@ def rehearse(
                 report = power_cuts(ready, progress, every=every)
                 counts = ", ".join(f"{number} {end.value}" for end, number in report.counts.items())
                 means = Means("power cuts, and the script again after each", report.passed, (counts,))
-                outcome = dataclasses.replace(outcome, means=(*outcome.means, means), power_cuts=report.as_dict())
-        store_rehearsal(opened, outcome.as_dict())
+                outcome = dataclasses.replace(outcome, means=(*outcome.means, means), power_cuts=report.report)
+        store_rehearsal(opened, outcome.outcome)
         if output_format == "json":
-            print_json(outcome.as_dict())
+            print_json(document_data(outcome.outcome))
         else:
             click.echo(rehearsal_text(outcome))
             if not outcome.means[0].passed:

@@ -51,8 +51,8 @@ def open_bundle(bundle: Path | None, build_dir: Path) -> FinishedBundle:
     from secure_ext.bundle.read import read_bundle  # noqa: PLC0415 (loaded when used)
 
     opened = read_bundle(bundle_place(bundle, build_dir))
-    made = opened.manifest.get("created", "at some time")
-    click.echo(f"bundle: {opened.folder} ({opened.plan['chip']}, made {made})", err=True)
+    made = opened.manifest.created
+    click.echo(f"bundle: {opened.folder} ({opened.plan.chip}, made {made})", err=True)
     return opened
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
+
+from secure_ext.station.plan_document import BoardRequirements, PlanDocument
 
 MEGABYTE = 0x100000
 _OF_ONE_CORE = {"esp32": "DISABLE_APP_CPU", "esp32s3": "DIS_APP_CPU"}
 """The eFuse by which a chip has one core only; the other chips with two cores have none."""
 _BOOTLOADER_VERSION = "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION"
 _SET_ASIDE = "set this board aside, "
+_NOTHING_ASKED = BoardRequirements(None, 0, 0, None, 1, False, None, 0, 0, ())
+"""Plans of 0.1.0 ask for nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Need:
 
 
 def board_needs(
-    plan: dict[str, Any],
+    plan: PlanDocument,
     value_of: Callable[[str], Optional[int]],
     revision: Optional[int] = None,
     flash_size: Optional[int] = None,
@@ -57,26 +61,25 @@ def board_needs(
         revision: chip revision, major * 100 + minor; None if it cannot be seen.
         flash_size: bytes of flash, None if it cannot be seen.
     """
-    asked = plan.get("requirements") or {}
+    asked = plan.requirements or _NOTHING_ASKED
     needs = [_flash(plan, asked, flash_size), _chip_revision(plan, value_of, revision)]
-    if asked.get("min_block_revision") or asked.get("max_block_revision") is not None:
+    if asked.min_block_revision or asked.max_block_revision is not None:
         needs.append(_block_revision(asked, value_of))
-    if asked.get("cores", 1) > 1 and plan["chip"] in _OF_ONE_CORE:
-        needs.append(_cores(_OF_ONE_CORE[plan["chip"]], value_of))
-    if asked.get("octal_flash"):
+    if asked.cores > 1 and plan.chip in _OF_ONE_CORE:
+        needs.append(_cores(_OF_ONE_CORE[plan.chip], value_of))
+    if asked.octal_flash:
         needs.append(_octal_flash(value_of))
-    if asked.get("secure_version") is not None:
-        needs.append(_secure_version(asked, value_of))
+    if asked.secure_version is not None:
+        needs.append(_secure_version(asked.secure_version, asked.secure_version_bits, value_of))
     if _burned(value_of("BOOTLOADER_ANTI_ROLLBACK_EN")):
         needs.append(_bootloader_version(asked, value_of))
     return needs
 
 
-def needed_flash(plan: dict[str, Any]) -> int:
+def needed_flash(plan: PlanDocument) -> int:
     """Bytes of flash that a board must have: what the bootloader takes it for, and all partitions and images."""
-    asked = plan.get("requirements") or {}
-    ends = [int(image["offset"]) + int(image["size"]) for image in plan["images"]]
-    return max([0, *ends, int(asked.get("flash_size") or 0), int(asked.get("flash_end", 0))])
+    asked = plan.requirements or _NOTHING_ASKED
+    return max([asked.flash_size or 0, asked.flash_end, *(image.end for image in plan.images)])
 
 
 def version_text(revision: int) -> str:
@@ -95,9 +98,9 @@ def _burned(value: Optional[int]) -> bool:
     return bool(value)
 
 
-def _flash(plan: dict[str, Any], asked: dict[str, Any], size: Optional[int]) -> Need:
+def _flash(plan: PlanDocument, asked: BoardRequirements, size: Optional[int]) -> Need:
     needed = needed_flash(plan)
-    header = asked.get("flash_size")
+    header = asked.flash_size
     by_header = header is not None and header == needed
     return Need(
         "SE816",
@@ -119,9 +122,9 @@ def _range(low: int, high: Optional[int]) -> str:
     return version_text(low) + (f" to {version_text(high)}" if high is not None else " or later")
 
 
-def _chip_revision(plan: dict[str, Any], value_of: Callable[[str], Optional[int]], revision: Optional[int]) -> Need:
+def _chip_revision(plan: PlanDocument, value_of: Callable[[str], Optional[int]], revision: Optional[int]) -> Need:
     """``bootloader_common_check_chip_revision_validity``: a burned bit switches the check of the maximum off."""
-    low, high = plan["min_revision"], plan["max_revision"]
+    low, high = plan.min_revision, plan.max_revision
     unlimited = _burned(value_of("DISABLE_WAFER_VERSION_MAJOR"))
     fits = None
     if revision is not None:
@@ -139,9 +142,9 @@ def _chip_revision(plan: dict[str, Any], value_of: Callable[[str], Optional[int]
     )
 
 
-def _block_revision(asked: dict[str, Any], value_of: Callable[[str], Optional[int]]) -> Need:
+def _block_revision(asked: BoardRequirements, value_of: Callable[[str], Optional[int]]) -> Need:
     """``bootloader_common_check_efuse_blk_validity``."""
-    low, high = asked.get("min_block_revision", 0), asked.get("max_block_revision")
+    low, high = asked.min_block_revision, asked.max_block_revision
     major, minor = value_of("BLK_VERSION_MAJOR"), value_of("BLK_VERSION_MINOR")
     found = None if major is None or minor is None else major * 100 + minor
     unlimited = _burned(value_of("DISABLE_BLK_VERSION_MAJOR"))
@@ -189,28 +192,28 @@ def _octal_flash(value_of: Callable[[str], Optional[int]]) -> Need:
     )
 
 
-def _secure_version(asked: dict[str, Any], value_of: Callable[[str], Optional[int]]) -> Need:
+def _secure_version(most: int, bits: int, value_of: Callable[[str], Optional[int]]) -> Need:
     """``esp_efuse_check_secure_version``: the burned bits are counted."""
     value = value_of("SECURE_VERSION")
-    found = None if value is None else bin(value & ((1 << asked["secure_version_bits"]) - 1)).count("1")
+    found = None if value is None else bin(value & ((1 << bits) - 1)).count("1")
     return Need(
         "SE856",
         "secure-version",
         "a secure version of",
         "SECURE_VERSION",
-        None if found is None else found <= asked["secure_version"],
-        f"{asked['secure_version']} or less",
+        None if found is None else found <= most,
+        f"{most} or less",
         "" if found is None else str(found),
         "anti-rollback: the bootloader starts no app with a lower secure version than the board's",
         _SET_ASIDE + "or provision it with an app whose CONFIG_BOOTLOADER_APP_SECURE_VERSION is at least the board's",
     )
 
 
-def _bootloader_version(asked: dict[str, Any], value_of: Callable[[str], Optional[int]]) -> Need:
+def _bootloader_version(asked: BoardRequirements, value_of: Callable[[str], Optional[int]]) -> Need:
     """The same for the bootloader, which the ROM checks where BOOTLOADER_ANTI_ROLLBACK_EN is burned."""
     parts = [value_of(_BOOTLOADER_VERSION + part) for part in ("", "_LO", "_HI")]
     found = sum(bin(part).count("1") for part in parts if part is not None)
-    wanted = asked.get("bootloader_secure_version", 0)
+    wanted = asked.bootloader_secure_version
     return Need(
         "SE857",
         "bootloader-secure-version",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Callable, Optional
 
 from secure_ext.device.esp_tools import Stop
-from secure_ext.device.step_status import Status, Step, StepStatus
+from secure_ext.device.step_status import Status, StepStatus
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 _KEYS = "keys/"
 
@@ -26,7 +27,7 @@ class BundleFiles:
         without_keys: whether secret keys whose files are gone are on the board already.
     """
 
-    def __init__(self, plan: dict[str, Any], bundle: Path, keys: Optional[str], without_keys: bool) -> None:
+    def __init__(self, plan: PlanDocument, bundle: Path, keys: Optional[str], without_keys: bool) -> None:
         self.plan = plan
         self.bundle = bundle
         self._keys = keys
@@ -40,32 +41,32 @@ class BundleFiles:
 
     def check(self) -> None:
         """Every file that may not be gone is there and unchanged. Raises Stop SE820."""
-        for image in self.plan["images"]:
-            self._check(image["file"], image["sha256"], lambda data: hashlib.sha256(data).hexdigest())
-        for step in self.plan["steps"]:
-            if step["kind"] == "burn_key" and not self._is_gone(step):
-                self._check_key(step)
+        for image in self.plan.images:
+            self._check(image.file, image.sha256, lambda data: hashlib.sha256(data).hexdigest())
+        for key in self.plan.keys:
+            if not self._is_gone(key):
+                self._check_key(key)
 
     def check_needed_keys(self, statuses: list[StepStatus]) -> None:
         """Every key that is still to be burned is there. Raises Stop SE820."""
         for item in statuses:
-            if item.step["kind"] == "burn_key" and item.status is Status.MISSING:
+            if item.step.kind == "burn_key" and item.status is Status.MISSING:
                 self._check_key(item.step)
 
-    def key_as_burned(self, step: Step) -> bytes:
+    def key_as_burned(self, step: KeyStep) -> bytes:
         """The bytes of a key as they lie in its block; zeros if its file is gone."""
         if self._is_gone(step):
-            return bytes(step["length"])
-        key = self.path_of(step["file"]).read_bytes()[: step["length"]]
-        return key[::-1] if step["reversed"] else key
+            return bytes(step.length)
+        key = self.path_of(step.file).read_bytes()[: step.length]
+        return key[::-1] if step.reversed else key
 
-    def _is_gone(self, step: Step) -> bool:
-        return self._without_keys and bool(step["rd_dis_bits"]) and not self.path_of(step["file"]).exists()
+    def _is_gone(self, step: KeyStep) -> bool:
+        return self._without_keys and bool(step.rd_dis_bits) and not self.path_of(step.file).exists()
 
-    def _check_key(self, step: Step) -> None:
-        self._check(step["file"], step["fingerprint"], lambda data: fingerprint(data[: step["length"]]))
+    def _check_key(self, step: KeyStep) -> None:
+        self._check(step.file, step.fingerprint, lambda data: fingerprint(data[: step.length]))
 
-    def _check(self, name: str, expected: str, digest: Any) -> None:
+    def _check(self, name: str, expected: Optional[str], digest: Callable[[bytes], str]) -> None:
         try:
             actual = digest(self.path_of(name).read_bytes())
         except OSError as error:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Any
 
 from secure_ext.device.chip_state import ChipState
+from secure_ext.station.plan_document import PlanDocument
 
 _MAKERS_FIELDS = re.compile(
     r"""
@@ -53,30 +53,30 @@ def makers_blocks(chip: str) -> tuple[int, ...]:
     return _MAKERS_BLOCKS.get(chip, (1, 2, 10) if chip in _CALIBRATED_BLOCK_10 else (1, 2))
 
 
-def planned_fields(plan: dict[str, Any]) -> set[str]:
+def planned_fields(plan: PlanDocument) -> set[str]:
     """Every field that the plan burns, write-protects, or wants to be clear, in any of its stages."""
-    return {row["field"] for row in plan["layout"]}
+    return {row.field for row in plan.layout}
 
 
-def owner_of(plan: dict[str, Any], field: str, state: ChipState) -> Owner:
+def owner_of(plan: PlanDocument, field: str, state: ChipState) -> Owner:
     """Whose a field is. A field of a key block is the plan's if the plan burns that block."""
     block = state.places[field][0]
     if field in planned_fields(plan) or block in _planned_blocks(plan):
         return Owner.PLAN
-    if block in makers_blocks(plan["chip"]):
+    if block in makers_blocks(plan.chip):
         return Owner.MAKER
-    is_makers = _MAKERS_FIELDS.fullmatch(field) and (block == 0 or plan["chip"] == "esp32")
+    is_makers = _MAKERS_FIELDS.fullmatch(field) and (block == 0 or plan.chip == "esp32")
     if block == 3 and field.startswith("ADC") and not state.values.get("BLK3_PART_RESERVE"):
         return Owner.OTHER  # without that flag its bits are user data
     return Owner.MAKER if is_makers else Owner.OTHER
 
 
-def other_efuses(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
+def other_efuses(plan: PlanDocument, state: ChipState) -> tuple[str, ...]:
     """What is burned and neither the plan's nor the maker's, in words, without values that might be secret."""
     return (*_key_blocks(plan, state), *_user_blocks(plan, state), *_flags(plan, state), *_protections(plan, state))
 
 
-def makers_efuses(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
+def makers_efuses(plan: PlanDocument, state: ChipState) -> tuple[str, ...]:
     """What the chip's maker has burned in BLOCK0, as ``NAME = value``."""
     return tuple(
         f"{field} = {state.values[field]}"
@@ -85,31 +85,27 @@ def makers_efuses(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
     )
 
 
-def _planned_keys(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [step for step in plan["steps"] if step["kind"] == "burn_key"]
+def _planned_blocks(plan: PlanDocument) -> set[int]:
+    return {step.block_number for step in plan.keys}
 
 
-def _planned_blocks(plan: dict[str, Any]) -> set[int]:
-    return {step["block_number"] for step in _planned_keys(plan)}
+def _planned_bits(plan: PlanDocument, *names: str) -> set[int]:
+    return {bit for step in plan.keys for name in names for bit in getattr(step, name)}
 
 
-def _planned_bits(plan: dict[str, Any], *names: str) -> set[int]:
-    return {bit for step in _planned_keys(plan) for name in names for bit in step[name]}
-
-
-def _key_blocks(plan: dict[str, Any], state: ChipState) -> list[str]:
+def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
     """Key blocks outside the plan with a key, a purpose or a read protection; and the plan's with a half too many."""
-    chip, found = plan["chip"], []
+    chip, found = plan.chip, []
     blocks = _KEY_BLOCKS.get(chip) or {
         f"BLOCK_KEY{number}": 4 + number for number in range(6) if f"BLOCK_KEY{number}" in state.places
     }
     known = _planned_bits(plan, "rd_dis_bits", "readable_bits")
     for index, (name, number) in enumerate(blocks.items()):
         content = state.blocks.get(number, b"")
-        for step in _planned_keys(plan):
-            if step["block_number"] == number:
-                start = 16 if step["part"] == "high" else 0
-                content = content[:start] + bytes(step["length"]) + content[start + step["length"] :]
+        for step in plan.keys:
+            if step.block_number == number:
+                start = 16 if step.part == "high" else 0
+                content = content[:start] + bytes(step.length) + content[start + step.length :]
         bits = (0, 1) if chip == "esp32c2" else (index,)
         is_hidden = any(state.has_bit("RD_DIS", bit) for bit in bits if bit not in known)
         purpose = state.texts.get(f"KEY_PURPOSE_{index}", "USER") if number not in _planned_blocks(plan) else "USER"
@@ -119,9 +115,9 @@ def _key_blocks(plan: dict[str, Any], state: ChipState) -> list[str]:
     return found
 
 
-def _user_blocks(plan: dict[str, Any], state: ChipState) -> list[str]:
+def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
     """The block for user data and a custom MAC address, and the last one. User data is not shown."""
-    chip, found = plan["chip"], []
+    chip, found = plan.chip, []
     user = _USER_BLOCK.get(chip, 3)
     rest = int.from_bytes(state.blocks.get(user, b""), "little")
     for field, (block, start, bits) in state.places.items():
@@ -142,7 +138,7 @@ def _user_blocks(plan: dict[str, Any], state: ChipState) -> list[str]:
     return found
 
 
-def _flags(plan: dict[str, Any], state: ChipState) -> list[str]:
+def _flags(plan: PlanDocument, state: ChipState) -> list[str]:
     return [
         f"{field} = {state.values[field]}"
         for field in _burned_flags(state)
@@ -159,11 +155,11 @@ def _burned_flags(state: ChipState) -> list[str]:
     ]
 
 
-def _protections(plan: dict[str, Any], state: ChipState) -> list[str]:
+def _protections(plan: PlanDocument, state: ChipState) -> list[str]:
     """Write protections that are neither the plan's nor those of the maker's blocks."""
-    chip = plan["chip"]
+    chip = plan.chip
     makers = _MAKERS_WR_DIS.get(chip) or tuple(number + 19 for number in makers_blocks(chip))
-    known = {step["wr_dis_bit"] for step in plan["steps"] if step["kind"] == "write_protect"}
+    known = {step.wr_dis_bit for step in plan.protections}
     known |= {*_planned_bits(plan, "wr_dis_bits"), *makers}
     bits = [bit for bit in range(state.places["WR_DIS"][2]) if state.has_bit("WR_DIS", bit) and bit not in known]
     if not bits:

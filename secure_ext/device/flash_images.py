@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult
 from secure_ext.device.journal import Journal
 from secure_ext.project.chip_ids import CHIP_IDS
+from secure_ext.station.plan_document import EraseStep, ImageEntry, PlanDocument
 
 ROM_FLASH_LIMIT = 0x1000000
 """How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
@@ -52,7 +53,7 @@ class FlashImages:
     """
 
     def __init__(
-        self, plan: dict[str, Any], files: BundleFiles, connection: Connection, say: Callable[[str], None]
+        self, plan: PlanDocument, files: BundleFiles, connection: Connection, say: Callable[[str], None]
     ) -> None:
         self.plan = plan
         self.files = files
@@ -62,7 +63,7 @@ class FlashImages:
 
     def check_power(self, tools: EspTools, revision: int) -> None:
         """This esptool turns on the flash of a chip that leaves it off. Raises Stop SE838."""
-        firsts = _FLASH_POWER.get((self.plan["chip"], revision), ())
+        firsts = _FLASH_POWER.get((self.plan.chip, revision), ())
         if self.connection.virtual_file or not firsts:
             return
         if any(first <= tools.version for first in firsts if first[0] == tools.version[0]):
@@ -72,7 +73,7 @@ class FlashImages:
         raise Stop(
             4,
             "SE838",
-            f"an {self.plan['chip']} v{revision // 100}.{revision % 100} leaves its flash without power in download "
+            f"an {self.plan.chip} v{revision // 100}.{revision % 100} leaves its flash without power in download "
             f"mode, and esptool {had} does not turn it on",
             f"install esptool {wanted} or later, best the newest: pip install --upgrade esptool",
         )
@@ -126,9 +127,7 @@ class FlashImages:
         return tools.run(tools.esptool(self.connection, line, stub=not (in_reach and by_rom)))
 
     def _erase_commands(self) -> list[list[str]]:
-        return [
-            line for step in self.plan["steps"] if step["kind"] == "erase_flash" for line in self._erase_lines(step)
-        ]
+        return [line for step in self.plan.erases for line in self._erase_lines(step)]
 
     def _write_command(self, tools: EspTools, addresses_and_files: list[str]) -> list[str]:
         """Headers are kept as they are: they are signed or encrypted."""
@@ -137,10 +136,10 @@ class FlashImages:
             keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
         return ["write-flash", "--no-progress", *keep, *addresses_and_files]
 
-    def _erase_lines(self, step: dict[str, Any]) -> list[list[str]]:
+    def _erase_lines(self, step: EraseStep) -> list[list[str]]:
         """The commands that erase, in pieces. A step without a size goes to the end of the flash that was found."""
-        start: int = step["offset"]
-        end = start + step["size"] if step["size"] else self.flash_size
+        start = step.offset
+        end = start + step.size if step.size else self.flash_size
         if end is None:
             if start and not self.connection.virtual_file:
                 raise Stop(
@@ -151,7 +150,7 @@ class FlashImages:
                     "if it is a new kind of flash chip: pip install --upgrade esptool",
                 )
             return [["erase-region", hex(start), "ALL"] if start else ["erase-flash"]]
-        if start == 0 and end > ROM_FLASH_LIMIT and not step["size"]:
+        if start == 0 and end > ROM_FLASH_LIMIT and not step.size:
             return [["erase-flash"]]  # of many chips esptool reaches no region beyond, but erases the whole
         return [
             ["erase-region", hex(piece), hex(min(ERASED_AT_ONCE, end - piece))]
@@ -160,47 +159,45 @@ class FlashImages:
 
     def _write_commands(self, tools: EspTools, folder: Path) -> list[list[str]]:
         """One for all images but those that esptool would misread: each is written with the sector before it."""
-        images = self.plan["images"]
-        first = min((image["offset"] for image in images), default=0)
+        images = self.plan.images
+        first = min((image.offset for image in images), default=0)
         words: list[str] = []
         apart = []
         for image, (address, file) in zip(images, self._pairs()):
-            if image["offset"] == first or not self._is_misread(image):
+            if image.offset == first or not self._is_misread(image):
                 words += [address, file]
                 continue
-            lead = image["offset"] - _SECTOR
+            lead = image.offset - _SECTOR
             whole = folder / f"from_{lead:x}.bin"
-            whole.write_bytes(self._content(lead, image["offset"]) + Path(file).read_bytes())
+            whole.write_bytes(self._content(lead, image.offset) + Path(file).read_bytes())
             apart.append(self._write_command(tools, [hex(lead), str(whole)]))
         return [self._write_command(tools, words), *apart]
 
-    def _is_misread(self, image: dict[str, Any]) -> bool:
+    def _is_misread(self, image: ImageEntry) -> bool:
         """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
 
         Before 5.6 it does so with every file that begins like a firmware image, since then where the bootloader goes:
         with ciphertext by chance, with a coprocessor's firmware by nature.
         """
-        with self.files.path_of(image["file"]).open("rb") as file:
+        with self.files.path_of(image.file).open("rb") as file:
             head = file.read(_APPENDED_HASH + 1)
         if len(head) <= _APPENDED_HASH or head[0] != _IMAGE_MAGIC or head[_APPENDED_HASH] not in (0, 1):
             return False
-        return int.from_bytes(head[_CHIP_ID], "little") != CHIP_IDS[self.plan["chip"]]
+        return int.from_bytes(head[_CHIP_ID], "little") != CHIP_IDS[self.plan.chip]
 
     def _content(self, start: int, end: int) -> bytes:
         """What the images leave in a piece of flash that was erased."""
         content = bytearray(b"\xff" * (end - start))
-        for image, (_, file) in zip(self.plan["images"], self._pairs()):
-            low, high = max(start, image["offset"]), min(end, image["offset"] + image["size"])
+        for image, (_, file) in zip(self.plan.images, self._pairs()):
+            low, high = max(start, image.offset), min(end, image.end)
             if low < high:
-                content[low - start : high - start] = Path(file).read_bytes()[
-                    low - image["offset"] : high - image["offset"]
-                ]
+                content[low - start : high - start] = Path(file).read_bytes()[low - image.offset : high - image.offset]
         return bytes(content)
 
     def _blanks(self, folder: Path) -> list[str]:
         """Address, file, ... that put 0xFF over all between the images, where esptool erases nothing any more."""
-        erase = next((step for step in self.plan["steps"] if step["kind"] == "erase_flash"), None)
-        gaps = self._gaps(erase["offset"], erase["size"] or (self.flash_size or 0) - erase["offset"]) if erase else []
+        erase = next(iter(self.plan.erases), None)
+        gaps = self._gaps(erase.offset, erase.size or (self.flash_size or 0) - erase.offset) if erase else []
         words = []
         for offset, size in gaps:
             blank = folder / f"{offset:x}.bin"
@@ -211,10 +208,10 @@ class FlashImages:
     def _gaps(self, start: int, size: int) -> list[tuple[int, int]]:
         """Offset and size of what lies between the images, in whole sectors."""
         gaps, at = [], start
-        for image in sorted(self.plan["images"], key=lambda image: int(image["offset"])):
-            if image["offset"] > at:
-                gaps.append((at, image["offset"] - at))
-            at = max(at, -(-(image["offset"] + image["size"]) // _SECTOR) * _SECTOR)
+        for image in sorted(self.plan.images, key=lambda image: image.offset):
+            if image.offset > at:
+                gaps.append((at, image.offset - at))
+            at = max(at, -(-(image.end) // _SECTOR) * _SECTOR)
         return [*gaps, (at, start + size - at)] if at < start + size else gaps
 
     def _verify_line(self) -> list[str]:
@@ -226,4 +223,4 @@ class FlashImages:
         return [word for pair in self._pairs() for word in pair]
 
     def _pairs(self) -> list[tuple[str, str]]:
-        return [(hex(image["offset"]), str(self.files.path_of(image["file"]))) for image in self.plan["images"]]
+        return [(hex(image.offset), str(self.files.path_of(image.file))) for image in self.plan.images]

@@ -52,7 +52,7 @@ class FlashLook:
             return FlashStage(status)
         if self.images.are_there(self.tools):
             return FlashStage(FlashStatus.DONE if status is FlashStatus.UNKNOWN else status)
-        if all(item.is_done for item in statuses if item.step["stage"] == "burn"):
+        if all(item.is_done for item in statuses if item.step.stage == "burn"):
             return FlashStage(status, stop=_images_missing("the firmware may have run, and have its data there"))
         over_security = is_security_on(self.images.plan, state)
         stop = why_not_writable(state, self.tools.version) if over_security else None

@@ -6,11 +6,11 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.journal import Journal
 from secure_ext.device.step_status import StepStatus
+from secure_ext.station.plan_document import PlanDocument
 
 
 class FlashStatus(enum.Enum):
@@ -21,19 +21,19 @@ class FlashStatus(enum.Enum):
     UNKNOWN = "not known"
 
 
-def flash_status(plan: dict[str, Any], state: ChipState, statuses: list[StepStatus], journal: Journal) -> FlashStatus:
+def flash_status(plan: PlanDocument, state: ChipState, statuses: list[StepStatus], journal: Journal) -> FlashStatus:
     """What is known before anybody looks into the flash.
 
     It is written until a feature is on or all is burned. From then on the journal knows that it was, or nobody does: a
     feature may have been turned on by hand, or by a firmware, before.
     """
-    if not plan["images"]:
+    if not plan.images:
         return FlashStatus.DONE
     if not is_security_on(plan, state) and not all(item.is_done for item in statuses):
         return FlashStatus.TO_DO
     return FlashStatus.DONE if journal.images_written else FlashStatus.UNKNOWN
 
 
-def is_security_on(plan: dict[str, Any], state: ChipState) -> bool:
+def is_security_on(plan: PlanDocument, state: ChipState) -> bool:
     """Whether something of what turns flash encryption or secure boot on is burned."""
-    return any(state.values.get(name) for name in plan["enabling_fields"])
+    return any(state.values.get(name) for name in plan.enabling_fields)

@@ -15,6 +15,8 @@ from typing import Any
 
 from secure_ext.device.esp_tools import Stop
 from secure_ext.durable import write_durably
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import document_data
 
 _LIMIT = 0x10000
 """Bytes of the journal of a board."""
@@ -105,17 +107,13 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def board_journal(plan: dict[str, Any], path: Path) -> Journal:
+def board_journal(plan: PlanDocument, path: Path) -> Journal:
     """The journal at `path` of a board that the plan's keys and images are meant for."""
-    keys = [
-        [step[name] for name in ("block", "part", "purpose", "fingerprint")]
-        for step in plan["steps"]
-        if step["kind"] == "burn_key"
-    ]
-    return Journal(path, _digest([plan["chip"], keys]), _digest(plan["images"]))
+    keys = [[key.block, key.part, key.purpose, key.fingerprint] for key in plan.keys]
+    return Journal(path, _digest([plan.chip, keys]), _digest(document_data(plan.images)))
 
 
-def boards_not_read_back(plan: dict[str, Any], folder: Path) -> tuple[str, ...]:
+def boards_not_read_back(plan: PlanDocument, folder: Path) -> tuple[str, ...]:
     """The MAC addresses of the boards that these keys have begun to be burned on, and nobody has read back since."""
     return tuple(path.stem for path in sorted(folder.glob("*.json")) if board_journal(plan, path).never_read_back)
 

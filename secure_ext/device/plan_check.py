@@ -6,9 +6,8 @@ what burns, which believes no table. Part of ``provision.py``: standard library 
 
 from __future__ import annotations
 
-from typing import Any
-
 from secure_ext.device.esp_tools import Stop
+from secure_ext.station.plan_document import PlanDocument
 
 _FLASH_KEYS = ({"flash_encryption_key"}, {"flash_encryption_key_half_1", "flash_encryption_key_half_2"})
 _DIGESTS = {"secure_boot_digest_0", "secure_boot_digest_1", "secure_boot_digest_2"}
@@ -20,25 +19,25 @@ _SWITCHES = {
 }
 
 
-def check_plan(plan: dict[str, Any]) -> None:
+def check_plan(plan: PlanDocument) -> None:
     """Raises Stop SE866 for a plan that turns a feature on whose key, or whose images, are not there before."""
     roles: set[str] = set()
     are_images_written = False
     switched = []
-    for step in plan["steps"]:
-        if step["kind"] == "write_images":
-            are_images_written = bool(plan["images"])
-        elif step["kind"] == "burn_key":
-            roles.add(step["role"])
-        elif step["kind"] == "burn_field" and step["field"] in _SWITCHES:
-            feature = _SWITCHES[step["field"]]
+    for step in plan.steps:
+        if step.kind == "write_images":
+            are_images_written = bool(plan.images)
+        elif step.kind == "burn_key":
+            roles.add(step.role)
+        elif step.kind == "burn_field" and step.field in _SWITCHES:
+            feature = _SWITCHES[step.field]
             has_key = any(keys <= roles for keys in _FLASH_KEYS) if feature == "flash encryption" else roles & _DIGESTS
             if not has_key:
-                raise _lethal(f"{step['field']} turns {feature} on, and no key for it is burned before")
+                raise _lethal(f"{step.field} turns {feature} on, and no key for it is burned before")
             if not are_images_written:
-                raise _lethal(f"{step['field']} turns {feature} on before the images are written")
-            switched.append(step["field"])
-    if sorted(switched) != sorted(plan["enabling_fields"]):
+                raise _lethal(f"{step.field} turns {feature} on before the images are written")
+            switched.append(step.field)
+    if sorted(switched) != sorted(plan.enabling_fields):
         raise _lethal("enabling_fields does not name what turns the features on")
 
 

@@ -5,24 +5,25 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Optional
 
 from secure_ext.device.board_needs import Need, board_needs
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal
 from secure_ext.device.step_status import Status, StepStatus
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 
-def check_layout(plan: dict[str, Any], state: ChipState) -> None:
+def check_layout(plan: PlanDocument, state: ChipState) -> None:
     """espefuse sees the chip's eFuses where the plan does. Raises Stop SE829."""
-    for field in plan["layout"]:
-        place = (field["block"], field["start"], field["bits"])
-        if field["min_revision"] <= state.revision and state.places.get(field["field"]) != place:
-            raise other_esptool(plan, f"places {field['field']} elsewhere")
+    for field in plan.layout:
+        place = (field.block, field.start, field.bits)
+        if field.min_revision <= state.revision and state.places.get(field.field) != place:
+            raise other_esptool(plan, f"places {field.field} elsewhere")
 
 
-def check_chip(plan: dict[str, Any], state: ChipState) -> None:
+def check_chip(plan: PlanDocument, state: ChipState) -> None:
     """The firmware can run on this chip, and nobody used it otherwise.
 
     Raises Stop SE817, SE818, SE829, SE853 to SE857.
@@ -32,17 +33,17 @@ def check_chip(plan: dict[str, Any], state: ChipState) -> None:
             raise other_esptool(plan, f"does not show {need.place}")
         if need.fits is False:
             raise not_enough(need)
-    for field in plan["must_be_clear"]:
-        if state.values.get(field["field"]):
+    for field in plan.must_be_clear:
+        if state.values.get(field.field):
             raise Stop(
                 5,
                 "SE818",
-                f"{field['field']} is burned on this board: {field['why']}",
+                f"{field.field} is burned on this board: {field.why}",
                 "set this board aside: it was used for something else, and eFuses cannot be cleared",
             )
 
 
-def check_flash_size(plan: dict[str, Any], size: Optional[int]) -> None:
+def check_flash_size(plan: PlanDocument, size: Optional[int]) -> None:
     """The flash holds what the firmware takes it for. Raises Stop SE816; SE858 if `size`, in bytes, was not told."""
     if size is None:
         raise Stop(
@@ -67,9 +68,9 @@ def not_enough(need: Need) -> Stop:
     )
 
 
-def other_esptool(plan: dict[str, Any], how: str) -> Stop:
+def other_esptool(plan: PlanDocument, how: str) -> Stop:
     """What is wrong when this station's esptool knows the chip otherwise than the one that made the plan."""
-    least = ".".join(str(part) for part in plan["least_esptool"])
+    least = ".".join(str(part) for part in plan.least_esptool)
     return Stop(
         4,
         "SE829",
@@ -88,13 +89,13 @@ def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
             "this board does not fit the plan: " + "; ".join(item.reason for item in conflicts),
             "this bundle cannot go onto this board, for eFuses cannot be cleared: set it aside; nothing was changed",
         )
-    hidden = [item for item in statuses if item.hidden]
+    hidden = [item.step for item in statuses if item.hidden and isinstance(item.step, KeyStep)]
     unfinished = [item for item in statuses if not item.is_done]
     if hidden and unfinished and not journal.burning_begun:
         raise Stop(
             5,
             "SE822",
-            f"{hidden[0].step['block']} holds a hidden key, and nothing here shows that this bundle burned it",
+            f"{hidden[0].block} holds a hidden key, and nothing here shows that this bundle burned it",
             "continue on the station that began this board (its journal folder), or set the board aside",
         )
 
@@ -110,22 +111,18 @@ def something_else_on_it(what: tuple[str, ...]) -> Stop:
     )
 
 
-def exclusive_purposes(plan: dict[str, Any]) -> list[str]:
+def exclusive_purposes(plan: PlanDocument) -> list[str]:
     """Beginnings of the key purposes that no other block may have; plans of earlier versions do not say it."""
-    asked = plan.get("requirements") or {}
-    if "exclusive_purposes" in asked:
-        return list(asked["exclusive_purposes"])
-    burned = [step["purpose"] for step in plan["steps"] if step["kind"] == "burn_key"]
+    if plan.requirements is not None:
+        return list(plan.requirements.exclusive_purposes)
+    burned = [key.purpose for key in plan.keys]
     return [kind for kind in ("XTS_AES_", "SECURE_BOOT_DIGEST") if any(name.startswith(kind) for name in burned)]
 
 
-def check_other_keys(plan: dict[str, Any], state: ChipState) -> None:
+def check_other_keys(plan: PlanDocument, state: ChipState) -> None:
     """Raises Stop SE819 if a block outside the plan holds a key for a feature of the plan; the chip might use it."""
-    keys = [step for step in plan["steps"] if step["kind"] == "burn_key"]
-    planned_fields = {step["purpose_field"] for step in keys}
-    revoked = {
-        step["field"][-1] for step in plan["steps"] if step.get("field", "").startswith("SECURE_BOOT_KEY_REVOKE")
-    }
+    planned_fields = {key.purpose_field for key in plan.keys}
+    revoked = {step.field[-1] for step in plan.fields if step.field.startswith("SECURE_BOOT_KEY_REVOKE")}
     for kind in exclusive_purposes(plan):
         for field, purpose in state.texts.items():
             is_other = field.startswith("KEY_PURPOSE_") and field not in planned_fields and purpose.startswith(kind)

@@ -40,6 +40,8 @@ from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
 from secure_ext.keys.no_core import no_core_files
+from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.typed_document import DocumentFault, read_document
 
 STAGES = ("flash", "burn", "seal")
 CONFIRMATION = "BURN"
@@ -48,13 +50,13 @@ CONFIRMATION = "BURN"
 class Runner:
     """One run of the script on one chip."""
 
-    def __init__(self, plan: dict[str, Any], bundle: Path, options: argparse.Namespace) -> None:
+    def __init__(self, plan: PlanDocument, bundle: Path, options: argparse.Namespace) -> None:
         self.plan = plan
         self.bundle = bundle
         self.files = BundleFiles(plan, bundle, options.keys, options.without_keys)
         self.options = options
         self.stages = STAGES[: STAGES.index(options.until) + 1]
-        self.connection = Connection(plan["chip"], options.port, options.baud, options.before, options.virt)
+        self.connection = Connection(plan.chip, options.port, options.baud, options.before, options.virt)
         self.burning = False
         self.images = FlashImages(plan, self.files, self.connection, self.say)
         self._log: TextIO | None = None
@@ -75,7 +77,7 @@ class Runner:
         check_plan(self.plan)
         self.files.check()
         tools = find_tools()
-        if tools.version < tuple(self.plan["least_esptool"]):
+        if tools.version < self.plan.least_esptool:
             raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
         if self.options.virt:
             prepare_virtual_efuses(self.plan, tools, self.connection, Path(self.options.virt), self.say)
@@ -87,9 +89,9 @@ class Runner:
         journal = self.open_journal(state)
         check_layout(self.plan, state)
         self.images.check_power(tools, state.revision)
-        statuses = compare(self.plan["steps"], state)
+        statuses = compare(self.plan.efuse_steps, state)
         verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
-        todo = [item for item in statuses if not item.is_done and item.step["stage"] in self.stages]
+        todo = [item for item in statuses if not item.is_done and item.step.stage in self.stages]
         flash = FlashLook(self.images, tools, journal).stage(state, statuses, verdict)
         self.show(statuses, state, flash.status)
         self.say(str(verdict))
@@ -158,7 +160,7 @@ class Runner:
                 raise Stop(
                     5,
                     "SE814",
-                    f"the board has an {wrong.group(1)}, this bundle is for {self.plan['chip']}",
+                    f"the board has an {wrong.group(1)}, this bundle is for {self.plan.chip}",
                     "connect the right board, or use the bundle for this one",
                 )
             raise Stop(
@@ -202,13 +204,13 @@ class Runner:
 
     def show(self, statuses: list[StepStatus], state: ChipState, images: FlashStatus) -> None:
         """Prints the board and every step with where it stands."""
-        labels = {item.step["id"]: (item.label, not item.is_done) for item in statuses}
+        labels = {item.step.id: (item.label, not item.is_done) for item in statuses}
         flash = (images.value, False)
-        self.say(f"Board: {self.plan['chip']} v{state.revision // 100}.{state.revision % 100}, MAC {state.mac}")
+        self.say(f"Board: {self.plan.chip} v{state.revision // 100}.{state.revision % 100}, MAC {state.mac}")
         for stage in STAGES:
-            for step in (step for step in self.plan["steps"] if step["stage"] == stage):
-                label, due = labels.get(step["id"], flash)
-                self.say(f" {'!' if due else ' '} {stage:5}  {label:24}  {step['title']}")
+            for step in (step for step in self.plan.steps if step.stage == stage):
+                label, due = labels.get(step.id, flash)
+                self.say(f" {'!' if due else ' '} {stage:5}  {label:24}  {step.title}")
         if any(due for _, due in labels.values()):
             self.say(" ! = cannot be undone")
 
@@ -228,7 +230,7 @@ class Runner:
     def end_with_nothing_to_do(self, statuses: list[StepStatus], journal: Journal) -> None:
         """Says so, and on a finished board also that nobody knows whose keys it has, where the journal has no entry."""
         self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
-        if not self.options.dry_run and all(item.is_done for item in statuses if item.step["stage"] == "burn"):
+        if not self.options.dry_run and all(item.is_done for item in statuses if item.step.stage == "burn"):
             journal.note_read_back()
         if any(item.hidden for item in statuses) and not journal.burning_begun:
             self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
@@ -250,7 +252,7 @@ class Runner:
 
     def burn(self, stage: str, tools: EspTools, journal: Journal, state: ChipState) -> ChipState:
         """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
-        steps = [step for step in self.plan["steps"] if step["stage"] == stage]
+        steps = [step for step in self.plan.efuse_steps if step.stage == stage]
         statuses = compare(steps, state)
         check_conflicts(statuses, journal)
         calls = burn_calls(statuses, state, lambda name: str(self.files.path_of(name)))
@@ -281,11 +283,11 @@ class Runner:
     def require_burned(statuses: list[StepStatus]) -> None:
         """All that is about to be write-protected is on the chip, and its keys are hidden. Raises Stop SE826."""
         lacking = [
-            item.step["title"]
+            item.step.title
             for item in statuses
-            if item.step["kind"] != "write_protect"
+            if not isinstance(item.step, ProtectStep)
             and not item.is_done
-            and not (item.status is Status.BEGUN and (item.hidden or not item.step["rd_dis_bits"]))
+            and not (item.status is Status.BEGUN and (item.hidden or not _hides(item.step)))
         ]
         if lacking:
             raise Stop(
@@ -295,7 +297,7 @@ class Runner:
                 "run the script again: it continues; if that fails, set the board aside",
             )
 
-    def read_back(self, stage: str, steps: list[dict[str, Any]], tools: EspTools, before: ChipState) -> ChipState:
+    def read_back(self, stage: str, steps: list[EfuseStep], tools: EspTools, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""
         if stage == "seal" and not self.options.virt:
             # From its next reset on the chip tells nothing any more, and connecting resets it.
@@ -308,7 +310,7 @@ class Runner:
             raise Stop(
                 5,
                 "SE826",
-                "read back and not as planned: " + "; ".join(item.step["title"] for item in wrong),
+                "read back and not as planned: " + "; ".join(item.step.title for item in wrong),
                 "run the script again: it continues; if that fails, set the board aside",
             )
         self.say(f"Read back: stage {stage!r} is on the chip, all of its {_steps(statuses)}.")
@@ -318,7 +320,7 @@ class Runner:
         """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""
         if self.options.virt or self.options.after == "no-reset":
             return
-        connection = Connection(self.plan["chip"], self.options.port, self.options.baud, "no-reset", None)
+        connection = Connection(self.plan.chip, self.options.port, self.options.baud, "no-reset", None)
         tools = find_tools()
         # a chip that is sealed now answers to the second one only: esptool ends all others before it comes to the reset
         for command in ("chip-id", "get-security-info"):
@@ -328,14 +330,18 @@ class Runner:
         self.say("The board could not be reset from here: switch its power off and on.")
 
 
+def _hides(step: EfuseStep) -> bool:
+    return isinstance(step, KeyStep) and bool(step.rd_dis_bits)
+
+
 def _steps(items: list[StepStatus]) -> str:
     return f"{len(items)} eFuse step" + ("" if len(items) == 1 else "s")
 
 
-def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(plan: PlanDocument, arguments: list[str] | None) -> argparse.Namespace:
     """The command line of ``provision.py``."""
     parser = argparse.ArgumentParser(
-        description=f"Provisions one {plan['chip']} board: writes the images, burns the eFuses, closes the chip. "
+        description=f"Provisions one {plan.chip} board: writes the images, burns the eFuses, closes the chip. "
         "Running it again continues where it stopped.",
         epilog="example: python provision.py --port COM5",
     )
@@ -358,11 +364,17 @@ def parse_arguments(plan: dict[str, Any], arguments: list[str] | None) -> argpar
     return parser.parse_args(arguments)
 
 
-def main(plan: dict[str, Any], bundle: Path, arguments: list[str] | None = None) -> int:
-    """Runs `plan`, whose files lie in `bundle`; returns the exit code."""
+def main(table: Any, bundle: Path, arguments: list[str] | None = None) -> int:
+    """Runs the plan in `table`, whose files lie in `bundle`; returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name the terminal cannot show must not stop anything
     no_core_files()
+    try:
+        plan = read_document(PlanDocument, table)
+    except DocumentFault as fault:
+        print(f"STOP SE866: the plan in this script is damaged: {fault}")  # noqa: T201
+        print("  What to do: copy the whole bundle again; if that does not help, have it made again")  # noqa: T201
+        return 3
     runner = Runner(plan, bundle, parse_arguments(plan, arguments))
     try:
         with interruptions(signal.default_int_handler):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.efuse_owner import other_efuses
@@ -17,7 +17,8 @@ from secure_ext.device.flash_status import FlashStatus, flash_status
 from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
 from secure_ext.device.security_info import parse_security_info
-from secure_ext.device.step_status import Status, Step, StepStatus, key_content
+from secure_ext.device.step_status import Status, StepStatus, key_content
+from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
 
 
 class Condition(enum.Enum):
@@ -51,11 +52,11 @@ class Verdict:
 
 
 def classify(
-    plan: dict[str, Any],
+    plan: PlanDocument,
     state: ChipState,
     statuses: list[StepStatus],
     journal: Journal,
-    key_of: Callable[[Step], bytes],
+    key_of: Callable[[KeyStep], bytes],
 ) -> Verdict:
     """The verdict on a chip whose eFuses were read.
 
@@ -104,36 +105,37 @@ def _damaged(evidence: tuple[str, ...]) -> Verdict:
     return Verdict(Condition.DAMAGED, evidence, stop)
 
 
-def _half_written_keys(state: ChipState, statuses: list[StepStatus], key_of: Callable[[Step], bytes]) -> list[str]:
+def _half_written_keys(state: ChipState, statuses: list[StepStatus], key_of: Callable[[KeyStep], bytes]) -> list[str]:
     """Blocks with some of the bits of this bundle's key and no others: the power went while they were burned."""
     halves = []
     for item in statuses:
-        if item.step["kind"] != "burn_key" or item.status is not Status.CONFLICT or item.hidden:
+        if not isinstance(item.step, KeyStep) or item.status is not Status.CONFLICT or item.hidden:
             continue
         content, key = key_content(item.step, state), key_of(item.step)
         if any(content) and content != key and not any(a & ~b for a, b in zip(content, key)):
-            halves.append(f"{item.step['block']} holds only a part of the bits of this bundle's key")
+            halves.append(f"{item.step.block} holds only a part of the bits of this bundle's key")
     return halves
 
 
 def _burned_in_part(statuses: list[StepStatus], state: ChipState) -> list[str]:
-    fields = [item.step for item in statuses if item.status is Status.MISSING and item.step["kind"] == "burn_field"]
-    values = [(step["field"], state.values[step["field"]], step["value"]) for step in fields]
+    missing = [item.step for item in statuses if item.status is Status.MISSING]
+    fields = [step for step in missing if isinstance(step, FieldStep)]
+    values = [(step.field, state.values[step.field], step.value) for step in fields]
     return [f"{name} is {value} and becomes {wanted}" for name, value, wanted in values if value]
 
 
-def _enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus], state: ChipState) -> list[str]:
+def _enabled_without_keys(plan: PlanDocument, statuses: list[StepStatus], state: ChipState) -> list[str]:
     """This script burns keys first: what is on without its key was turned on by hand, or by a firmware's first boot."""
     counts = ("FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT")
     lacking = []
-    for name in plan["enabling_fields"]:
+    for name in plan.enabling_fields:
         keys = [
-            item.step["block"]
+            item.step.block
             for item in statuses
-            if item.step["kind"] == "burn_key"
+            if isinstance(item.step, KeyStep)
             and item.status is Status.MISSING
             # only flash encryption keys are burned last byte first, only digests have to stay readable
-            and (item.step["reversed"] if name in counts else item.step["readable_bits"])
+            and (item.step.reversed if name in counts else item.step.readable_bits)
         ]
         if state.values.get(name) and keys:
             lacking.append(f"{name} was burned before its key, which {' and '.join(keys)} still lacks")
@@ -141,18 +143,20 @@ def _enabled_without_keys(plan: dict[str, Any], statuses: list[StepStatus], stat
 
 
 def _begun(item: StepStatus, state: ChipState) -> str:
-    block = item.step["block"]
+    key = item.step
+    if not isinstance(key, KeyStep):
+        return f"{key.title}: begun"
     if item.hidden:
-        return f"{block} holds a hidden key that is not write-protected yet"
+        return f"{key.block} holds a hidden key that is not write-protected yet"
     lacking = []
-    if item.step["purpose_field"] and state.texts[item.step["purpose_field"]] != item.step["purpose"]:
+    if key.purpose_field and state.texts[key.purpose_field] != key.purpose:
         lacking.append("purpose")
-    if item.step["rd_dis_bits"]:
+    if key.rd_dis_bits:
         lacking.append("read protection")
-    return f"{block} holds this bundle's key, without {' and '.join(lacking) or 'write protection'}"
+    return f"{key.block} holds this bundle's key, without {' and '.join(lacking) or 'write protection'}"
 
 
-def sealed_verdict(plan: dict[str, Any], security_info: str, not_read_back: tuple[str, ...] = ()) -> Verdict:
+def sealed_verdict(plan: PlanDocument, security_info: str, not_read_back: tuple[str, ...] = ()) -> Verdict:
     """The verdict on a chip in secure download mode, from what ``esptool get-security-info`` prints.
 
     Its keys and its write protections cannot be seen any more: that it is finished is likely, and the functional test
@@ -183,25 +187,25 @@ def sealed_verdict(plan: dict[str, Any], security_info: str, not_read_back: tupl
     return Verdict(Condition.FOREIGN if is_foreign else Condition.SEALED, evidence, stop)
 
 
-def _compare_sealed(plan: dict[str, Any], security_info: str) -> tuple[list[str], list[str]]:
+def _compare_sealed(plan: PlanDocument, security_info: str) -> tuple[list[str], list[str]]:
     """What a sealed chip shows of the plan's eFuses, and how that differs from the plan."""
-    placed = {row["field"] for row in plan["layout"]}
+    placed = {row.field for row in plan.layout}
     info = parse_security_info(security_info, {*placed, *_SHOWN_EVERYWHERE})
-    steps = {step["field"]: step for step in plan["steps"] if step["kind"] == "burn_field"}
+    steps = {step.field: step for step in plan.fields}
     seen, other = [], []
     for name, value in info.values.items():
-        wanted = steps[name]["value"] if name in steps else 0
-        is_for_some = name in steps and steps[name]["min_revision"] and not value  # nobody sees the revision
+        wanted = steps[name].value if name in steps else 0
+        is_for_some = name in steps and steps[name].min_revision and not value  # nobody sees the revision
         if value or name in placed:
             seen.append(f"{name} is {value}")
         if value != wanted and not is_for_some:
             other.append(f"the plan wants {name} to be {wanted}")
-    for step in plan["steps"]:
-        purpose = info.purposes.get(step.get("purpose_field") or "")
+    for key in plan.keys:
+        purpose = info.purposes.get(key.purpose_field or "")
         if purpose is not None:
-            seen.append(f"{step['block']} has the purpose {purpose}")
-            if purpose != step["purpose"]:
-                other.append(f"the plan wants {step['purpose']}")
+            seen.append(f"{key.block} has the purpose {purpose}")
+            if purpose != key.purpose:
+                other.append(f"the plan wants {key.purpose}")
     return seen, other
 
 

@@ -61,7 +61,7 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
     inputs = sorted({str(path) for path in _inputs(build_dir, menu, decision)})
     record = {"inputs": inputs, "digest": _digest(inputs, menu.output)}
     (build_dir / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    images, checks = len(bundle.manifest["images"]), len(bundle.manifest["checks"])
+    images, checks = len(bundle.manifest.images), len(bundle.manifest.checks)
     yield f"Secure provisioning bundle: {menu.output} ({images} images, {checks} checks passed)"
     if bundle.generated_keys:
         yield from generated_key_lines(bundle)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.files import open_bundle_files
+from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import read_images
@@ -42,7 +42,7 @@ class FleetBundle:
     boards: Fleet
     key: FlashEncryptionKey | None = field(repr=False)
     key_fingerprints: tuple[str, ...]
-    table_sha256: str
+    table_sha256: str | None
 
 
 def read_fleet(
@@ -76,30 +76,30 @@ def read_fleet(
         raise _damaged(bundle, checks)
     table, table_sha256 = _table(documents, readable)
     manifest = documents.manifest
-    secrets = [step for step in documents.key_steps if step["role"].startswith("flash_encryption_key")]
+    secrets = [step for step in documents.plan.keys if step.role.startswith("flash_encryption_key")]
     boards = read_fleet_facts(
         documents.plan,
         [_image(image, readable) for image in documents.images],
         table=table,
-        settings=manifest.get("settings"),
-        idf_version=manifest["idf_version"],
-        flash_size=manifest["flash_size"],
+        settings=manifest.settings,
+        idf_version=manifest.idf_version,
+        flash_size=manifest.flash_size,
         revoked=revoked,
         least_secure_version=least_secure_version,
     )
     return FleetBundle(
         identity=FinishedBundle(bundle, manifest, documents.plan).identity,
-        project=manifest["project"],
+        project=manifest.project,
         boards=boards,
         key=key,
-        key_fingerprints=tuple(step["fingerprint"] for step in secrets),
+        key_fingerprints=tuple(step.fingerprint for step in secrets if step.fingerprint is not None),
         table_sha256=table_sha256,
     )
 
 
-def _image(image: dict[str, Any], readable: dict[str, bytes]) -> FleetImage:
-    has_nvs_keys = image["recipe"] == RECIPE_NAMES[NvsKeysImage]
-    return FleetImage(Role(image["role"]), image["offset"], readable.get(image["name"]), has_nvs_keys)
+def _image(image: ManifestImage, readable: dict[str, bytes]) -> FleetImage:
+    has_nvs_keys = image.recipe == RECIPE_NAMES[NvsKeysImage]
+    return FleetImage(Role(image.role), image.offset, readable.get(image.name), has_nvs_keys)
 
 
 def ota_slots(bundle: FleetBundle, table: PartitionTable, table_sha256: str) -> tuple[Partition, ...]:
@@ -127,11 +127,11 @@ def ota_slots(bundle: FleetBundle, table: PartitionTable, table_sha256: str) -> 
     return slots
 
 
-def _table(documents: Documents, readable: dict[str, bytes]) -> tuple[PartitionTable | None, str]:
-    image = next(image for image in documents.images if image["role"] == "partition_table")
-    content = readable.get(image["name"])
-    table = None if content is None else parse_partition_table(content, place=image["file"])
-    return table, image["source_sha256"]
+def _table(documents: Documents, readable: dict[str, bytes]) -> tuple[PartitionTable | None, str | None]:
+    image = next(image for image in documents.images if image.role == "partition_table")
+    content = readable.get(image.name)
+    table = None if content is None else parse_partition_table(content, place=image.file)
+    return table, image.source_sha256
 
 
 def _matters(check: Check) -> bool:

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from secure_ext.bundle.manifest import SEAL_TO
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.device.call_script import call_script
 from secure_ext.device.chip_state import ChipState, read_chip
@@ -31,6 +31,7 @@ from secure_ext.keys.sealing import load_sealing_key, seal
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.private_folder import private_folder, remove_left_over
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 Say = Callable[[str], None]
 """Shows a line to the operator."""
@@ -140,7 +141,7 @@ def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> in
         say(f"An earlier run on this board ended before {some}its keys were burned, and those are gone.")
         say("The board gets new ones in their place, and its flash is written again.")
     else:
-        keys = new_keys([item.step for item in look.own])
+        keys = new_keys([item.step for item in look.own if isinstance(item.step, KeyStep)])
     if run.dry_run:
         look.show()
         say("Dry run: this board would get keys of its own. Nothing was changed.")
@@ -161,12 +162,12 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     known = begun or template
     runner = Runner(known.plan, known.folder, options)
     check_layout(known.plan, state)
-    statuses = compare(known.plan["steps"], state)
+    statuses = compare(known.plan.efuse_steps, state)
     journal = board_journal(known.plan, run.journal / f"{state.mac}.json")
     verdict = classify(known.plan, state, statuses, journal, runner.files.key_as_burned)
-    own = {step["id"] for step in own_steps(known.plan, template.manifest["per_device"]["keys"])}
+    own = {step.id for step in own_steps(known.plan, template.own_roles)}
     flash = flash_status(known.plan, state, statuses, journal)
-    return _Look(runner, state, begun, statuses, [item for item in statuses if item.step["id"] in own], verdict, flash)
+    return _Look(runner, state, begun, statuses, [item for item in statuses if item.step.id in own], verdict, flash)
 
 
 def _record(folder: Path) -> FinishedBundle | None:
@@ -186,10 +187,10 @@ def _record(folder: Path) -> FinishedBundle | None:
 def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: DeviceKeys, say: Say) -> int:
     """A run with keys: they are on this machine from here to the end of the block."""
     sealed = run.sealed / f"{look.state.mac}.sealed"
-    is_sealed = template.manifest["per_device"]["keep"] == "sealed"
+    is_sealed = template.keeps_sealed_copies
     journal_file = run.journal / f"{look.state.mac}.json"
 
-    def keep_known(plan: dict[str, Any]) -> None:
+    def keep_known(plan: PlanDocument) -> None:
         """The journal knows keys by all fingerprints together: those that are burned belong to the new plan, too."""
         if look.begun is not None and look.has_own_keys:
             before = board_journal(look.begun.plan, journal_file)
@@ -236,13 +237,13 @@ def _keep_earlier(path: Path) -> None:
 
 def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Path, *, keeps_earlier: bool) -> None:
     label = {
-        "chip": template.plan["chip"],
+        "chip": template.plan.chip,
         "mac": state.mac,
-        "project": template.manifest["project"],
+        "project": template.manifest.project,
         "created": dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "keys": [{"role": role, "fingerprint": name} for role, name in keys.fingerprints.items()],
     }
-    recipient = load_sealing_key(template.folder / template.manifest["per_device"]["seal_to"])
+    recipient = load_sealing_key(template.folder / SEAL_TO)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if keeps_earlier:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.bundle.manifest import MANIFEST, document_text
+from secure_ext.bundle.manifest_document import Proof
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
 from secure_ext.durable import sync_folder, write_durably
@@ -18,6 +18,7 @@ from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encr
 from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
 from secure_ext.reading import IMAGE_LIMIT, KEY_FILE_LIMIT, read_file
+from secure_ext.station.plan_document import ImageEntry, KeyStep, PlanDocument
 
 
 def write_device_bundle(
@@ -27,7 +28,7 @@ def write_device_bundle(
     keys_folder: Path,
     begun: FinishedBundle | None = None,
     *,
-    before_it_is_there: Callable[[dict[str, Any]], None] = lambda _: None,
+    before_it_is_there: Callable[[PlanDocument], None] = lambda _: None,
 ) -> FinishedBundle:
     """Writes the bundle of one board: the images encrypted with its key, its plan, script and manifest.
 
@@ -43,44 +44,60 @@ def write_device_bundle(
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
     missing); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
-    is_encrypted = begun is not None and keys.cipher_key(template.plan["chip"]) is None
+    is_encrypted = begun is not None and keys.cipher_key(template.plan.chip) is None
     source = begun if begun is not None and is_encrypted else template
-    plan, manifest = copy.deepcopy(source.plan), copy.deepcopy(source.manifest)
-    cipher_key = keys.cipher_key(plan["chip"])
+    cipher_key = keys.cipher_key(source.plan.chip)
     with replaced_directory(folder) as staging:
         (staging / "images").mkdir()
-        for image in manifest["images"]:
-            content = read_file(source.folder / image["file"], IMAGE_LIMIT)
-            if image["encrypt_per_device"] and cipher_key is not None:
-                content = _encrypted(content, cipher_key, image["offset"], image["name"])
-                evidence = f"at flash offset 0x{image['offset']:x}"
-                proof = {"name": "decrypts to the source", "image": image["name"], "evidence": evidence}
-                manifest["checks"].append(proof)
-                image |= {"encrypted": True, "encrypt_per_device": False}
-            image |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            write_durably(staging / image["file"], content)
-        plan["images"] = [
-            {name: image[name] for name in ("file", "offset", "size", "sha256")} for image in manifest["images"]
-        ]
-        known = {key["role"]: key["fingerprint"] for key in begun.manifest["keys"]} if begun is not None else {}
-        for key in (*(step for step in plan["steps"] if step["kind"] == "burn_key"), *manifest["keys"]):
-            key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
+        images, proofs = [], list(source.manifest.checks)
+        for image in source.manifest.images:
+            content = read_file(source.folder / image.file, IMAGE_LIMIT)
+            if image.encrypt_per_device and cipher_key is not None:
+                content = _encrypted(content, cipher_key, image.offset, image.name)
+                proofs.append(Proof("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}"))
+                image = replace(image, encrypted=True, encrypt_per_device=False)  # noqa: PLW2901
+            images.append(replace(image, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
+            write_durably(staging / image.file, content)
+        known = () if begun is None else begun.manifest.keys
+        fingerprints: dict[str, str | None] = {**{key.role: key.fingerprint for key in known}, **keys.fingerprints}
+        plan = replace(
+            source.plan,
+            images=tuple(ImageEntry(image.file, image.offset, image.size, image.sha256) for image in images),
+            steps=tuple(
+                replace(step, fingerprint=fingerprints.get(step.role, step.fingerprint))
+                if isinstance(step, KeyStep)
+                else step
+                for step in source.plan.steps
+            ),
+        )
         for path in sorted((source.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
-        write_durably(staging / "plan.json", _json(plan))
-        write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
+        write_durably(staging / "plan.json", document_text(plan).encode())
+        write_durably(staging / "provision.py", render_script(plan, source.manifest.project).encode())
         files = sorted(path for path in staging.rglob("*") if path.is_file())
-        manifest["files"] = {
-            path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        }
-        manifest["per_device"] = None
-        write_durably(staging / "manifest.json", _json(manifest))
+        manifest = replace(
+            source.manifest,
+            images=tuple(images),
+            files={
+                path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+            },
+            keys=tuple(
+                replace(key, fingerprint=fingerprints.get(key.role, key.fingerprint)) for key in source.manifest.keys
+            ),
+            checks=tuple(proofs),
+            per_device=None,
+        )
+        write_durably(staging / MANIFEST, document_text(manifest).encode())
         for name, data in {**_shared_keys(template, plan), **keys.burned}.items():
             inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
             write_secret_file(inside / f"{name}.bin", data)
         before_it_is_there(plan)
     sync_folder(folder.parent)
     return FinishedBundle(folder, manifest, plan)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:
@@ -96,24 +113,19 @@ def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) 
     return ciphertext
 
 
-def _shared_keys(template: FinishedBundle, plan: dict[str, Any]) -> dict[str, bytes]:
+def _shared_keys(template: FinishedBundle, plan: PlanDocument) -> dict[str, bytes]:
     """The secrets that the boards have in common, such as an NVS HMAC key from a file."""
-    own = template.manifest["per_device"]["keys"]
-    shared = {}
-    for step in plan["steps"]:
-        if step["kind"] != "burn_key" or not step["file"].startswith("keys/") or step["role"] in own:
+    shared: dict[str, bytes] = {}
+    for step in plan.keys:
+        if step.is_digest or step.role in template.own_roles:
             continue
         try:
-            shared[str(step["role"])] = read_file(template.folder / step["file"], KEY_FILE_LIMIT)
+            shared[step.role] = read_file(template.folder / step.file, KEY_FILE_LIMIT)
         except OSError as error:
             raise InputError(
                 "SE731",
-                f"{step['file']} is missing, or is not the file that the bundle was made with ({error.strerror})",
+                f"{step.file} is missing, or is not the file that the bundle was made with ({error.strerror})",
                 cure="make the bundle again, or copy the whole of it again",
                 place=str(template.folder),
             ) from None
     return shared
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from secure_ext.device.chip_state import ChipState
-from secure_ext.device.step_status import Status, Step, StepStatus, key_content
+from secure_ext.device.step_status import Status, StepStatus, key_content
 from secure_ext.errors import DeviceError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.symmetric import generate_secret
 from secure_ext.plan.steps import KeyRole
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 _HALVES = (KeyRole.FLASH_ENCRYPTION_1.value, KeyRole.FLASH_ENCRYPTION_2.value)
 
@@ -43,9 +43,9 @@ class DeviceKeys:
         return None if raw is None else flash_encryption_key(scheme, raw)
 
 
-def new_keys(steps: Sequence[Step]) -> DeviceKeys:
+def new_keys(steps: Sequence[KeyStep]) -> DeviceKeys:
     """New random keys for the key steps of a plan that each board gets for itself."""
-    return DeviceKeys({step["role"]: generate_secret(step["role"], step["length"]).data for step in steps})
+    return DeviceKeys({step.role: generate_secret(step.role, step.length).data for step in steps})
 
 
 def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKeys | None:
@@ -60,27 +60,28 @@ def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKe
 
     Raises DeviceError SE852 when half of a flash encryption key is hidden and the other half is missing.
     """
-    missing = [item.step for item in statuses if item.status is Status.MISSING]
+    own = [(item, item.step) for item in statuses if isinstance(item.step, KeyStep)]
+    missing = [step for item, step in own if item.status is Status.MISSING]
     if not missing:
         return None
-    hidden = [item.step for item in statuses if item.hidden]
-    if {step["role"] for step in missing} & set(_HALVES) and {step["role"] for step in hidden} & set(_HALVES):
+    hidden = [step for item, step in own if item.hidden]
+    if {step.role for step in missing} & set(_HALVES) and {step.role for step in hidden} & set(_HALVES):
         raise DeviceError(
             "SE852",
             "one half of this board's flash encryption key is burned and hidden, the other half was never burned, and "
             "this station keeps no copy",
             cure="set the board aside; if a sealed copy was kept, unseal it and run the script in the board's record "
             "with --keys",
-            place=hidden[0]["block"],
+            place=hidden[0].block,
         )
     keys = new_keys(missing).burned
-    for item in statuses:
+    for item, step in own:
         if item.status is Status.BEGUN and not item.hidden:
-            content = key_content(item.step, state)
-            keys[item.step["role"]] = content[::-1] if item.step["reversed"] else content
+            content = key_content(step, state)
+            keys[step.role] = content[::-1] if step.reversed else content
     return DeviceKeys(keys)
 
 
-def own_steps(plan: dict[str, Any], roles: Sequence[str]) -> list[Step]:
+def own_steps(plan: PlanDocument, roles: Sequence[str]) -> list[KeyStep]:
     """The key steps of a plan with one of these roles."""
-    return [step for step in plan["steps"] if step["kind"] == "burn_key" and step["role"] in roles]
+    return [step for step in plan.keys if step.role in roles]

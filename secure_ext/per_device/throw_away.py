@@ -17,10 +17,11 @@ def bundle_of_a_board(bundle: FinishedBundle) -> Iterator[FinishedBundle]:
 
     Raises the errors of `write_device_bundle`.
     """
-    if not bundle.has_per_device_keys:
+    own = bundle.manifest.per_device
+    if own is None:
         yield bundle
         return
-    keys = new_keys(own_steps(bundle.plan, bundle.manifest["per_device"]["keys"]))
+    keys = new_keys(own_steps(bundle.plan, own.keys))
     with private_folder() as (place, _):
         folder = place / "bundle"
         yield write_device_bundle(bundle, keys, folder, folder / "keys")

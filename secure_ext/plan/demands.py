@@ -7,6 +7,7 @@ burned on a board before. The maker of plans and the reader of their documents s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.order import SEAL_FIELDS
@@ -16,11 +17,11 @@ from secure_ext.plan.steps import (
     BurnKey,
     EraseFlash,
     KeyRole,
-    MustBeClear,
     Plan,
     Step,
     WriteProtect,
 )
+from secure_ext.station.plan_document import MustBeClear
 
 SHA384 = "SECURE_BOOT_SHA384_EN"
 JTAG_FIELDS = ("JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
@@ -129,7 +130,7 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
     return None
 
 
-def exclusive_purposes(*, encrypts: bool, signs: bool) -> tuple[str, ...]:
+def exclusive_purposes(*, encrypts: bool, signs: bool) -> tuple[Literal["XTS_AES_", "SECURE_BOOT_DIGEST"], ...]:
     """A key for the same use elsewhere: the ROM and the bootloader take the first block that they find."""
     return (*(("XTS_AES_",) if encrypts else ()), *(("SECURE_BOOT_DIGEST",) if signs else ()))
 

@@ -6,24 +6,42 @@ Keys are named by file, fingerprint and length, never by value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, revision_bits
 from secure_ext.one_line import one_line
-from secure_ext.plan.steps import BlockPart, BurnField, BurnKey, EraseFlash, KeyRole, Plan, Step, WriteProtect
+from secure_ext.plan.steps import (
+    Action,
+    BlockPart,
+    BurnField,
+    BurnKey,
+    EraseFlash,
+    KeyRole,
+    Plan,
+    Step,
+    WriteImages,
+    WriteProtect,
+)
+from secure_ext.station.plan_document import (
+    EraseStep,
+    FieldStep,
+    ImageEntry,
+    KeyStep,
+    PlanDocument,
+    PlanStep,
+    ProtectStep,
+    WriteStep,
+)
+from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class ImageEntry:
-    """One image of the bundle: where its file is, and what goes where. `file` is relative, with forward slashes."""
-
-    file: str
-    offset: int
-    size: int
-    sha256: str
+_KINDS: Mapping[type[Action], type[PlanStep]] = {
+    EraseFlash: EraseStep,
+    WriteImages: WriteStep,
+    BurnKey: KeyStep,
+    BurnField: FieldStep,
+    WriteProtect: ProtectStep,
+}
 
 
 def key_file(role: KeyRole) -> str:
@@ -38,24 +56,24 @@ def key_length(key: BurnKey) -> int:
 
 def plan_document(
     plan: Plan, chip: Chip, *, images: tuple[ImageEntry, ...] = (), fingerprints: Mapping[KeyRole, str] | None = None
-) -> dict[str, Any]:
-    """The plan as JSON-ready data; `images` and `fingerprints` are known once a bundle is made."""
+) -> PlanDocument:
+    """The plan as it is written down; `images` and `fingerprints` are known once a bundle is made."""
     enabling = (chip.crypt_count.name, chip.secure_boot_enable.name)
     burned = {step.action.field for step in plan.steps if isinstance(step.action, BurnField)}
-    return {
+    members = {
         "schema": SCHEMA,
         "chip": plan.chip,
         "min_revision": plan.min_revision,
         "max_revision": plan.max_revision,
-        **({} if plan.requirements is None else {"requirements": plan.requirements.as_json()}),
         "virtual_revision_bits": [[block, list(bits)] for block, bits in _bits_of_a_new_chip(plan, chip)],
         "least_esptool": list(chip.facts.least_esptool),
         "layout": _layout(plan, chip),
         "enabling_fields": [name for name in enabling if name in burned],
-        "must_be_clear": [{"field": item.field, "why": item.why} for item in plan.must_be_clear],
-        "images": [vars(image) for image in images],
-        "steps": [step_members(step, fingerprints or {}) for step in plan.steps],
+        "must_be_clear": document_data(plan.must_be_clear),
+        "images": document_data(images),
+        "steps": [_members(step, fingerprints or {}) for step in plan.steps],
     }
+    return replace(read_document(PlanDocument, members), requirements=plan.requirements)
 
 
 def _bits_of_a_new_chip(plan: Plan, chip: Chip) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -67,7 +85,7 @@ def _bits_of_a_new_chip(plan: Plan, chip: Chip) -> tuple[tuple[str, tuple[int, .
     return revision_bits(chip, plan.min_revision, asked.min_block_revision, burned)
 
 
-def _layout(plan: Plan, chip: Chip) -> list[dict[str, Any]]:
+def _layout(plan: Plan, chip: Chip) -> list[dict[str, object]]:
     """Where each field that the plan reads or burns is, so that an espefuse with another layout is found out."""
     revisions = {"WR_DIS": 0, "RD_DIS": 0, **{item.field: 0 for item in plan.must_be_clear}}
     for step in plan.steps:
@@ -98,8 +116,12 @@ def _read_for_requirements(plan: Plan, chip: Chip) -> list[str]:
     return [name for name in names if chip.efuses.find(name) is not None]
 
 
-def step_members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
-    """One step, as it stands in the document."""
+def document_step(step: Step) -> PlanStep:
+    """One step, as it stands in the document, with no fingerprint."""
+    return read_document(_KINDS[type(step.action)], _members(step, {}))
+
+
+def _members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, object]:
     return {
         "title": one_line(step.title),
         "why": one_line(step.why),
@@ -112,7 +134,7 @@ def step_members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, A
     }
 
 
-def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
+def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, object]:
     action = step.action
     if isinstance(action, EraseFlash):
         return {"kind": "erase_flash", "offset": action.offset, "size": action.size}
@@ -125,7 +147,7 @@ def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, Any]:
     return {"kind": "write_images"}
 
 
-def _key(key: BurnKey, fingerprint: str | None) -> dict[str, Any]:
+def _key(key: BurnKey, fingerprint: str | None) -> dict[str, object]:
     block = key.block
     purpose_bits = [] if block.purpose_wr_dis_bit is None else [block.purpose_wr_dis_bit]
     readable = (

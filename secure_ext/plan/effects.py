@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from secure_ext.station.plan_document import PlanDocument
 
 JTAG_FIELDS = frozenset({"JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG"})
 CRYPT_COUNTS = frozenset({"FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT"})
@@ -54,22 +54,19 @@ class Effects:
     sealed_from: int | None = None
 
 
-def effects_of(plan: Mapping[str, Any]) -> Effects:
+def effects_of(plan: PlanDocument) -> Effects:
     """The effects of a plan document on every chip that it is for; steps for later revisions alone do not count."""
-    fields = [step for step in plan["steps"] if step["kind"] == "burn_field"]
-    burned = {step["field"]: step["value"] for step in fields if step["min_revision"] <= plan["min_revision"]}
-    later = [
-        step["min_revision"] for step in fields if step["field"] in DOWNLOAD_FIELDS and step["field"] not in burned
-    ]
-    keys = {step["role"]: step for step in plan["steps"] if step["kind"] == "burn_key"}
-    widths = {row["field"]: row["bits"] for row in plan["layout"]}
+    burned = {step.field: step.value for step in plan.fields if step.min_revision <= plan.min_revision}
+    later = [step.min_revision for step in plan.fields if step.field in DOWNLOAD_FIELDS and step.field not in burned]
+    keys = {step.role: step for step in plan.keys}
+    widths = {row.field: row.bits for row in plan.layout}
     count = next((name for name in burned if name in CRYPT_COUNTS), None)
     mode = "off"
     if count is not None:
         mode = "release" if burned[count] == (1 << widths[count]) - 1 else "development"
     return Effects(
         flash_encryption=mode,
-        flash_key_bits=sum(step["length"] * 8 for role, step in keys.items() if role in FLASH_KEY_ROLES),
+        flash_key_bits=sum(step.length * 8 for role, step in keys.items() if role in FLASH_KEY_ROLES),
         signing_keys=sum(role.startswith("secure_boot_digest") for role in keys)
         if SECURE_BOOT_SWITCHES & set(burned)
         else 0,

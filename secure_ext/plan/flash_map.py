@@ -1,13 +1,9 @@
-"""What lies where in flash: every partition with the images in it, and what nothing uses.
-
-It is made from rows as the manifest holds them, so that a plan that was just made and a finished bundle look alike.
-"""
+"""What lies where in flash: every partition with the images in it, and what nothing uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from secure_ext.project.image import SECTOR_SIZE
 
@@ -19,6 +15,7 @@ class PlacedImage:
     """An image at its place; `offset` and `size` in bytes of flash."""
 
     name: str
+    role: str
     offset: int
     size: int
     signed: bool
@@ -100,44 +97,32 @@ class FlashMap:
         return tuple(area for area in self.areas if not area.is_unused)
 
 
-def flash_map(
-    flash_size: int | None, partitions: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]]
-) -> FlashMap:
-    """The map of a flash of `flash_size` bytes (None if unknown) with these rows of a manifest.
+def flash_map(flash_size: int | None, partitions: Iterable[Area], images: Sequence[PlacedImage]) -> FlashMap:
+    """The map of a flash of `flash_size` bytes (None if unknown), with `partitions` that hold no images yet.
 
     The bootloader's room ends where the partition table begins; the table has one sector of 4 KB.
     """
-    rooms = [_partition_area(row, images) for row in partitions]
+    rooms = [_filled(area, images) for area in partitions]
     placed = {image.offset for room in rooms for image in room.images}
-    loose = [row for row in images if row["offset"] not in placed]
-    starts = sorted({room.offset for room in rooms} | {int(row["offset"]) for row in loose})
-    rooms += [_loose_area(row, starts) for row in loose]
+    loose = [image for image in images if image.offset not in placed]
+    starts = sorted({room.offset for room in rooms} | {image.offset for image in loose})
+    rooms += [_loose_area(image, starts) for image in loose]
     rooms.sort(key=lambda room: (room.offset, room.end))
     size = max([flash_size or 0, *(room.end for room in rooms)])
     return FlashMap(size, tuple(_without_holes(rooms, size)))
 
 
-def _partition_area(row: Mapping[str, Any], images: Iterable[Mapping[str, Any]]) -> Area:
-    start, end = row["offset"], row["offset"] + row["size"]
-    inside = tuple(_placed(image) for image in images if start <= image["offset"] < end)
-    return Area(
-        row["label"] or "(no name)", f"{row['type']}, {row['subtype']}", start, row["size"], row["encrypted"], inside
-    )
+def _filled(area: Area, images: Iterable[PlacedImage]) -> Area:
+    return replace(area, images=tuple(image for image in images if area.offset <= image.offset < area.end))
 
 
-def _loose_area(row: Mapping[str, Any], starts: Sequence[int]) -> Area:
-    image = _placed(row)
+def _loose_area(image: PlacedImage, starts: Sequence[int]) -> Area:
     following = next((start for start in starts if start > image.offset), None)
     size = -(-image.size // SECTOR_SIZE) * SECTOR_SIZE
-    if row["role"] == "bootloader" and following is not None:
+    if image.role == "bootloader" and following is not None:
         size = following - image.offset
-    label = _TITLES.get(row["role"], image.name)
+    label = _TITLES.get(image.role, image.name)
     return Area(label, "no partition", image.offset, size, image.encrypted, (image,))
-
-
-def _placed(row: Mapping[str, Any]) -> PlacedImage:
-    encrypted = row["encrypted"] or row.get("encrypt_per_device", False)
-    return PlacedImage(row["name"], row["offset"], row["size"], row["signed"], encrypted)
 
 
 def _without_holes(rooms: Iterable[Area], size: int) -> Iterator[Area]:

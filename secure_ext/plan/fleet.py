@@ -32,6 +32,7 @@ from secure_ext.project.app_description import AppDescription, read_app_descript
 from secure_ext.project.build import Role
 from secure_ext.project.partition_table import PartitionTable
 from secure_ext.project.sdkconfig import SdkConfig
+from secure_ext.station.plan_document import PlanDocument
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Fleet:
 
 
 def read_fleet_facts(
-    document: Mapping[str, Any],
+    document: PlanDocument,
     images: Sequence[FleetImage],
     *,
     table: PartitionTable | None,
@@ -116,7 +117,7 @@ def read_fleet_facts(
 
     Raises the ToolErrors of `load_chip`, and the errors of `read_signature_blocks`.
     """
-    chip = load_chip(document["chip"], document["min_revision"])
+    chip = load_chip(document.chip, document.min_revision)
     plan = plan_of(document, chip)
     config = None if settings is None else SdkConfig(dict(settings))
     nvs = _nvs(plan, config, images)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 ROLE_TITLES = {
     "flash_encryption_key": "Flash encryption key",
@@ -59,22 +60,22 @@ class Block:
     keys: tuple[BlockKey, ...]
 
 
-def key_block_map(names: Sequence[str], plan: Mapping[str, Any]) -> tuple[Block, ...]:
+def key_block_map(names: Sequence[str], plan: PlanDocument) -> tuple[Block, ...]:
     """The key blocks `names` of the chip, with the keys that the plan document `plan` burns into them."""
-    burned = [step for step in plan["steps"] if step["kind"] == "burn_key"]
-    order = list(dict.fromkeys([*names, *(step["block"] for step in burned)]))
-    return tuple(Block(name, tuple(_key(step) for step in burned if step["block"] == name)) for name in order)
+    burned = plan.keys
+    order = list(dict.fromkeys([*names, *(step.block for step in burned)]))
+    return tuple(Block(name, tuple(_key(step) for step in burned if step.block == name)) for name in order)
 
 
-def _key(step: Mapping[str, Any]) -> BlockKey:
+def _key(step: KeyStep) -> BlockKey:
     return BlockKey(
-        role=step["role"],
-        title=ROLE_TITLES[step["role"]],
-        part=step["part"],
-        purpose=step["purpose"],
-        fingerprint=step["fingerprint"],
-        read_protected=bool(step["rd_dis_bits"]),
-        write_protected=bool(step["wr_dis_bits"]),
-        purpose_protected=len(step["wr_dis_bits"]) > 1 or step["purpose_field"] is None,
-        signs=step.get("signs", "all") if step["role"].startswith("secure_boot_digest") else None,
+        role=step.role,
+        title=ROLE_TITLES[step.role],
+        part=step.part,
+        purpose=step.purpose,
+        fingerprint=step.fingerprint,
+        read_protected=bool(step.rd_dis_bits),
+        write_protected=bool(step.wr_dis_bits),
+        purpose_protected=len(step.wr_dis_bits) > 1 or step.purpose_field is None,
+        signs=(step.signs or "all") if step.is_digest else None,
     )

@@ -16,7 +16,6 @@ from secure_ext.plan.demands import JTAG_FIELDS, erase_start, least_revision, mu
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
-from secure_ext.plan.requirements import BoardRequirements
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -28,6 +27,7 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
+from secure_ext.station.plan_document import BoardRequirements
 
 
 def make_plan(

@@ -25,13 +25,13 @@ from secure_ext.plan.steps import (
     BurnKey,
     EraseFlash,
     KeyRole,
-    MustBeClear,
     Plan,
     Stage,
     Step,
     WriteImages,
     WriteProtect,
 )
+from secure_ext.station.plan_document import MustBeClear
 
 SEAL_FIELDS = frozenset({"ENABLE_SECURITY_DOWNLOAD", "DIS_DOWNLOAD_MODE", "UART_DOWNLOAD_DIS"})
 _STAGES = (Stage.FLASH, Stage.BURN, Stage.SEAL)

@@ -1,12 +1,11 @@
-"""The plan back from its document, as a bundle holds it."""
+"""The plan back from its document: the one reader of ``plan.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 from secure_ext.chips.chip import Chip, KeyBlock
-from secure_ext.plan.requirements import BoardRequirements
+from secure_ext.errors import InputError
 from secure_ext.plan.steps import (
     Action,
     BlockPart,
@@ -14,7 +13,6 @@ from secure_ext.plan.steps import (
     BurnKey,
     EraseFlash,
     KeyRole,
-    MustBeClear,
     Plan,
     Stage,
     Step,
@@ -22,59 +20,65 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.reading import read_json
+from secure_ext.station.plan_document import EraseStep, FieldStep, KeyStep, PlanDocument, PlanStep, WriteStep
+from secure_ext.station.typed_document import read_document
 
 
-def plan_of(document: Mapping[str, Any], chip: Chip) -> Plan:
-    """The plan in a document that keeps to ``plan.schema.json``; of an earlier version, too."""
-    return Plan(
-        chip=document["chip"],
-        min_revision=document["min_revision"],
-        max_revision=document["max_revision"],
-        steps=tuple(step_of(step, chip) for step in document["steps"]),
-        must_be_clear=tuple(MustBeClear(item["field"], item["why"]) for item in document["must_be_clear"]),
-        requirements=BoardRequirements.from_json(document.get("requirements")),
-    )
+def read_plan(path: Path) -> PlanDocument:
+    """The plan in the file ``plan.json`` at `path`.
 
-
-def step_of(members: Mapping[str, Any], chip: Chip) -> Step:
-    """One step of such a document.
-
-    Raises KeyError, TypeError, ValueError or a ToolError if it is not one for this chip.
+    Raises InputError SE875, with the place in the document, if there is none or it is damaged.
     """
-    return Step(
-        str(members["id"]),
-        Stage(members["stage"]),
-        _action(members, chip),
-        members["title"],
-        members["why"],
-        members["source"],
-        _whole(members["min_revision"]),
+    try:
+        return read_document(PlanDocument, read_json(path, lines=False))
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValueError as error:
+        why = str(error)
+    raise not_a_plan(str(path), why)
+
+
+def not_a_plan(place: str, why: str) -> InputError:
+    """What is wrong with a plan, whoever reads it."""
+    return InputError(
+        "SE875",
+        f"this is not a plan of a bundle, or it is damaged: {why}",
+        cure="give plan.json of the bundle that `secure-provision bundle` wrote; if it is that, copy the bundle again",
+        place=place,
     )
 
 
-def _action(members: Mapping[str, Any], chip: Chip) -> Action:
-    kind = members["kind"]
-    if kind == "erase_flash":
-        return EraseFlash(_whole(members["offset"]), None if members["size"] is None else _whole(members["size"]))
-    if kind == "write_images":
+def plan_of(document: PlanDocument, chip: Chip) -> Plan:
+    """The plan in a document; of an earlier version, too. Raises ValueError as `step_of` does."""
+    return Plan(
+        chip=document.chip,
+        min_revision=document.min_revision,
+        max_revision=document.max_revision,
+        steps=tuple(step_of(step, chip) for step in document.steps),
+        must_be_clear=document.must_be_clear,
+        requirements=document.requirements,
+    )
+
+
+def step_of(step: PlanStep, chip: Chip) -> Step:
+    """One step of a document. Raises ValueError or a ToolError if it is not one for this chip."""
+    return Step(step.id, Stage(step.stage), _action(step, chip), step.title, step.why, step.source, step.min_revision)
+
+
+def _action(step: PlanStep, chip: Chip) -> Action:
+    if isinstance(step, EraseStep):
+        return EraseFlash(step.offset, step.size)
+    if isinstance(step, WriteStep):
         return WriteImages()
-    if kind == "burn_key":
-        role = KeyRole(members["role"])
-        signs = None if role.is_secret or "signs" not in members else Signs(members["signs"])
-        block = _block(members["block"], chip)
-        return BurnKey(role, block, members["purpose"] or "", BlockPart(members["part"]), signs)
-    field = chip.efuses.require(members["field"]).name
-    if kind == "burn_field":
-        return BurnField(field, _whole(members["value"]))
-    if kind == "write_protect":
-        return WriteProtect(field, _whole(members["wr_dis_bit"]))
-    raise ValueError(f"its kind is {kind!r}")
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
+    if isinstance(step, KeyStep):
+        role = KeyRole(step.role)
+        signs = None if role.is_secret or step.signs is None else Signs(step.signs)
+        return BurnKey(role, _block(step.block, chip), step.purpose, BlockPart(step.part), signs)
+    field = chip.efuses.require(step.field).name
+    if isinstance(step, FieldStep):
+        return BurnField(field, step.value)
+    return WriteProtect(field, step.wr_dis_bit)
 
 
 def _block(name: str, chip: Chip) -> KeyBlock:

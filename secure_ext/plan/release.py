@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import NoneType
 from typing import Any
 
+from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
+from secure_ext.plan.read_document import read_plan
 from secure_ext.reading import read_json
+from secure_ext.station.plan_document import (
+    EraseStep,
+    FieldStep,
+    KeyStep,
+    PlanDocument,
+    PlanStep,
+    ProtectStep,
+    WriteStep,
+)
+from secure_ext.station.typed_document import document_data, read_document
 
 Value = int | str | bool | None | tuple[Any, ...]
+Attributes = Mapping[str, Value]
 IMAGE_ATTRIBUTES = ("offset", "size", "signed", "encrypted", "sha256", "source_sha256")
 
 
@@ -47,7 +61,7 @@ class Release:
     facts: Mapping[str, Fact]
     settings: Mapping[str, Value]
     order: tuple[str, ...]
-    images: Mapping[str, Mapping[str, Value]]
+    images: Mapping[str, Attributes]
     effects: Effects
 
 
@@ -57,71 +71,75 @@ def read_release(path: Path) -> Release:
     Raises InputError SE781 if it is none of these.
     """
     try:
-        plan, images = _documents(path)
-        return release(plan, images)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(
-            "SE781",
-            "this is neither a bundle nor a plan",
-            cure="give the folder of a bundle, its plan.json or manifest.json, "
-            "or a file with the output of `secure-provision plan --format json`",
-            place=str(path),
-        ) from None
+        return release(*_documents(path))
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValueError as error:
+        why = str(error)
+    raise InputError(
+        "SE781",
+        f"this is neither a bundle nor a plan: {why}",
+        cure="give the folder of a bundle, its plan.json or manifest.json, "
+        "or a file with the output of `secure-provision plan --format json`",
+        place=str(path),
+    )
 
 
-def _documents(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
-    """The plan and the images, which a manifest tells more about than a plan."""
+def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes]]:
+    """The plan and the images, which a manifest tells more about than a plan. Raises OSError, ValueError, SE875."""
     if path.is_dir() or path.name == "manifest.json":
         folder = path if path.is_dir() else path.parent
-        return _load(folder / "plan.json"), _load(folder / "manifest.json")["images"]
-    content = _load(path)
-    if "plan" in content:
-        return content["plan"], content["images"]
-    return content, [{**image, "name": PurePosixPath(image["file"]).stem} for image in content["images"]]
+        manifest = read_document(Manifest, read_json(folder / "manifest.json", lines=False))
+        return read_plan(folder / "plan.json"), _rows(document_data(manifest.images))
+    if path.name == "plan.json":
+        plan = read_plan(path)
+    else:
+        content = read_json(path, lines=False)
+        if isinstance(content, dict) and "plan" in content:
+            return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images"))
+        plan = read_document(PlanDocument, content)
+    return plan, {PurePosixPath(image.file).stem: document_data(image) for image in plan.images}
 
 
-def _load(path: Path) -> dict[str, Any]:
-    content = read_json(path, lines=False)
-    if not isinstance(content, dict):
-        raise TypeError(path.name)
-    return content
+def _rows(images: object) -> dict[str, Attributes]:
+    """The rows of images by name. Raises ValueError."""
+    rows = images if isinstance(images, list) else [None]
+    named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    plain = all(isinstance(row.get(name), (int, str, NoneType)) for row in named for name in IMAGE_ATTRIBUTES)
+    if len(named) != len(rows) or not plain:
+        raise ValueError("its images are not as a plan or a manifest lists them")
+    return {row["name"]: {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for row in named}
 
 
-def release(plan: Mapping[str, Any], images: Iterable[Mapping[str, Any]]) -> Release:
-    """A release from a plan document and the rows of its images (name, and some of IMAGE_ATTRIBUTES).
-
-    Raises KeyError, TypeError, ValueError or AttributeError if they do not hold what a plan's do.
-    """
+def release(plan: PlanDocument, images: Mapping[str, Attributes]) -> Release:
+    """A release from a plan and the attributes of its images, by name: those of IMAGE_ATTRIBUTES that are known."""
     return Release(
-        chip=str(plan["chip"]),
-        facts=dict(_facts(plan["steps"])),
+        chip=plan.chip,
+        facts=dict(_facts(plan)),
         settings=dict(_settings(plan)),
-        order=tuple(_identity(step) for step in plan["steps"]),
-        images={str(row["name"]): {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for row in images},
+        order=tuple(_identity(step) for step in plan.steps),
+        images={image: {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for image, row in images.items()},
         effects=effects_of(plan),
     )
 
 
-def _identity(step: Mapping[str, Any]) -> str:
+def _identity(step: PlanStep) -> str:
     """The step's id; fields that share a bit of WR_DIS are protected by the same step, however it is called."""
-    return f"write-protect-bit-{step['wr_dis_bit']}" if step["kind"] == "write_protect" else str(step["id"])
+    return f"write-protect-bit-{step.wr_dis_bit}" if isinstance(step, ProtectStep) else step.id
 
 
-def _facts(steps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Fact]]:
-    for step in steps:
-        identity, title = _identity(step), str(step["title"])
-        if step["kind"] == "burn_field":
-            yield identity, Fact(f"Burn {step['field']}", int(step["value"]))
-        elif step["kind"] == "burn_key":
-            yield identity, Fact(title, 1)
-            key = step["role"].replace("_", " ")
-            yield (
-                f"{identity}-read-protection",
-                Fact(f"Read-protect the {key}", int(bool(step["rd_dis_bits"])), identity),
-            )
-            yield f"{identity}-write-protection", Fact(f"Write-protect the {key}", len(step["wr_dis_bits"]), identity)
-        elif step["kind"] == "write_protect":
-            yield identity, Fact(title, 1)
+def _facts(plan: PlanDocument) -> Iterator[tuple[str, Fact]]:
+    for step in plan.efuse_steps:
+        identity = _identity(step)
+        if isinstance(step, FieldStep):
+            yield identity, Fact(f"Burn {step.field}", step.value)
+            continue
+        yield identity, Fact(step.title, 1)
+        if isinstance(step, KeyStep):
+            key = step.role.replace("_", " ")
+            hidden = int(bool(step.rd_dis_bits))
+            yield f"{identity}-read-protection", Fact(f"Read-protect the {key}", hidden, identity)
+            yield f"{identity}-write-protection", Fact(f"Write-protect the {key}", len(step.wr_dis_bits), identity)
 
 
 _ASKED = {
@@ -138,30 +156,26 @@ _ASKED = {
 """What the firmware asks of a board, in words."""
 
 
-def _asked(requirements: Mapping[str, Any] | None) -> Iterator[tuple[str, Value]]:
-    for name, value in (requirements or {}).items():
-        if name in _ASKED:
-            yield _ASKED[name], value
-
-
-def _settings(plan: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
-    yield "least chip revision", int(plan["min_revision"])
-    yield "greatest chip revision", plan["max_revision"]
-    yield from _asked(plan.get("requirements"))
-    yield "least esptool", tuple(plan["least_esptool"])
-    yield "eFuses that must not be burned", tuple(sorted(str(item["field"]) for item in plan["must_be_clear"]))
-    for row in plan["layout"]:
-        yield f"place of {row['field']}", (row["block"], row["start"], row["bits"])
-    for step in plan["steps"]:
-        if step["kind"] == "erase_flash":
-            yield "erased flash", (step["offset"], step["size"])
-        elif step["kind"] == "write_images":
+def _settings(plan: PlanDocument) -> Iterator[tuple[str, Value]]:
+    yield "least chip revision", plan.min_revision
+    yield "greatest chip revision", plan.max_revision
+    if plan.requirements is not None:
+        yield from ((title, getattr(plan.requirements, name)) for name, title in _ASKED.items())
+    yield "least esptool", plan.least_esptool
+    yield "eFuses that must not be burned", tuple(sorted(item.field for item in plan.must_be_clear))
+    for row in plan.layout:
+        yield f"place of {row.field}", (row.block, row.start, row.bits)
+    for step in plan.steps:
+        if isinstance(step, EraseStep):
+            yield "erased flash", (step.offset, step.size)
+        elif isinstance(step, WriteStep):
             yield "images are written", True
-        elif step["kind"] == "burn_key":
-            key = step["role"].replace("_", " ")
+        elif isinstance(step, KeyStep):
+            key = step.role.replace("_", " ")
             yield from (
-                (f"{key}: {name}", step[name]) for name in ("block", "part", "purpose", "length", "fingerprint")
+                (f"{key}: {name}", getattr(step, name))
+                for name in ("block", "part", "purpose", "length", "fingerprint")
             )
-            if step["role"].startswith("secure_boot_digest"):
-                yield f"{key}: signs", step.get("signs", "all")
-        yield f"{_identity(step)}: on chips from revision", int(step["min_revision"])
+            if step.is_digest:
+                yield f"{key}: signs", step.signs or "all"
+        yield f"{_identity(step)}: on chips from revision", step.min_revision

@@ -8,49 +8,48 @@ what it asks of a board with what the chip demands (`secure_ext.plan.demands`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import demand_fault
-from secure_ext.plan.document import plan_document, step_members
+from secure_ext.plan.document import document_step, plan_document
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.read_document import step_of
-from secure_ext.plan.requirements import BoardRequirements
-from secure_ext.plan.steps import BurnField, MustBeClear, Plan, Step
+from secure_ext.plan.steps import BurnField, Plan, Step
+from secure_ext.station.plan_document import PlanDocument, PlanStep
+from secure_ext.station.typed_document import document_data
 
 _WORDS = ("title", "why", "source", "fingerprint")
 """Members of a step that no chip has a say in."""
 
 
-def replay_plan(document: Mapping[str, Any]) -> Plan:
-    """The plan of a document that keeps to its schema.
+def replay_plan(document: PlanDocument) -> Plan:
+    """The plan of a document, if it does no harm.
 
     Raises CheckError SE412 if it would damage a chip, or says of the chip what is not so; InputError SE204 and the
     ToolErrors of `load_chip` if the chip is not known here.
     """
-    chip = load_chip(str(document["chip"]), int(document["min_revision"]))
+    chip = load_chip(document.chip, document.min_revision)
     builder = PlanBuilder(chip)
     try:
-        for members in document["steps"]:
-            step = _step(members, chip)
+        for written in document.steps:
+            step = _step(written, chip)
             builder.add(step)
-            _compare(members, step)
+            _compare(written, step)
         enabling = {step.action.field for step in builder.steps if isinstance(step.action, BurnField)} & {
             chip.crypt_count.name,
             chip.secure_boot_enable.name,
         }
-        if set(document["enabling_fields"]) != enabling:
+        if set(document.enabling_fields) != enabling:
             raise _harmful("enabling_fields", "it does not name what turns the features on")
         plan = replace(
             builder.build(
-                min_revision=document["min_revision"],
-                max_revision=document["max_revision"],
-                must_be_clear=tuple(MustBeClear(item["field"], item["why"]) for item in document["must_be_clear"]),
+                min_revision=document.min_revision,
+                max_revision=document.max_revision,
+                must_be_clear=document.must_be_clear,
             ),
-            requirements=BoardRequirements.from_json(document.get("requirements")),
+            requirements=document.requirements,
         )
     except PlanOrderError as error:
         raise _harmful(error.step, error.reason) from None
@@ -58,7 +57,7 @@ def replay_plan(document: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def _check_demands(document: Mapping[str, Any], plan: Plan, chip: Chip) -> None:
+def _check_demands(document: PlanDocument, plan: Plan, chip: Chip) -> None:
     fault = demand_fault(chip, plan)
     if fault is not None:
         raise _harmful(*fault)
@@ -66,29 +65,28 @@ def _check_demands(document: Mapping[str, Any], plan: Plan, chip: Chip) -> None:
         again = plan_document(plan, chip)
     except SecureProvisionError as error:
         raise _harmful("must_be_clear", error.cause) from None
-    for member in ("layout", "virtual_revision_bits"):
-        told = sorted(map(repr, document[member]))
-        if told != sorted(map(repr, again[member])):
-            raise _harmful(member, "it says of the chip what espefuse does not say")
-    end = max((image["offset"] + image["size"] for image in document["images"]), default=0)
+    if sorted(map(repr, document.layout)) != sorted(map(repr, again.layout)):
+        raise _harmful("layout", "it says of the chip what espefuse does not say")
+    if sorted(document.virtual_revision_bits) != sorted(again.virtual_revision_bits):
+        raise _harmful("virtual_revision_bits", "it says of the chip what espefuse does not say")
+    end = max((image.end for image in document.images), default=0)
     if plan.requirements is not None and plan.requirements.flash_end < end:
         raise _harmful("requirements", f"the images need flash up to 0x{end:x}")
 
 
-def _step(members: Mapping[str, Any], chip: Chip) -> Step:
-    identity = str(members["id"])
+def _step(written: PlanStep, chip: Chip) -> Step:
     try:
-        return step_of(members, chip)
-    except (KeyError, TypeError, ValueError, SecureProvisionError) as error:
-        raise _harmful(identity, f"it is not a step for {chip.name} ({error})") from None
+        return step_of(written, chip)
+    except (ValueError, SecureProvisionError) as error:
+        raise _harmful(written.id, f"it is not a step for {chip.name} ({error})") from None
 
 
-def _compare(members: Mapping[str, Any], step: Step) -> None:
+def _compare(written: PlanStep, step: Step) -> None:
     """What the step says must be what this tool would write down for it."""
-    expected = step_members(step, {})
-    for name in sorted((members.keys() | expected.keys()) - set(_WORDS)):
-        if members.get(name) != expected.get(name):
-            raise _harmful(step.id, f"{name} is {members.get(name)!r}, and should be {expected.get(name)!r}")
+    found, expected = document_data(written), document_data(document_step(step))
+    for name in sorted((found.keys() | expected.keys()) - set(_WORDS)):
+        if found.get(name) != expected.get(name):
+            raise _harmful(step.id, f"{name} is {found.get(name)!r}, and should be {expected.get(name)!r}")
 
 
 def _harmful(step: str, reason: str) -> CheckError:

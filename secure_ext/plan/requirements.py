@@ -8,8 +8,7 @@ esp_system/port/cpu_start.c`` (cores, octal flash), ``components/efuse/src/esp_e
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Literal
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.demands import exclusive_purposes
@@ -18,63 +17,7 @@ from secure_ext.policy.policy import Policy
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.bootloader_description import read_bootloader_description
 from secure_ext.project.build import Build, Role
-
-
-@dataclass(frozen=True)
-class BoardRequirements:
-    """What a board must have, or no bootloader and no app of this bundle ever starts on it.
-
-    Attributes:
-        flash_size: bytes of flash that bootloader and app take it for; None if the bootloader could not be read.
-        flash_end: first flash address in bytes behind the last partition and the last image.
-        min_block_revision: least revision of the eFuse blocks, major * 100 + minor; 0 if any will do.
-        max_block_revision: greatest one, None if there is no limit.
-        cores: how many cores the app starts, 1 or 2.
-        octal_flash: the app aborts unless the eFuse FLASH_TYPE says that the flash has eight data lines.
-        secure_version: the app's, which the board's SECURE_VERSION must not exceed; None if it is not compared.
-        secure_version_bits: how many bits of SECURE_VERSION count.
-        bootloader_secure_version: the bootloader's, which the ROM compares where BOOTLOADER_ANTI_ROLLBACK_EN is burned.
-        exclusive_purposes: beginnings of the key purposes that no block outside the plan may have.
-    """
-
-    flash_size: int | None
-    flash_end: int
-    min_block_revision: int = 0
-    max_block_revision: int | None = None
-    cores: int = 1
-    octal_flash: bool = False
-    secure_version: int | None = None
-    secure_version_bits: int = 0
-    bootloader_secure_version: int = 0
-    exclusive_purposes: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The member ``requirements`` of ``plan.json``."""
-        return {**asdict(self), "exclusive_purposes": list(self.exclusive_purposes)}
-
-    @staticmethod
-    def from_json(value: object) -> BoardRequirements | None:
-        """The same back; None if the plan was written by a version that knew no requirements.
-
-        Raises ValueError for what `as_json` does not write.
-        """
-        if value is None:
-            return None
-        names = {field.name for field in fields(BoardRequirements)}
-        if not isinstance(value, dict) or value.keys() != names:
-            raise ValueError("requirements has other members than a plan's")
-        for name in names - {"exclusive_purposes"}:
-            expected = bool if name == "octal_flash" else int
-            is_none = value[name] is None and name in _MAY_BE_NONE
-            if not is_none and (type(value[name]) is not expected or value[name] < 0):
-                raise ValueError(f"{name} in requirements is {value[name]!r}")
-        purposes = value["exclusive_purposes"]
-        if not isinstance(purposes, list) or not all(isinstance(purpose, str) for purpose in purposes):
-            raise ValueError("exclusive_purposes in requirements is no list of texts")
-        return BoardRequirements(**{**value, "exclusive_purposes": tuple(purposes)})
-
-
-_MAY_BE_NONE = ("flash_size", "max_block_revision", "secure_version")
+from secure_ext.station.plan_document import BoardRequirements
 
 
 def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[PlannedImage, ...]) -> BoardRequirements:
@@ -116,6 +59,6 @@ def _has_block_revision(chip: Chip) -> bool:
     return chip.efuses.find("BLK_VERSION_MINOR") is not None
 
 
-def _cores(build: Build, chip: Chip) -> int:
+def _cores(build: Build, chip: Chip) -> Literal[1, 2]:
     single = build.config.enabled("FREERTOS_UNICORE") or build.config.enabled("ESP_SYSTEM_SINGLE_CORE_MODE")
-    return 1 if single else chip.facts.cores
+    return 1 if single or chip.facts.cores == 1 else 2

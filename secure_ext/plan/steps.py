@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from secure_ext.chips.chip import KeyBlock
 from secure_ext.policy.signing_entry import Signs
-
-if TYPE_CHECKING:
-    from secure_ext.plan.requirements import BoardRequirements
+from secure_ext.station.plan_document import BoardRequirements, MustBeClear
 
 
 class Stage(str, enum.Enum):
@@ -131,14 +128,6 @@ class Step:
     def irreversible(self) -> bool:
         """True for everything but work on the flash."""
         return self.stage is not Stage.FLASH
-
-
-@dataclass(frozen=True)
-class MustBeClear:
-    """An eFuse field that has to be 0 on the chip, or going on would damage it or lead nowhere."""
-
-    field: str
-    why: str
 
 
 @dataclass(frozen=True)

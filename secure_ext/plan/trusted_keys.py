@@ -8,13 +8,13 @@ keys are passed over. The ROM asks this of the bootloader, the bootloader of the
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.plan_document import PlanDocument
 
 _DIGEST = "secure_boot_digest_"
 _REVOKE = "SECURE_BOOT_KEY_REVOKE"
@@ -52,30 +52,27 @@ class Slot:
         return self.fingerprint == fingerprint(digest[: self.length])
 
 
-def digest_slots(plan: Mapping[str, Any], revoked: Collection[int] = ()) -> tuple[Slot, ...]:
+def digest_slots(plan: PlanDocument, revoked: Collection[int] = ()) -> tuple[Slot, ...]:
     """The slots of boards that a plan document has provisioned; none if it has not enabled secure boot.
 
     Args:
-        plan: the content of ``plan.json``.
+        plan: what was done to them.
         revoked: numbers of the slots that were revoked on the boards since.
-
-    Raises KeyError, TypeError, ValueError or AttributeError for what is no such document.
     """
-    steps = list(plan["steps"])
     digests = {
-        int(step["role"].removeprefix(_DIGEST)): (
-            str(step["fingerprint"]),
-            int(step["length"]),
-            Signs(step.get("signs", Signs.ALL.value)),
+        int(step.role.removeprefix(_DIGEST)): (
+            step.fingerprint,
+            step.length,
+            Signs(step.signs or Signs.ALL.value),
         )
-        for step in steps
-        if step["kind"] == "burn_key" and step["role"].startswith(_DIGEST) and step["fingerprint"]
+        for step in plan.keys
+        if step.is_digest and step.fingerprint
     }
-    fields = {step["field"]: step["value"] for step in steps if step["kind"] == "burn_field"}
+    fields = {step.field: step.value for step in plan.fields}
     if not digests or not any(fields.get(name) for name in _ENABLING):
         return ()
     slots = []
-    for number in range(chip_facts(str(plan["chip"])).digest_slots):
+    for number in range(chip_facts(plan.chip).digest_slots):
         state = SlotState.TRUSTED if number in digests else SlotState.OPEN
         gone = number in revoked or fields.get(f"{_REVOKE}{number}")
         held = digests.get(number)

@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.rehearsal_document import PowerCutReport
 from secure_ext.device.chip_process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
 from secure_ext.errors import DeviceError
+from secure_ext.one_line import one_line
 from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import ScriptRun, chip_for, run_script
+from secure_ext.station.typed_document import read_document
 
 _TOOL_FAILED = 4
 _ONLY_FLASH = ("--until", "flash")
@@ -77,14 +80,19 @@ class PowerCuts:
         """Whether each cut was recovered from, or its damage recognised."""
         return bool(self.cuts) and not self.counts[CutOutcome.FAILED]
 
-    def as_dict(self) -> dict[str, Any]:
+    @property
+    def report(self) -> PowerCutReport:
         """As ``rehearsal.json`` holds it."""
-        return {
+        cuts = [{**vars(cut), "outcome": cut.outcome.value} for cut in self.cuts]
+        for cut in cuts:
+            cut.update({name: one_line(cut[name]) for name in ("interrupted", "rerun")})
+        members = {
             "tried": len(self.cuts),
             "register_writes": self.register_writes,
             **{outcome.name.lower(): self.counts[outcome] for outcome in CutOutcome},
-            "cuts": [{**vars(cut), "outcome": cut.outcome.value} for cut in self.cuts],
+            "cuts": cuts,
         }
+        return read_document(PowerCutReport, members)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emula
 
     Raises ToolError SE843 if the emulator does not start.
     """
-    chip, machine, program = bundle.plan["chip"], emulator.machine, emulator.program
+    chip, machine, program = bundle.plan.chip, emulator.machine, emulator.program
     with virtual_chip_folder() as work:
         progress("the script on an emulated chip")
         _new_chip_files(bundle, machine, work)
@@ -132,9 +132,9 @@ def _new_chip_files(bundle: FinishedBundle, machine: Machine, work: Path) -> Non
 
 def _new_chip(bundle: FinishedBundle, machine: Machine) -> NewChip:
     """A chip as it is sold, of the emulated silicon."""
-    least = bundle.plan["min_revision"]
+    least = bundle.plan.min_revision
     revision = None if machine.revision is None else max(machine.revision, least)
-    table = load_chip(bundle.plan["chip"], least).efuses
+    table = load_chip(bundle.plan.chip, least).efuses
     fields = [(table.require(name), value) for name, value in machine.fab_fields]
     burned = [
         (field.block, field.start + bit) for field, value in fields for bit in range(field.bits) if value >> bit & 1

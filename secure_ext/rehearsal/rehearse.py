@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from secure_ext import __version__
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.rehearsal_document import PowerCutReport, RehearsalOutcome
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.one_line import one_line
 from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
+from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
 Progress = Callable[[str], None]
@@ -47,16 +49,17 @@ class Rehearsal:
     means: tuple[Means, ...]
     boot_log: tuple[str, ...] = ()
     script_output: str = ""
-    power_cuts: dict[str, Any] | None = field(default=None)
+    power_cuts: PowerCutReport | None = None
 
     @property
     def passed(self) -> bool:
         """Whether everything that was checked is right."""
         return all(item.passed for item in self.means)
 
-    def as_dict(self) -> dict[str, Any]:
+    @property
+    def outcome(self) -> RehearsalOutcome:
         """What ``rehearsal.json`` holds."""
-        return {
+        members = {
             "schema": SCHEMA,
             "tool": f"idf-secure-provision {__version__}",
             "esptool": importlib.metadata.version("esptool"),
@@ -65,11 +68,17 @@ class Rehearsal:
             "date": dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "passed": self.passed,
             "means": [
-                {"name": item.name, "passed": item.passed, "evidence": list(item.evidence)} for item in self.means
+                {
+                    "name": one_line(item.name),
+                    "passed": item.passed,
+                    "evidence": [one_line(line) for line in item.evidence],
+                }
+                for item in self.means
             ],
-            "boot_log": list(self.boot_log),
-            "power_cuts": self.power_cuts,
+            "boot_log": [one_line(line) for line in self.boot_log],
+            "power_cuts": document_data(self.power_cuts),
         }
+        return read_document(RehearsalOutcome, members)
 
 
 def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = AS_PLANNED) -> Rehearsal:
@@ -95,7 +104,7 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
         Means(_AGAIN, unchanged and _leaves_alone(second), (second.last_line,)),
         Means(_BOOT, report.boots, faults or (f"{len(report.log)} steps of the boot, no fault",)),
     )
-    return Rehearsal(bundle.identity, bundle.plan["chip"], means, report.log, first.output)
+    return Rehearsal(bundle.identity, bundle.plan.chip, means, report.log, first.output)
 
 
 _SCRIPT = "the bundle's script, with the real esptool and espefuse, on a virtual chip"

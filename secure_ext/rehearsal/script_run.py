@@ -61,15 +61,15 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
 
     Raises InputError SE204 and the ToolErrors of `load_chip` if a revision is given and the chip cannot be looked up.
     """
-    needed = max(needed_flash(bundle.plan), bundle.manifest.get("flash_size") or 0, _SMALLEST_FLASH)
+    needed = max(needed_flash(bundle.plan), bundle.manifest.flash_size or 0, _SMALLEST_FLASH)
     size = new.flash_size or 1 << (needed - 1).bit_length()
-    name = bundle.plan["chip"]
-    revision = bundle.plan["virtual_revision_bits"]
+    name = bundle.plan.chip
+    revision = bundle.plan.virtual_revision_bits
     if new.revision is not None:
-        asked = bundle.plan.get("requirements") or {}
-        burned = {"FLASH_TYPE": 1} if asked.get("octal_flash") else {}
+        asked = bundle.plan.requirements
+        burned = {"FLASH_TYPE": 1} if asked and asked.octal_flash else {}
         chip = load_chip(name, new.revision)
-        revision = revision_bits(chip, new.revision, asked.get("min_block_revision", 0), burned)
+        revision = revision_bits(chip, new.revision, asked.min_block_revision if asked else 0, burned)
     bits = [(int(block.removeprefix("BLOCK")), tuple(numbers)) for block, numbers in revision]
     bits += [(block, (bit,)) for block, bit in new.burned]
     return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut)

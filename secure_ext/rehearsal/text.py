@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from secure_ext.bundle.rehearsal_document import PowerCutReport
 from secure_ext.rehearsal.rehearse import Rehearsal
 
 
@@ -29,13 +29,13 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     yield f"rehearsal: {'PASSED' if rehearsal.passed else 'FAILED'} ({rehearsal.chip}, no board was touched)"
 
 
-def _cut_lines(report: dict[str, Any]) -> Iterator[str]:
+def _cut_lines(report: PowerCutReport) -> Iterator[str]:
     yield "power cuts"
-    for cut in report["cuts"]:
-        yield f"  {cut['event']:19} {cut['outcome']:20} then: {_short(cut['rerun'])}"
+    for cut in report.cuts:
+        yield f"  {cut.event:19} {cut.outcome:20} then: {_short(cut.rerun)}"
     yield (
-        f"  {report['tried']} cuts: {report['recovered']} recovered, {report['damaged']} damaged and refused, "
-        f"{report['failed']} failed; burning takes {report['register_writes']} register writes"
+        f"  {report.tried} cuts: {report.recovered} recovered, {report.damaged} damaged and refused, "
+        f"{report.failed} failed; burning takes {report.register_writes} register writes"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from secure_ext.bundle.manifest_document import PerDevice
 from secure_ext.bundle.report_page.element import Element, Node, code, command, el, table
 from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import FLASH_KEY_ROLES, Download, Effects
+from secure_ext.station.plan_document import PlanDocument
 
 OTHER_BOARDS = "Take other boards, or have another build made."
 STOPS = (
@@ -48,14 +49,14 @@ STOPS = (
 """Code, meaning and cure of the stops that an operator meets; docs/script.md has all of them."""
 
 
-def when_it_stops(plan: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
+def when_it_stops(plan: PlanDocument, effects: Effects) -> Iterator[Element]:
     """What to do when the program stops, with a table of its codes."""
     yield el("ul", [el("li", item) for item in _rules(plan, effects)])
     rows = ((code(number), meaning, cure) for number, meaning, cure in STOPS)
     yield table("What STOP and a code mean", ("Code", "Meaning", "Do this"), rows, class_="cards")
 
 
-def _rules(plan: Mapping[str, Any], effects: Effects) -> Iterator[tuple[Node, ...]]:
+def _rules(plan: PlanDocument, effects: Effects) -> Iterator[tuple[Node, ...]]:
     yield (
         el("strong", "Run the same program again, with this same folder."),
         " It reads the board, skips what is done and does what is missing. That is right at any time, also after a "
@@ -79,9 +80,9 @@ def _rules(plan: Mapping[str, Any], effects: Effects) -> Iterator[tuple[Node, ..
     )
 
 
-def _finished_board(plan: Mapping[str, Any], effects: Effects) -> Iterator[Node]:
+def _finished_board(plan: PlanDocument, effects: Effects) -> Iterator[Node]:
     yield el("strong", "A finished board that is connected again")
-    if not any(step["stage"] == "seal" for step in plan["steps"]):
+    if not any(step.stage == "seal" for step in plan.steps):
         yield " says “Nothing to do”. That is no fault."
         return
     yield " prints "
@@ -96,20 +97,20 @@ def _finished_board(plan: Mapping[str, Any], effects: Effects) -> Iterator[Node]
     yield " That is no fault: test whether the board works."
 
 
-def who_writes_by_cable(effects: Effects, per_device: Mapping[str, Any] | None) -> str:
+def who_writes_by_cable(effects: Effects, per_device: PerDevice | None) -> str:
     """Whose key lets someone write software over the cable that an encrypting board runs; empty if nobody has it."""
     if effects.download is Download.DISABLED:
         return ""
     if not _has_own_flash_key(per_device):
         return "the key of these boards"
-    return "this board's key" if per_device and per_device["keep"] == "sealed" else ""
+    return "this board's key" if per_device and per_device.keep == "sealed" else ""
 
 
-def _has_own_flash_key(per_device: Mapping[str, Any] | None) -> bool:
-    return per_device is not None and any(role in FLASH_KEY_ROLES for role in per_device["keys"])
+def _has_own_flash_key(per_device: PerDevice | None) -> bool:
+    return per_device is not None and any(role in FLASH_KEY_ROLES for role in per_device.keys)
 
 
-def to_keep(plan: Mapping[str, Any], effects: Effects, per_device: Mapping[str, Any] | None) -> Iterator[Element]:
+def to_keep(plan: PlanDocument, effects: Effects, per_device: PerDevice | None) -> Iterator[Element]:
     """What somebody has to keep, where and how long."""
     yield el(
         "span",
@@ -134,7 +135,7 @@ def to_keep(plan: Mapping[str, Any], effects: Effects, per_device: Mapping[str, 
             " to two safe places, if there are such files. The program does not need them: everything is signed "
             "already. Whoever has them can sign software for all these boards; without them there is no update.",
         )
-    if per_device and per_device["keep"] == "sealed":
+    if per_device and per_device.keep == "sealed":
         yield el(
             "span",
             "The folder ",
@@ -152,9 +153,9 @@ def to_keep(plan: Mapping[str, Any], effects: Effects, per_device: Mapping[str, 
         )
 
 
-def _has_shared_secrets(plan: Mapping[str, Any], per_device: Mapping[str, Any] | None) -> bool:
-    secret = {step["role"] for step in plan["steps"] if step["kind"] == "burn_key" and step["rd_dis_bits"]}
-    return bool(secret - set(per_device["keys"] if per_device else ()))
+def _has_shared_secrets(plan: PlanDocument, per_device: PerDevice | None) -> bool:
+    secret = {step.role for step in plan.steps if step.kind == "burn_key" and step.rd_dis_bits}
+    return bool(secret - set(per_device.keys if per_device else ()))
 
 
 def _without_the_key(effects: Effects) -> str | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from secure_ext.bundle.report_page.element import Element, code, el, section, sentence, table
 from secure_ext.device.board_needs import board_needs
+from secure_ext.station.plan_document import PlanDocument
 
 
-def board_needs_section(plan: Mapping[str, Any]) -> Element:
+def board_needs_section(plan: PlanDocument) -> Element:
     """The list that the program goes through before it changes anything."""
     rows = (
         (sentence(need.title.rstrip(":")), need.wanted, code(need.place), sentence(need.why))
-        for need in board_needs(dict(plan), lambda _: None)
+        for need in board_needs(plan, lambda _: None)
     )
     return section(
         "board-needs",

@@ -6,9 +6,10 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Union
 
 from secure_ext.chips.revision import revision_range
+from secure_ext.station.plan_document import PlanDocument
 
 _VOID = frozenset({"meta", "br", "hr"})
 # No character of HTML (control, surrogate, noncharacter), or one that turns the direction of the text around it.
@@ -75,9 +76,9 @@ def sentence(text: str) -> str:
     return begun if begun.endswith((".", "!", "?")) else begun + "."
 
 
-def revisions(plan: Mapping[str, Any]) -> str:
+def revisions(plan: PlanDocument) -> str:
     """The chip revisions that a plan document is for."""
-    return revision_range(plan["min_revision"], plan["max_revision"])
+    return revision_range(plan.min_revision, plan.max_revision)
 
 
 def section(identifier: str, title: str, *children: Node | Iterable[Node] | None) -> Element:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.report_page.element import Element, el
 from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import Download, Effects
@@ -27,7 +27,7 @@ def open_doors(effects: Effects) -> tuple[str, ...]:
     return tuple(doors)
 
 
-def what_stays_open(manifest: Mapping[str, Any], effects: Effects) -> Iterator[Element]:
+def what_stays_open(manifest: Manifest, effects: Effects) -> Iterator[Element]:
     """The list for the summary; it is never empty."""
     doors = open_doors(effects)
     if doors:
@@ -40,10 +40,10 @@ def what_stays_open(manifest: Mapping[str, Any], effects: Effects) -> Iterator[E
         yield el("ul", [el("li", item) for item in further])
 
 
-def _beside_the_plan(manifest: Mapping[str, Any], effects: Effects) -> Iterator[str]:
-    plain = [row for row in manifest["partitions"] if not row["encrypted"]]
-    settings = [row["label"] or "(no name)" for row in plain if row["subtype"] == "nvs"]
-    others = [row["label"] or "(no name)" for row in plain if row["subtype"] != "nvs"]
+def _beside_the_plan(manifest: Manifest, effects: Effects) -> Iterator[str]:
+    plain = [row for row in manifest.partitions if not row.encrypted]
+    settings = [row.label or "(no name)" for row in plain if row.subtype == "nvs"]
+    others = [row.label or "(no name)" for row in plain if row.subtype != "nvs"]
     if others and effects.flash_encryption == "release":
         yield (
             f"The partition table leaves {_listed(others)} out of flash encryption: whoever opens the board can read "

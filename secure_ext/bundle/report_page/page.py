@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
+from secure_ext.bundle.manifest import partition_areas, placed_images
+from secure_ext.bundle.manifest_document import Manifest, RecordedFinding
+from secure_ext.bundle.rehearsal_document import RehearsalOutcome
 from secure_ext.bundle.report_page.board_needs import board_needs_section
 from secure_ext.bundle.report_page.element import Element, el, markup, revisions
 from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
@@ -16,38 +18,23 @@ from secure_ext.bundle.report_page.open_doors import open_doors
 from secure_ext.bundle.report_page.steps import steps_section
 from secure_ext.bundle.report_page.style import STYLE
 from secure_ext.bundle.report_page.summary import summary_section
-from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.flash_map import flash_map
 from secure_ext.plan.key_block_map import key_block_map
+from secure_ext.station.plan_document import PlanDocument
 
 REPORT = "report.html"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def render_report(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Mapping[str, Any] | None) -> str:
+def render_report(manifest: Manifest, plan: PlanDocument, rehearsal: RehearsalOutcome | None) -> str:
     """The page as HTML; `rehearsal` is what ``rehearsal.json`` holds, None before a rehearsal.
 
     Of the manifest everything but ``files`` is used, which names the page itself.
-
-    Raises InputError SE780 if one of them does not hold what a bundle's does.
     """
-    try:
-        return _render(manifest, plan, rehearsal)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InputError(
-            "SE780",
-            "no report can be made: manifest.json, plan.json or the rehearsal lacks something or was changed "
-            f"({error!r})",
-            cure="make the bundle again",
-            place=REPORT,
-        ) from None
-
-
-def _render(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Mapping[str, Any] | None) -> str:
     effects = effects_of(plan)
-    flash = flash_map(manifest["flash_size"], manifest["partitions"], manifest["images"])
-    project = manifest["project"] or "project without a name"
+    flash = flash_map(manifest.flash_size, partition_areas(manifest.partitions), placed_images(manifest.images))
+    project = manifest.project or "project without a name"
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -62,9 +49,9 @@ def _render(manifest: Mapping[str, Any], plan: Mapping[str, Any], rehearsal: Map
         summary_section(manifest, plan, effects),
         board_needs_section(plan),
         flash_map_section(flash),
-        key_blocks_section(key_block_map(manifest["key_blocks"], plan)),
+        key_blocks_section(key_block_map(manifest.key_blocks, plan)),
         steps_section(plan),
-        findings_section(manifest["findings"]),
+        findings_section(manifest.findings),
         rehearsal_section(rehearsal),
         hashes_section(manifest),
         glossary_section(),
@@ -91,14 +78,14 @@ def _contents(sections: tuple[Element, ...]) -> Element:
 
 
 def _header(
-    manifest: Mapping[str, Any],
-    plan: Mapping[str, Any],
-    rehearsal: Mapping[str, Any] | None,
+    manifest: Manifest,
+    plan: PlanDocument,
+    rehearsal: RehearsalOutcome | None,
     effects: Effects,
     project: str,
 ) -> Element:
-    made = f"Made {time(manifest['created'])} by {manifest['tool']}"
-    built = f", from a build with ESP-IDF {manifest['idf_version']}" if manifest["idf_version"] else ""
+    made = f"Made {time(manifest.created)} by {manifest.tool}"
+    built = f", from a build with ESP-IDF {manifest.idf_version}" if manifest.idf_version else ""
     doors = open_doors(effects)
     return el(
         "header",
@@ -106,9 +93,9 @@ def _header(
         el("h1", el("bdi", project)),
         el(
             "p",
-            f"For boards with the chip {manifest['chip']}, revision {revisions(plan)}. {made}{built}.",
+            f"For boards with the chip {manifest.chip}, revision {revisions(plan)}. {made}{built}.",
         ),
-        el("p", _state(rehearsal), " ", _trouble(manifest["findings"])),
+        el("p", _state(rehearsal), " ", _trouble(manifest.findings)),
         el(
             "div",
             el("p", el("strong", "Stays open on the finished board")),
@@ -120,17 +107,17 @@ def _header(
     )
 
 
-def _state(rehearsal: Mapping[str, Any] | None) -> Element:
+def _state(rehearsal: RehearsalOutcome | None) -> Element:
     if rehearsal is None:
         return el("span", "not rehearsed yet", class_="badge final")
-    passed = bool(rehearsal.get("passed"))
+    passed = rehearsal.passed
     return el(
         "span", "rehearsal passed" if passed else "rehearsal FAILED", class_=f"badge {'safe' if passed else 'final'}"
     )
 
 
-def _trouble(findings: list[Mapping[str, Any]]) -> Element:
-    counts = Counter(finding["severity"] for finding in findings)
+def _trouble(findings: Sequence[RecordedFinding]) -> Element:
+    counts = Counter(finding.severity for finding in findings)
     serious = [_count(counts[severity], severity) for severity in ("error", "warning") if counts[severity]]
     notes = [_count(counts["info"], "note")] if counts["info"] else []
     listed = ", ".join([*(serious or ["no fault"]), *notes])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
 
 from secure_ext.bundle.report_page.element import Element, code, el, revisions, section, sentence
 from secure_ext.chips.revision import revision_text
+from secure_ext.station.plan_document import PlanDocument, PlanStep
 
 _STAGES = {
     "flash": ("Flash", "can be repeated", "safe"),
@@ -23,9 +23,9 @@ _GROUPS = {
 }
 
 
-def steps_section(plan: Mapping[str, Any]) -> Element:
+def steps_section(plan: PlanDocument) -> Element:
     """The part of the page with every step."""
-    numbered = list(enumerate(plan["steps"], 1))
+    numbered = list(enumerate(plan.steps, 1))
     return section(
         "steps",
         "Every step, and why",
@@ -36,29 +36,26 @@ def steps_section(plan: Mapping[str, Any]) -> Element:
             "ESP-IDF's page Security Features Enablement Workflows.",
         ),
         _before(plan),
-        [_stage(stage, list(steps), plan) for stage, steps in groupby(numbered, lambda item: str(item[1]["stage"]))],
+        [_stage(stage, list(steps), plan) for stage, steps in groupby(numbered, lambda item: item[1].stage)],
     )
 
 
-def _before(plan: Mapping[str, Any]) -> Element:
+def _before(plan: PlanDocument) -> Element:
     return el(
         "div",
         _heading("Look", "changes nothing", "safe"),
         el("p", "The board is refused, and nothing is done to it, unless all of this is so:"),
         el(
             "ul",
-            el("li", "its chip is an ", code(plan["chip"]), f", revision {revisions(plan)};"),
-            [
-                el("li", code(item["field"]), " is not burned (if it is, ", item["why"], ");")
-                for item in plan["must_be_clear"]
-            ],
+            el("li", "its chip is an ", code(plan.chip), f", revision {revisions(plan)};"),
+            [el("li", code(item.field), " is not burned (if it is, ", item.why, ");") for item in plan.must_be_clear],
             el("li", "no key block and no setting that this plan needs is taken or locked by something else."),
         ),
         class_="stage",
     )
 
 
-def _stage(stage: str, steps: list[tuple[int, Mapping[str, Any]]], plan: Mapping[str, Any]) -> Element:
+def _stage(stage: str, steps: list[tuple[int, PlanStep]], plan: PlanDocument) -> Element:
     return el("div", _heading(*_STAGES[stage]), _groups(stage, steps, plan), class_="stage")
 
 
@@ -66,7 +63,7 @@ def _heading(name: str, verdict: str, look: str) -> Element:
     return el("h3", name, " ", el("span", verdict, class_=f"badge {look}"))
 
 
-def _groups(stage: str, steps: list[tuple[int, Mapping[str, Any]]], plan: Mapping[str, Any]) -> Iterator[Element]:
+def _groups(stage: str, steps: list[tuple[int, PlanStep]], plan: PlanDocument) -> Iterator[Element]:
     for group, members in groupby(steps, lambda item: _group(item[1], plan)):
         if stage == "burn":
             yield el("h4", _GROUPS[group])
@@ -74,19 +71,19 @@ def _groups(stage: str, steps: list[tuple[int, Mapping[str, Any]]], plan: Mappin
         yield el("ol", [el("li", _step(step), class_="step") for _, step in listed], start=listed[0][0])
 
 
-def _group(step: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    if step["kind"] == "burn_key":
+def _group(step: PlanStep, plan: PlanDocument) -> str:
+    if step.kind == "burn_key":
         return "key"
-    if step["kind"] == "write_protect":
+    if step.kind == "write_protect":
         return "lock"
-    if step["kind"] == "burn_field":
-        return "switch" if step["field"] in plan["enabling_fields"] else "door"
+    if step.kind == "burn_field":
+        return "switch" if step.field in plan.enabling_fields else "door"
     return "work"
 
 
-def _step(step: Mapping[str, Any]) -> Iterator[Element]:
-    least = step["min_revision"]
+def _step(step: PlanStep) -> Iterator[Element]:
+    least = step.min_revision
     only = f" (only on chips from {revision_text(least)})" if least else ""
-    yield el("p", "Why: ", el("strong", sentence(step["why"])))
-    yield el("p", "What: ", step["title"], only)
-    yield el("p", "Wanted by: ", step["source"], class_="source")
+    yield el("p", "Why: ", el("strong", sentence(step.why)))
+    yield el("p", "What: ", step.title, only)
+    yield el("p", "Wanted by: ", step.source, class_="source")

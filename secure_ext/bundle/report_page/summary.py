@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from secure_ext.bundle.manifest_document import Manifest, PerDevice
 from secure_ext.bundle.report_page.aftermath import to_keep, when_it_stops, who_writes_by_cable
 from secure_ext.bundle.report_page.element import Element, Node, code, command, el, section
 from secure_ext.bundle.report_page.open_doors import what_stays_open
 from secure_ext.chips.revision import revision_text
 from secure_ext.plan.effects import Download, Effects
+from secure_ext.station.plan_document import PlanDocument
 
 
-def summary_section(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Element:
+def summary_section(manifest: Manifest, plan: PlanDocument, effects: Effects) -> Element:
     """The part of the page for a reader who knows nothing of eFuses."""
-    per_device = manifest["per_device"]
+    per_device = manifest.per_device
     program = "secure-provision flash" if per_device else "provision.py"
     return section(
         "summary",
@@ -61,8 +62,8 @@ def _purpose(effects: Effects) -> str:
     return "puts a secret key into the chip."
 
 
-def _own_keys(per_device: Mapping[str, Any]) -> Element:
-    if per_device["keep"] == "sealed":
+def _own_keys(per_device: PerDevice) -> Element:
+    if per_device.keep == "sealed":
         then = "keeps only a sealed copy, which nobody but the owner of an offline key can open."
     else:
         then = "destroys its own copy. From then on nobody has them but the chip itself."
@@ -74,7 +75,7 @@ def _own_keys(per_device: Mapping[str, Any]) -> Element:
     )
 
 
-def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects, program: str) -> Iterator[Element]:
+def _stages(manifest: Manifest, plan: PlanDocument, effects: Effects, program: str) -> Iterator[Element]:
     yield _stage(
         "Look",
         "changes nothing",
@@ -85,8 +86,8 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
         "that. ",
         _pulling_out(effects),
     )
-    counts = {stage: sum(step["stage"] == stage for step in plan["steps"]) for stage in ("flash", "burn", "seal")}
-    images = len(manifest["images"])
+    counts = {stage: sum(step.stage == stage for step in plan.steps) for stage in ("flash", "burn", "seal")}
+    images = len(manifest.images)
     yield _stage(
         "Flash",
         "can be repeated",
@@ -94,7 +95,7 @@ def _stages(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effec
         "What is in the board's memory is erased. Then the new software is written "
         f"({_number(images, 'file')}) and compared. Nothing is final yet.",
     )
-    keys = sum(step["kind"] == "burn_key" for step in plan["steps"])
+    keys = sum(step.kind == "burn_key" for step in plan.steps)
     burned = " and ".join(
         _number(count, what) for count, what in ((keys, "key"), (counts["burn"] - keys, "setting")) if count
     )
@@ -144,11 +145,11 @@ def _entrance(effects: Effects) -> str:
     return "narrowed for ever: one can still write through it, but not read"
 
 
-def _burn_order(plan: Mapping[str, Any]) -> str:
-    kinds = {step["kind"] for step in plan["steps"]}
+def _burn_order(plan: PlanDocument) -> str:
+    kinds = {step.kind for step in plan.steps}
     parts = ["the keys"] if "burn_key" in kinds else []
     parts += ["the doors that are to be closed"] if "burn_field" in kinds else []
-    parts += ["the switches that turn the protection on"] if plan["enabling_fields"] else []
+    parts += ["the switches that turn the protection on"] if plan.enabling_fields else []
     parts += ["locks, so that nobody can change these settings"] if "write_protect" in kinds else []
     return f"First come {', then '.join(parts)}. " if len(parts) > 1 else ""
 
@@ -157,9 +158,9 @@ def _stage(name: str, verdict: str, look: str, *text: Node) -> Element:
     return el("li", el("strong", name), " ", el("span", verdict, class_=f"badge {look}"), el("p", *text))
 
 
-def _final(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effects) -> Iterator[str]:
+def _final(manifest: Manifest, plan: PlanDocument, effects: Effects) -> Iterator[str]:
     if effects.flash_encryption == "release":
-        who = who_writes_by_cable(effects, manifest["per_device"])
+        who = who_writes_by_cable(effects, manifest.per_device)
         yield (
             "Flash encryption is on for ever: the software lies in the board's memory as ciphertext, and the chip "
             "alone can make sense of it. New software comes through the update function of the software itself"
@@ -193,9 +194,9 @@ def _final(manifest: Mapping[str, Any], plan: Mapping[str, Any], effects: Effect
         )
     elif effects.download is Download.DISABLED:
         yield "Over the cable nothing can be done any more: the board can only update itself."
-    number = sum(bool(step["irreversible"]) for step in plan["steps"])
+    number = sum(bool(step.irreversible) for step in plan.steps)
     yield (
-        f"Altogether {number} of {_number(len(plan['steps']), 'step')} can never be undone. "
+        f"Altogether {number} of {_number(len(plan.steps), 'step')} can never be undone. "
         "Each is listed below with its reason."
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 from secure_ext.bundle.files import BundleFiles
+from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.bundle.verify.nvs import check_nvs
@@ -29,10 +29,10 @@ def read_images(
     """What the chip will read of each image, by its name; images that nobody can read here are left out."""
     readable = {}
     for image in documents.images:
-        name, content = image["name"], files.read(image["file"])
+        name, content = image.name, files.read(image.file)
         if content is None:
             continue  # the inventory says so
-        if not image["encrypted"]:
+        if not image.encrypted:
             readable[name] = content
             continue
         plain = _is_plaintext(content)
@@ -43,29 +43,29 @@ def read_images(
             checks.append(unseen("image-decrypts", name, _NO_KEY))
             continue
         try:
-            readable[name] = decrypt(content, key=key, flash_offset=image["offset"])
+            readable[name] = decrypt(content, key=key, flash_offset=image.offset)
         except SecureProvisionError as error:
             checks.append(refused("image-decrypts", name, error))
         else:
-            checks.append(passed("image-decrypts", name, f"with the plan's key, at 0x{image['offset']:x}"))
+            checks.append(passed("image-decrypts", name, f"with the plan's key, at 0x{image.offset:x}"))
     return readable
 
 
 def check_contents(files: BundleFiles, documents: Documents, readable: dict[str, bytes]) -> Iterator[Check]:
     """Content, source and signatures of every image."""
     for image in documents.images:
-        needed = (*_NEED_THE_PLAINTEXT, *(("image-signatures",) if image["signed"] else ()))
-        if image["name"] not in readable:
-            for name in needed if files.read(image["file"]) is not None else ():
-                yield unseen(name, image["name"], _NO_KEY)
+        needed = (*_NEED_THE_PLAINTEXT, *(("image-signatures",) if image.signed else ()))
+        if image.name not in readable:
+            for name in needed if files.read(image.file) is not None else ():
+                yield unseen(name, image.name, _NO_KEY)
             continue
-        content = readable[image["name"]]
-        yield _content(image, content, documents.plan["chip"])
-        if image["recipe"] == "nvs-csv":
+        content = readable[image.name]
+        yield _content(image, content, documents.plan.chip)
+        if image.recipe == "nvs-csv":
             yield check_nvs(files, documents, image, readable)
         else:
             yield _source(image, content)
-        if image["signed"]:
+        if image.signed:
             yield _signatures(files, documents, image, content)
 
 
@@ -86,15 +86,15 @@ def _is_plaintext(content: bytes) -> bool:
     return True
 
 
-def _content(image: dict[str, Any], content: bytes, chip: str) -> Check:
-    name = image["name"]
+def _content(image: ManifestImage, content: bytes, chip: str) -> Check:
+    name = image.name
     try:
-        if image["role"] == "partition_table":
-            rows = len(parse_partition_table(content, place=image["file"]).partitions)
+        if image.role == "partition_table":
+            rows = len(parse_partition_table(content, place=image.file).partitions)
             return passed("image-content", name, f"a partition table with {rows} partitions")
-        if image["role"] == "data":
+        if image.role == "data":
             return passed("image-content", name, "data, which has no form that could be checked")
-        header = parse_image(content, place=image["file"])
+        header = parse_image(content, place=image.file)
     except SecureProvisionError as error:
         return refused("image-content", name, error)
     return judged(
@@ -102,11 +102,11 @@ def _content(image: dict[str, Any], content: bytes, chip: str) -> Check:
     )
 
 
-def _source(image: dict[str, Any], content: bytes) -> Check:
-    name, wanted = image["name"], image["source_sha256"]
-    candidates = [content, *(_earlier_states(content) if image["signed"] else ())]
-    if any(_begins_with(candidate, wanted) for candidate in candidates):
-        return passed("image-source", name, f"it holds {image['source']} with hash {wanted}")
+def _source(image: ManifestImage, content: bytes) -> Check:
+    name, wanted = image.name, image.source_sha256
+    candidates = [content, *(_earlier_states(content) if image.signed else ())]
+    if wanted is not None and any(_begins_with(candidate, wanted) for candidate in candidates):
+        return passed("image-source", name, f"it holds {image.source} with hash {wanted}")
     return failed("image-source", name, f"it does not hold what was built, whose hash is {wanted}")
 
 
@@ -130,20 +130,20 @@ def _begins_with(content: bytes, sha256: str) -> bool:
     return digest.hexdigest() == sha256
 
 
-def _signatures(files: BundleFiles, documents: Documents, image: dict[str, Any], content: bytes) -> Check:
+def _signatures(files: BundleFiles, documents: Documents, image: ManifestImage, content: bytes) -> Check:
     """The public keys are those in the image, and count only if their digests are burned."""
-    name = image["name"]
-    digests = [files.read(step["file"]) for step in documents.signers_of(image)]
-    burned = [digest for step, _ in documents.signing_keys if (digest := files.read(step["file"])) is not None]
+    name = image.name
+    digests = [files.read(step.file) for step in documents.signers_of(image)]
+    burned = [digest for step, _ in documents.signing_keys if (digest := files.read(step.file)) is not None]
     try:
-        blocks = read_signature_blocks(content, image["file"])
+        blocks = read_signature_blocks(content, image.file)
         keys = [
-            next((b.verification_key(place=image["file"]) for b in blocks if b.key_digest == digest), None)
+            next((b.verification_key(place=image.file) for b in blocks if b.key_digest == digest), None)
             for digest in digests
         ]
         if None in keys:
             return failed("image-signatures", name, "a key that has to sign it, and whose digest is burned, has not")
-        verify(content, [key for key in keys if key is not None], also=burned, place=image["file"])
+        verify(content, [key for key in keys if key is not None], also=burned, place=image.file)
         if any(
             (key is not None and key.scheme is SignatureScheme.ECDSA384) != documents.verifies_sha384 for key in keys
         ):

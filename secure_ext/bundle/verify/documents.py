@@ -2,66 +2,62 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
-from typing import Any
+from itertools import pairwise
+from typing import TypeVar
 
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import MANIFEST
+from secure_ext.bundle.manifest import MANIFEST, document_text
+from secure_ext.bundle.manifest_document import Manifest, ManifestImage
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
-from secure_ext.bundle.verify.schema import document_schema, schema_errors
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import SHA384
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.reading import parse_json
+from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument, WriteStep
+from secure_ext.station.typed_document import DocumentFault, read_document
 
-_NAMES = {"manifest": MANIFEST, "plan": PLAN}
 _STAGES = ("flash", "burn", "seal")
-_MOST_ERRORS = 5
+_T = TypeVar("_T")
+_CODES = {MANIFEST: "SE730", PLAN: "SE875"}
+"""The codes of the errors that every other command ends with."""
 
 
 @dataclass(frozen=True)
 class Documents:
     """Manifest and plan, both valid by their schemas."""
 
-    manifest: dict[str, Any]
-    plan: dict[str, Any]
+    manifest: Manifest
+    plan: PlanDocument
 
     @property
     def is_of_first_release(self) -> bool:
         """Whether the manifest says that 0.1.0 made it, whose plans and manifests lack what later ones have."""
-        return bool(self.manifest["tool"] == "idf-secure-provision 0.1.0")
+        return bool(self.manifest.tool == "idf-secure-provision 0.1.0")
 
     @property
-    def images(self) -> list[dict[str, Any]]:
+    def images(self) -> tuple[ManifestImage, ...]:
         """The images of the manifest."""
-        return list(self.manifest["images"])
+        return self.manifest.images
 
     @property
-    def key_steps(self) -> list[dict[str, Any]]:
-        """The steps of the plan that burn a key."""
-        return [step for step in self.plan["steps"] if step["kind"] == "burn_key"]
-
-    @property
-    def signing_keys(self) -> list[tuple[dict[str, Any], Signs]]:
+    def signing_keys(self) -> list[tuple[KeyStep, Signs]]:
         """The steps that burn the digest of a signing key, and what that key signs; all in plans that do not say."""
-        steps = [step for step in self.key_steps if step["role"].startswith("secure_boot_digest")]
-        return [(step, Signs(step.get("signs", Signs.ALL.value))) for step in steps]
+        return [(step, Signs(step.signs or Signs.ALL.value)) for step in self.plan.keys if step.is_digest]
 
-    def signers_of(self, image: dict[str, Any]) -> list[dict[str, Any]]:
+    def signers_of(self, image: ManifestImage) -> list[KeyStep]:
         """Of these steps those of the keys that have to sign an image of the manifest."""
-        is_bootloader = image["role"] == "bootloader"
+        is_bootloader = image.role == "bootloader"
         return [step for step, signs in self.signing_keys if signs.covers(is_bootloader=is_bootloader)]
 
     @property
-    def per_device_roles(self) -> list[str]:
+    def per_device_roles(self) -> tuple[str, ...]:
         """The roles of the keys that each board gets for itself."""
-        return list((self.manifest["per_device"] or {"keys": []})["keys"])
+        return () if self.manifest.per_device is None else self.manifest.per_device.keys
 
     @property
     def encrypts_per_device(self) -> bool:
@@ -71,66 +67,69 @@ class Documents:
     @property
     def encrypts(self) -> bool:
         """Whether the plan turns flash encryption on."""
-        return any(name.endswith("CRYPT_CNT") for name in self.plan["enabling_fields"])
+        return any(name.endswith("CRYPT_CNT") for name in self.plan.enabling_fields)
 
     @property
     def encrypts_for_release(self) -> bool:
         """Whether flash encryption can never be turned off again: every bit of its counter is burned."""
-        values = [
-            step["value"]
-            for step in self.plan["steps"]
-            if str(step.get("field")).endswith("CRYPT_CNT") and "value" in step
-        ]
-        return any(value > 1 for value in values)
+        return any(step.value > 1 for step in self.plan.fields if step.field.endswith("CRYPT_CNT"))
 
     @property
     def verifies_sha384(self) -> bool:
         """Whether the plan makes the chip verify signatures over SHA-384, and no others."""
-        return any(step["kind"] == "burn_field" and step["field"] == SHA384 for step in self.plan["steps"])
+        return any(step.field == SHA384 for step in self.plan.fields)
 
     @property
     def signs(self) -> bool:
         """Whether the plan turns secure boot on."""
-        return any(name in ("ABS_DONE_1", "SECURE_BOOT_EN") for name in self.plan["enabling_fields"])
+        return any(name in ("ABS_DONE_1", "SECURE_BOOT_EN") for name in self.plan.enabling_fields)
 
 
 def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     """Both documents, or None if one of them is not valid; what was checked is added to `checks`."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, name in _NAMES.items():
-        text = files.read(name)
-        try:
-            document = parse_json(text or b"", fractions=False, lines=False)
-        except ValueError as error:
-            document = error
-        if not isinstance(document, dict):
-            why = f": {document}" if isinstance(document, ValueError) else ""
-            why = "it is missing" if text is None else f"it is not a JSON object{why}"
-            checks.append(failed(f"{kind}-readable", name, why, COPY_AGAIN))
-            continue
-        checks.append(passed(f"{kind}-readable", name, "a JSON object"))
-        errors = list(islice(schema_errors(document, document_schema(kind)), _MOST_ERRORS))
-        checks += [failed(f"{kind}-schema", name, error) for error in errors]
-        if errors:
-            continue
-        checks.append(passed(f"{kind}-schema", name, f"valid by {kind}.schema.json"))
-        found[kind] = document
-        if kind == "manifest":
-            same = (json.dumps(document, indent=2) + "\n").encode() == text
-            checks.append(judged("manifest-form", name, same, "as written", "it was edited", cure=COPY_AGAIN))
-    return Documents(found["manifest"], found["plan"]) if len(found) == len(_NAMES) else None
+    manifest = _read(files, MANIFEST, Manifest, checks)
+    plan = _read(files, PLAN, PlanDocument, checks)
+    if manifest is None or plan is None:
+        return None
+    same = document_text(manifest).encode() == files.read(MANIFEST)
+    checks.append(judged("manifest-form", MANIFEST, same, "as written", "it was edited", cure=COPY_AGAIN))
+    return Documents(manifest, plan)
+
+
+def _read(files: BundleFiles, name: str, kind: type[_T], checks: list[Check]) -> _T | None:
+    stem = name.removesuffix(".json")
+    text = files.read(name)
+    if text is None:
+        checks.append(failed(f"{stem}-readable", name, "it is missing", COPY_AGAIN))
+        return None
+    try:
+        value = parse_json(text, fractions=False, lines=False)
+    except ValueError as error:
+        checks.append(
+            failed(f"{stem}-readable", name, f"{_CODES[name]}: it is not a JSON document: {error}", COPY_AGAIN)
+        )
+        return None
+    checks.append(passed(f"{stem}-readable", name, "a JSON document"))
+    try:
+        document = read_document(kind, value)
+    except DocumentFault as fault:
+        checks.append(failed(f"{stem}-schema", name, f"{_CODES[name]}: {fault}"))
+        return None
+    checks.append(passed(f"{stem}-schema", name, f"valid by {stem}.schema.json"))
+    return document
 
 
 def check_steps(documents: Documents) -> Iterator[Check]:
     """The order that every plan has."""
-    steps = documents.plan["steps"]
-    identities = [step["id"] for step in steps]
-    stages = [_STAGES.index(step["stage"]) for step in steps]
-    writes = [step["kind"] for step in steps].count("write_images")
-    enabling = set(documents.plan["enabling_fields"])
-    burned = {step["field"] for step in steps if step["kind"] == "burn_field"}
-    last_key = max((i for i, step in enumerate(steps) if step["kind"] == "burn_key"), default=-1)
-    first_enabled = min((i for i, step in enumerate(steps) if step.get("field") in enabling), default=len(steps))
+    steps = documents.plan.steps
+    identities = [step.id for step in steps]
+    stages = [_STAGES.index(step.stage) for step in steps]
+    writes = sum(isinstance(step, WriteStep) for step in steps)
+    enabling = set(documents.plan.enabling_fields)
+    burned = {step.field for step in documents.plan.fields}
+    last_key = max((i for i, step in enumerate(steps) if isinstance(step, KeyStep)), default=-1)
+    switches = (i for i, step in enumerate(steps) if isinstance(step, FieldStep) and step.field in enabling)
+    first_enabled = min(switches, default=len(steps))
     problems = (
         (len(set(identities)) < len(identities), "a step is there twice"),
         (any(before > after for before, after in pairwise(stages)), "the stages are not in their order"),
@@ -143,7 +142,7 @@ def check_steps(documents: Documents) -> Iterator[Check]:
     yield _order(documents.plan)
 
 
-def _order(plan: dict[str, Any]) -> Check:
+def _order(plan: PlanDocument) -> Check:
     try:
         replay_plan(plan)
     except CheckError as error:

@@ -25,7 +25,7 @@ _KEY_NAMES = re.compile(
 
 def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]:
     """The files against the manifest's list."""
-    listed = documents.manifest["files"]
+    listed = documents.manifest.files
     names = files.names()
     for name, digest in listed.items():
         content = files.read(name)
@@ -52,7 +52,7 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
 
 def _needed_files(documents: Documents) -> Check:
     needed = needed_files(documents.manifest, documents.plan)
-    missing = sorted(needed - set(documents.manifest["files"]))
+    missing = sorted(needed - set(documents.manifest.files))
     return judged(
         "file-unlisted", MANIFEST, not missing, f"{len(needed)} files", f"it does not list {', '.join(missing)}"
     )
@@ -60,7 +60,7 @@ def _needed_files(documents: Documents) -> Check:
 
 def _foreign(documents: Documents) -> Iterator[Check]:
     """A file that is listed, with a hash that is right, is no part of a bundle for that."""
-    listed = documents.manifest["files"]
+    listed = documents.manifest.files
     foreign = foreign_files(listed, documents.manifest, documents.plan)
     for name in foreign:
         yield failed("file-foreign", name, "neither plan nor manifest call for it, and it is listed")
@@ -92,8 +92,8 @@ def _key_folder(names: list[str], documents: Documents, *, in_archive: bool) -> 
     present = [name for name in names if name.startswith(_KEYS)]
     unknown = [name for name in present if not _KEY_NAMES.fullmatch(name)]
     later = documents.per_device_roles
-    burned = [step for step in documents.key_steps if step["role"] not in later]
-    needed = {step["file"] for step in burned if step["file"].startswith(_KEYS)}
+    burned = [step for step in documents.plan.keys if step.role not in later]
+    needed = {step.file for step in burned if step.file.startswith(_KEYS)}
     missing = sorted(needed - set(present))
     if unknown:
         also = f"it also holds {', '.join(unknown)}"

@@ -21,16 +21,16 @@ _ROLE = "flash_encryption_key"
 
 def check_key_files(files: BundleFiles, documents: Documents) -> Iterator[Check]:
     """The files that are burned; one that is not there is the inventory's business."""
-    for step in documents.key_steps:
-        content = files.read(step["file"])
-        if content is not None and step["role"] in documents.per_device_roles:
-            wrong = f"{step['file']} is there, and each board gets a key of its own"
-            yield failed("key-fingerprint", step["role"], wrong, "find out what that is, and remove it")
+    for step in documents.plan.keys:
+        content = files.read(step.file)
+        if content is not None and step.role in documents.per_device_roles:
+            wrong = f"{step.file} is there, and each board gets a key of its own"
+            yield failed("key-fingerprint", step.role, wrong, "find out what that is, and remove it")
         elif content is not None:
-            fits = fingerprint(content[: step["length"]]) == step["fingerprint"]
-            evidence = f"fingerprint {step['fingerprint']}"
-            wrong = f"{step['file']} is another key than the plan's"
-            yield judged("key-fingerprint", step["role"], fits, evidence, wrong, cure=COPY_AGAIN)
+            fits = fingerprint(content[: step.length]) == step.fingerprint
+            evidence = f"fingerprint {step.fingerprint}"
+            wrong = f"{step.file} is another key than the plan's"
+            yield judged("key-fingerprint", step.role, fits, evidence, wrong, cure=COPY_AGAIN)
 
 
 def find_flash_key(
@@ -40,7 +40,7 @@ def find_flash_key(
 
     Raises the InputErrors SE620 to SE625 for a given file that is no key.
     """
-    steps = [step for step in documents.key_steps if step["role"].startswith(_ROLE)]
+    steps = [step for step in documents.plan.keys if step.role.startswith(_ROLE)]
     if not steps or documents.encrypts_per_device:
         return None
     raw = files.read(KEY_FILE)
@@ -53,15 +53,15 @@ def find_flash_key(
     checks.append(
         judged("key-fingerprint", place, fits, "the plan's flash encryption key", "it is another key than the plan's")
     )
-    return cipher_key(raw, documents.plan["chip"]) if fits else None
+    return cipher_key(raw, documents.plan.chip) if fits else None
 
 
 def matches_plan(raw: bytes, documents: Documents) -> bool:
     """Whether a flash encryption key is the one whose fingerprints the plan names."""
-    steps = [step for step in documents.key_steps if step["role"].startswith(_ROLE)]
+    steps = [step for step in documents.plan.keys if step.role.startswith(_ROLE)]
     parts = [raw[32 * index : 32 * index + 32] for index in range(len(steps))] if len(steps) > 1 else [raw]
     return sum(map(len, parts)) == len(raw) and all(
-        fingerprint(part) == step["fingerprint"] and len(part) == step["length"]
+        fingerprint(part) == step.fingerprint and len(part) == step.length
         for part, step in zip(parts, steps, strict=True)
     )
 

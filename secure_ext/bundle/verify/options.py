@@ -68,7 +68,7 @@ def check_options_without_build(documents: Documents, repeated: Repeated, *, is_
 
 def not_repeated(documents: Documents, profile: Profile, repeated: Repeated) -> Iterator[str]:
     """The recorded options that decide and are not repeated, as they are typed."""
-    for key, value in documents.manifest["inputs"]["options"].items():
+    for key, value in documents.manifest.inputs.options.items():
         if key == _MODE and value != repeated.flash_encryption:
             yield f"--flash-encryption {value}"
         elif key == _ENABLED and value is not repeated.secure_boot:
@@ -91,7 +91,7 @@ def check_signing_keys(documents: Documents, repeated: Repeated) -> Iterator[Che
     if not given:
         return
     wanted = sorted(_fingerprint(key) for key in given)
-    burned = sorted(str(step["fingerprint"]) for step, _ in documents.signing_keys)
+    burned = sorted(str(step.fingerprint) for step, _ in documents.signing_keys)
     wrong = f"boards would trust {_or_nobody(burned)}, and the given keys are {', '.join(wanted)}"
     yield judged(_KEYS, "plan.json", burned == wanted, f"the {len(given)} given", wrong)
 
@@ -99,9 +99,9 @@ def check_signing_keys(documents: Documents, repeated: Repeated) -> Iterator[Che
 def closing_data(documents: Documents) -> dict[str, Any]:
     """What verify says at its end: things that nobody but the reader can judge."""
     return {
-        "made_by": documents.manifest["tool"],
-        "options": documents.manifest["inputs"]["options"],
-        "trusted_signing_keys": [step["fingerprint"] for step, _ in documents.signing_keys],
+        "made_by": documents.manifest.tool,
+        "options": documents.manifest.inputs.options,
+        "trusted_signing_keys": [step.fingerprint for step, _ in documents.signing_keys],
     }
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
 from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
+from secure_ext.bundle.manifest_document import Inputs
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
@@ -24,6 +24,8 @@ from secure_ext.plan.document import plan_document
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.policy.profile import Profile, load_profile
+from secure_ext.station.plan_document import KeyStep, PlanDocument
+from secure_ext.station.typed_document import document_data
 
 _BUILD_FILES = ("sdkconfig", "flasher_args", "partition_table")
 _NAMES = ("plan-from-build", "images-from-build", "facts-from-build")
@@ -50,7 +52,7 @@ class BuildAtHand:
 
 def check_rebuild(documents: Documents, at_hand: BuildAtHand, *, is_signed: bool) -> Iterator[Check]:
     """Decides once more from the recorded inputs, without any key, and compares."""
-    inputs = documents.manifest["inputs"]
+    inputs = documents.manifest.inputs
     profile, why = _find(inputs, at_hand)
     if profile is None:
         for name in _NAMES:
@@ -75,69 +77,64 @@ def check_rebuild(documents: Documents, at_hand: BuildAtHand, *, is_signed: bool
     yield _facts(documents, decision)
 
 
-def _find(inputs: dict[str, Any], at_hand: BuildAtHand) -> tuple[Profile | None, str]:
+def _find(inputs: Inputs, at_hand: BuildAtHand) -> tuple[Profile | None, str]:
     """The profile, if it and the build are the recorded ones; else why not."""
     try:
         found = inputs_of_build(at_hand.build_dir)
     except SecureProvisionError as error:
         return None, f"the build is not at hand (-B): {error.cause}"
-    other = [name for name in _BUILD_FILES if found[name] != inputs[name]]
+    other = [name for name in _BUILD_FILES if found[name] != getattr(inputs, name)]
     if other:
         return None, f"{at_hand.build_dir} is another build than the recorded one: {', '.join(other)} differ"
     try:
         profile = load_profile(at_hand.profile) if at_hand.profile else Profile(Path.cwd())
     except SecureProvisionError as error:
         return None, f"the profile cannot be read: {error.cause}"
-    if profile.sha256 != inputs["profile"]:
+    if profile.sha256 != inputs.profile:
         return None, "the recorded profile is not at hand (--profile), or there was none"
     return profile, ""
 
 
 def _facts(documents: Documents, decision: Decision) -> Check:
-    build = decision.build
-    told = {
-        "project": build.project_name,
-        "idf_version": build.idf_version,
-        "settings": firmware_settings(build.config),
-        "flash_size": build.flash_size,
-        "key_blocks": [block.name for block in decision.chip.key_blocks],
-        "partitions": partition_rows(decision),
-        "findings": _about_no_key_file([finding.as_dict() for finding in decision.findings]),
-        "per_device": per_device(decision),
+    build, manifest = decision.build, documents.manifest
+    told: dict[str, tuple[object, object]] = {
+        "project": (build.project_name, manifest.project),
+        "idf_version": (build.idf_version, manifest.idf_version),
+        "flash_size": (build.flash_size, manifest.flash_size),
+        "key_blocks": (tuple(block.name for block in decision.chip.key_blocks), manifest.key_blocks),
+        "partitions": (partition_rows(decision), manifest.partitions),
+        "findings": (
+            _about_no_key_file(finding.as_dict() for finding in decision.findings),
+            _about_no_key_file(document_data(manifest.findings)),
+        ),
+        "per_device": (per_device(decision), manifest.per_device),
     }
-    listed = {**documents.manifest, "findings": _about_no_key_file(documents.manifest["findings"])}
-    later = {"settings"} if documents.is_of_first_release else set()
-    known = {member: value for member, value in told.items() if member in listed or member not in later}
-    wrong = [member for member, value in known.items() if listed.get(member) != value]
+    if not (documents.is_of_first_release and manifest.settings is None):
+        told["settings"] = (firmware_settings(build.config), manifest.settings)
+    wrong = [member for member, (again, listed) in told.items() if again != listed]
     return judged(
         "facts-from-build", MANIFEST, not wrong, ", ".join(told), f"the build gives another {', another '.join(wrong)}"
     )
 
 
-def _about_no_key_file(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _about_no_key_file(findings: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
     """Key files are not at hand here, and where they lay and who could read them is not asked again."""
     return [finding for finding in findings if finding["code"] not in ABOUT_KEY_FILES | WHEN_MADE]
 
 
-def _plan(documents: Documents, again: dict[str, Any]) -> Check:
+def _plan(documents: Documents, again: PlanDocument) -> Check:
     """All but what is known only once a bundle is made: its images and the fingerprints of its keys."""
-    bundled = {**documents.plan, "images": [], "steps": [_without_key(step) for step in documents.plan["steps"]]}
-    if documents.is_of_first_release and "requirements" not in bundled:
-        again = _as_before_requirements(again, bundled)
-    different = [key for key in again if key not in bundled or bundled[key] != again[key]]
+    steps = tuple(replace(s, fingerprint=None) if isinstance(s, KeyStep) else s for s in documents.plan.steps)
+    bundled = replace(documents.plan, images=(), steps=steps)
+    if documents.is_of_first_release and bundled.requirements is None:
+        # it has no places of the eFuses that only requirements name
+        named = {row.field for row in bundled.layout}
+        layout = tuple(row for row in again.layout if row.field in named)
+        again = replace(again, layout=layout, requirements=None)
+    names = [field.name for field in fields(PlanDocument)]
+    different = [name for name in names if getattr(bundled, name) != getattr(again, name)]
     wrong = f"the build gives another plan: {', '.join(different)} differ"
     return judged("plan-from-build", PLAN, not different, "the build gives this plan again", wrong)
-
-
-def _as_before_requirements(again: dict[str, Any], bundled: dict[str, Any]) -> dict[str, Any]:
-    """A plan of an earlier version has no requirements, and no places of the eFuses that only they name."""
-    named = {row["field"] for row in bundled["layout"]}
-    layout = [row for row in again["layout"] if row["field"] in named]
-    return {key: value for key, value in {**again, "layout": layout}.items() if key != "requirements"}
-
-
-def _without_key(step: dict[str, Any]) -> dict[str, Any]:
-    return {**step, "fingerprint": None} if "fingerprint" in step else step
 
 
 def _images(documents: Documents, planned: tuple[PlannedImage, ...]) -> Iterator[Check]:
@@ -157,10 +154,10 @@ def _images(documents: Documents, planned: tuple[PlannedImage, ...]) -> Iterator
         }
         for image in planned
     ]
-    bundled = [{name: image[name] for name in again[0]} for image in documents.images]
+    bundled = [{name: getattr(image, name) for name in again[0]} for image in documents.images]
     bundled = [{**image, "source_sha256": None} if image["recipe"] else image for image in bundled]
     if bundled == again:
         yield passed("images-from-build", "images", f"the build gives these {len(again)} images again")
         return
     names = [image["name"] for image in bundled if image not in again] or [image["name"] for image in again]
-    yield failed("images-from-build", "images", f"the build gives other images than {', '.join(names)}")
+    yield failed("images-from-build", "images", f"the build gives other images than {', '.join(map(str, names))}")

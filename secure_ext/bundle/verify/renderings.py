@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from secure_ext import __version__
 from secure_ext.bundle.commands import render_powershell, render_shell
@@ -18,6 +17,7 @@ from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.errors import SecureProvisionError
 from secure_ext.reading import parse_json
+from secure_ext.station.plan_document import PlanDocument
 
 _RENDERINGS = (
     ("script-text", SCRIPT, render_script),
@@ -37,7 +37,7 @@ def check_renderings(files: BundleFiles, documents: Documents, *, is_signed: boo
     nobody could check fails, unless a signature over it was verified (`is_signed`); the report, which is not code and
     not signed, fails if all else is.
     """
-    tool = documents.manifest["tool"]
+    tool = documents.manifest.tool
     if documents.per_device_roles:
         renderings: list[_Rendering] = [("script-text", SCRIPT, lambda: PER_DEVICE_SCRIPT)]
     else:
@@ -63,9 +63,9 @@ def check_renderings(files: BundleFiles, documents: Documents, *, is_signed: boo
 
 
 def _is_released(script: bytes, documents: Documents) -> bool:
-    version = documents.manifest["tool"].removeprefix(_TOOL)
+    version = documents.manifest.tool.removeprefix(_TOOL)
     text = script.decode("utf-8", "replace")
-    return is_released_script(text, version, documents.plan, documents.manifest["project"])
+    return is_released_script(text, version, documents.plan, documents.manifest.project)
 
 
 def _of_another_version(check: str, name: str, tool: str, *, is_signed: bool) -> Check:
@@ -88,12 +88,12 @@ def _version(files: BundleFiles, tool: str) -> Iterator[Check]:
         yield judged("script-version", SCRIPT, found == tool, f"made by {tool}", f"the manifest says {tool}: {found}")
 
 
-def _of_plan(render: Callable[[dict[str, Any], str], str], documents: Documents) -> Callable[[], str]:
-    return lambda: render(documents.plan, documents.manifest["project"])
+def _of_plan(render: Callable[[PlanDocument, str], str], documents: Documents) -> Callable[[], str]:
+    return lambda: render(documents.plan, documents.manifest.project)
 
 
 def _report(files: BundleFiles, documents: Documents) -> str:
-    rehearsal = files.read(REHEARSAL) if REHEARSAL in documents.manifest["files"] else None
+    rehearsal = files.read(REHEARSAL) if REHEARSAL in documents.manifest.files else None
     try:
         outcome = None if rehearsal is None else parse_json(rehearsal)
     except ValueError:

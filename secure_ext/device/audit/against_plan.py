@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.device.audit.board import SEALED, Board
@@ -13,8 +12,9 @@ from secure_ext.device.board_needs import board_needs, needed_flash, size_text
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import check_other_keys
-from secure_ext.device.step_status import Status, Step, StepStatus, compare, key_content
+from secure_ext.device.step_status import Status, StepStatus, compare, key_content
 from secure_ext.device.verdict import Condition, Verdict, classify, sealed_verdict
+from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
 
 _CONTINUE = "run the bundle's script again: it burns what is missing"
 _SET_ASIDE = "set this board aside: eFuses cannot be cleared"
@@ -56,7 +56,7 @@ def coding_errors_check(board: Board) -> EfuseCheck:
 
 
 def audit_plan(
-    board: Board, plan: dict[str, Any], journal: Journal | None, key_of: Callable[[Step], bytes]
+    board: Board, plan: PlanDocument, journal: Journal | None, key_of: Callable[[KeyStep], bytes]
 ) -> tuple[Verdict, tuple[Check, ...]]:
     """What kind of board it is, as the script would say it, and a check of each eFuse.
 
@@ -71,9 +71,9 @@ def audit_plan(
         verdict = sealed_verdict(plan, board.security.text if board.security else "")
         comparison = _Comparison(board, plan, {}, False, _SET_ASIDE)
         return verdict, (_sealed_check(verdict), *comparison.checks())
-    statuses = compare(plan["steps"], state)
+    statuses = compare(plan.efuse_steps, state)
     verdict = classify(plan, state, statuses, journal, key_of)
-    by_id = {item.step["id"]: item for item in statuses}
+    by_id = {item.step.id: item for item in statuses}
     comparison = _Comparison(board, plan, by_id, journal.burning_begun, _cure(verdict))
     fits = verdict.condition is Condition.DONE
     cure = "" if fits else (verdict.stop.cure if verdict.stop else _CONTINUE)
@@ -81,7 +81,7 @@ def audit_plan(
     return verdict, (check, *comparison.checks())
 
 
-def flash_note(plan: dict[str, Any]) -> str:
+def flash_note(plan: PlanDocument) -> str:
     """What the audit leaves open: it reads eFuses, and these do not tell how large the flash is."""
     return (
         f"the firmware asks for {size_text(needed_flash(plan))} of flash or more; no eFuse tells how much the board "
@@ -109,7 +109,7 @@ class _Comparison:
     """The checks of one board."""
 
     board: Board
-    plan: dict[str, Any]
+    plan: PlanDocument
     statuses: dict[str, StepStatus]
     in_journal: bool
     cure: str
@@ -117,14 +117,14 @@ class _Comparison:
     def checks(self) -> Iterator[Check]:
         yield from self._needs()
         yield coding_errors_check(self.board)
-        for step in self.plan["steps"]:
-            if step["kind"] == "burn_key":
+        for step in self.plan.efuse_steps:
+            if isinstance(step, KeyStep):
                 yield from self._key(step)
-            elif step["kind"] == "burn_field":
+            elif isinstance(step, FieldStep):
                 yield self._field(step)
-            elif step["kind"] == "write_protect":
+            else:
                 yield self._write_protection(step)
-        for item in self.plan["must_be_clear"]:
+        for item in self.plan.must_be_clear:
             yield self._clear(item)
         yield from self._other_keys()
         yield from self._unplanned()
@@ -144,38 +144,38 @@ class _Comparison:
                 cure=need.cure,
             )
 
-    def _is_needed(self, step: Step) -> bool | None:
+    def _is_needed(self, step: EfuseStep) -> bool | None:
         """Whether a step is for this chip's revision; None where that cannot be seen."""
-        if not step["min_revision"]:
+        if not step.min_revision:
             return True
-        return None if self.board.revision is None else self.board.revision >= step["min_revision"]
+        return None if self.board.revision is None else self.board.revision >= step.min_revision
 
-    def _not_needed(self, name: str, place: str, step: Step) -> EfuseCheck:
-        why = f"not for this chip, which is older than {_version(step['min_revision'])}"
-        return EfuseCheck(name, place, Outcome.PASSED, why, "", "", "", step["why"])
+    def _not_needed(self, name: str, place: str, step: EfuseStep) -> EfuseCheck:
+        why = f"not for this chip, which is older than {_version(step.min_revision)}"
+        return EfuseCheck(name, place, Outcome.PASSED, why, "", "", "", step.why)
 
-    def _field(self, step: Step) -> Check:
-        field, wanted = step["field"], step["value"]
+    def _field(self, step: FieldStep) -> Check:
+        field, wanted = step.field, step.value
         needed, value = self._is_needed(step), self.board.value(field)
         if needed is False:
             return self._not_needed("efuse", field, step)
-        reason = self.statuses[step["id"]].reason if step["id"] in self.statuses else ""
+        reason = self.statuses[step.id].reason if step.id in self.statuses else ""
         return efuse_check(
             "efuse",
             field,
             None if value is None or needed is None else value == wanted and not reason,
             wanted=str(wanted),
             found=self.board.why_unseen(field) if value is None else str(value),
-            meaning=step["why"],
+            meaning=step.why,
             cure=self.cure,
         )
 
-    def _write_protection(self, step: Step) -> Check:
+    def _write_protection(self, step: ProtectStep) -> Check:
         needed = self._is_needed(step)
         if needed is False:
-            return self._not_needed("write-protection", step["field"], step)
-        seen = self.board.is_write_protected(step["wr_dis_bit"])
-        return self._protection("write-protection", step["field"], seen, True, step["why"])
+            return self._not_needed("write-protection", step.field, step)
+        seen = self.board.is_write_protected(step.wr_dis_bit)
+        return self._protection("write-protection", step.field, seen, True, step.why)
 
     def _protection(self, name: str, place: str, seen: bool | None, wanted: bool, meaning: str) -> Check:
         kind = "read-protected" if name == "read-protection" else "write-protected"
@@ -189,18 +189,18 @@ class _Comparison:
             cure=self.cure,
         )
 
-    def _key(self, step: Step) -> Iterator[Check]:
-        place = step["block"] + ("" if step["part"] == "whole" else f" ({step['part']} half)")
+    def _key(self, step: KeyStep) -> Iterator[Check]:
+        place = step.block + ("" if step.part == "whole" else f" ({step.part} half)")
         protections = [*self._key_protections(step, place)]
         yield self._key_content(step, place, all(check.outcome is not Outcome.FAILED for check in protections))
         yield from protections
 
-    def _key_content(self, step: Step, place: str, rest_fits: bool) -> Check:
+    def _key_content(self, step: KeyStep, place: str, rest_fits: bool) -> Check:
         """The key itself; also what `step_status` finds wrong and none of the single protections shows."""
-        status = self.statuses.get(step["id"])
-        wanted = f"the key with fingerprint {step['fingerprint']}"
+        status = self.statuses.get(step.id)
+        wanted = f"the key with fingerprint {step.fingerprint}"
         if status is None:
-            return efuse_check("key", place, None, wanted=wanted, found=SEALED, meaning=step["why"], cure="")
+            return efuse_check("key", place, None, wanted=wanted, found=SEALED, meaning=step.why, cure="")
         if status.hidden and (status.is_done or not rest_fits):
             known = (
                 "the journal has a record that this bundle's keys were burned on this board"
@@ -208,45 +208,45 @@ class _Comparison:
                 else "the journal has no record of this board"
             )
             found = f"the block is read-protected: nobody can see whether it holds this key, or any; {known}"
-            return efuse_check("key", place, None, wanted=wanted, found=found, meaning=step["why"], cure="")
+            return efuse_check("key", place, None, wanted=wanted, found=found, meaning=step.why, cure="")
         is_empty = self.board.state is not None and not any(key_content(step, self.board.state))
         fits = status.status in (Status.DONE, Status.BEGUN)
         found = "this key" if fits else status.reason or ("an empty block" if is_empty else "another key")
-        return efuse_check("key", place, fits, wanted=wanted, found=found, meaning=step["why"], cure=self.cure)
+        return efuse_check("key", place, fits, wanted=wanted, found=found, meaning=step.why, cure=self.cure)
 
-    def _key_protections(self, step: Step, place: str) -> Iterator[Check]:
+    def _key_protections(self, step: KeyStep, place: str) -> Iterator[Check]:
         board = self.board
-        if step["purpose_field"]:
-            purpose = board.purpose(step["purpose_field"])
+        if step.purpose_field:
+            purpose = board.purpose(step.purpose_field)
             yield efuse_check(
                 "key-purpose",
-                step["purpose_field"],
-                None if purpose is None else purpose == step["purpose"],
-                wanted=step["purpose"],
-                found=purpose or board.why_unseen(step["purpose_field"]),
+                step.purpose_field,
+                None if purpose is None else purpose == step.purpose,
+                wanted=step.purpose,
+                found=purpose or board.why_unseen(step.purpose_field),
                 meaning="the chip finds a key by its purpose, and uses it for nothing else",
                 cure=self.cure,
             )
-        for bit in step["rd_dis_bits"]:
+        for bit in step.rd_dis_bits:
             seen = board.is_read_protected(bit)
             yield self._protection("read-protection", f"{place}, RD_DIS bit {bit}", seen, True, "nobody can read it")
-        for bit in step["readable_bits"]:
+        for bit in step.readable_bits:
             meaning = "the ROM must read the digest, or the chip does not boot"
             seen = board.is_read_protected(bit)
             yield self._protection("read-protection", f"{place}, RD_DIS bit {bit}", seen, False, meaning)
-        for bit, what in zip(step["wr_dis_bits"], (place, step["purpose_field"]), strict=False):
+        for bit, what in zip(step.wr_dis_bits, (place, step.purpose_field), strict=False):
             meaning = "nobody can burn more bits of it, and make it useless"
             yield self._protection("write-protection", str(what), board.is_write_protected(bit), True, meaning)
 
-    def _clear(self, item: dict[str, Any]) -> Check:
-        value = self.board.value(item["field"])
+    def _clear(self, item: MustBeClear) -> Check:
+        value = self.board.value(item.field)
         return efuse_check(
             "must-be-clear",
-            item["field"],
+            item.field,
             None if value is None else value == 0,
             wanted="0",
-            found=self.board.why_unseen(item["field"]) if value is None else str(value),
-            meaning=f"burned it means that {item['why']}",
+            found=self.board.why_unseen(item.field) if value is None else str(value),
+            meaning=f"burned it means that {item.why}",
             cure=_SET_ASIDE,
         )
 

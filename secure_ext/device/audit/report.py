@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from secure_ext.device.audit.unplanned_efuses import notes_on
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import board_journal
 from secure_ext.device.refusals import check_layout
-from secure_ext.device.step_status import Step
 from secure_ext.device.verdict import Verdict
 from secure_ext.errors import ToolError
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class AuditReport:
         }
 
 
-def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal: Path | None = None) -> AuditReport:
+def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: Path | None = None) -> AuditReport:
     """Compares a board with a plan.
 
     Args:
@@ -78,7 +78,7 @@ def audit_against_plan(board: Board, plan: dict[str, Any], folder: Path, journal
     try:
         check_layout(plan, board.state)
     except Stop:
-        least = ".".join(str(part) for part in plan["least_esptool"])
+        least = ".".join(str(part) for part in plan.least_esptool)
         raise ToolError(
             "SE879",
             f"the espefuse that read {board.source} knows the eFuses of this chip otherwise than the plan does",
@@ -94,19 +94,19 @@ def audit_for_release(board: Board) -> AuditReport:
     return AuditReport(board, "release mode", None, release_checks(board))
 
 
-def without_seal(plan: dict[str, Any]) -> dict[str, Any]:
+def without_seal(plan: PlanDocument) -> PlanDocument:
     """The plan as far as a board has come that still waits for its functional test."""
-    return {**plan, "steps": [step for step in plan["steps"] if step["stage"] != "seal"]}
+    return replace(plan, steps=tuple(step for step in plan.steps if step.stage != "seal"))
 
 
-def _key_in(folder: Path) -> Callable[[Step], bytes]:
-    def key_of(step: Step) -> bytes:
+def _key_in(folder: Path) -> Callable[[KeyStep], bytes]:
+    def key_of(step: KeyStep) -> bytes:
         try:
-            key: bytes = read_file(folder / step["file"], KEY_FILE_LIMIT)[: step["length"]]
+            key: bytes = read_file(folder / step.file, KEY_FILE_LIMIT)[: step.length]
         except OSError:
             key = b""
-        if fingerprint(key) != step["fingerprint"]:
-            key = bytes(step["length"])
-        return key[::-1] if step["reversed"] else key
+        if fingerprint(key) != step.fingerprint:
+            key = bytes(step.length)
+        return key[::-1] if step.reversed else key
 
     return key_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.efuse_owner import makers_efuses, other_efuses, planned_fields
+from secure_ext.station.plan_document import PlanDocument
 
 MEANING: Mapping[str, str] = {
     "FLASH_CRYPT_CNT": "flash encryption is on, or was",
@@ -52,7 +52,7 @@ Left out is what a firmware burns by itself, such as SECURE_VERSION and ECC_FORC
 """
 
 
-def unplanned_fields(plan: dict[str, Any], board: Board) -> Iterator[str]:
+def unplanned_fields(plan: PlanDocument, board: Board) -> Iterator[str]:
     """Fields of `MEANING` that are seen to be burned and that the plan does not name."""
     planned = planned_fields(plan)
     for field in MEANING:
@@ -60,7 +60,7 @@ def unplanned_fields(plan: dict[str, Any], board: Board) -> Iterator[str]:
             yield field
 
 
-def notes_on(plan: dict[str, Any], state: ChipState) -> tuple[str, ...]:
+def notes_on(plan: PlanDocument, state: ChipState) -> tuple[str, ...]:
     """What else is burned, and whose it is: the chip maker's in BLOCK0, and what is neither its nor the plan's."""
     makers, other = makers_efuses(plan, state), other_efuses(plan, state)
     return (

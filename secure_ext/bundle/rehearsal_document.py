@@ -1,0 +1,94 @@
+"""The outcome of a rehearsal as it is written down: ``rehearsal.json`` of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from secure_ext.bundle.manifest_document import SomeText, Time, Tool
+from secure_ext.station.plan_document import Chip
+from secure_ext.station.typed_document import Between, Items, Sha256
+
+_Count = Annotated[int, Between(0, 0xFFFFFFFF)]
+
+
+@dataclass(frozen=True)
+class CheckedBy:
+    """One way in which the bundle was checked.
+
+    Attributes:
+        name: what was done.
+        passed: whether all was right.
+        evidence: what was seen.
+    """
+
+    name: SomeText
+    passed: bool
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """One cut and what followed.
+
+    Attributes:
+        event: where the power went, such as ``burn/burn:2``.
+        interrupted: what the interrupted run said last.
+        rerun: what the next run said last.
+        outcome: what the chip then was.
+    """
+
+    event: SomeText
+    interrupted: str
+    rerun: str
+    outcome: Literal["recovered", "damaged, and refused", "FAILED"]
+
+
+@dataclass(frozen=True)
+class PowerCutReport:
+    """All cuts that were tried.
+
+    Attributes:
+        tried: how many.
+        register_writes: how many writes of registers the burning takes.
+        recovered: how many were recovered from.
+        damaged: how many left a damaged chip that was refused.
+        failed: how many ended otherwise.
+        cuts: each of them.
+    """
+
+    tried: _Count
+    register_writes: _Count
+    recovered: _Count
+    damaged: _Count
+    failed: _Count
+    cuts: tuple[PowerCut, ...]
+
+
+@dataclass(frozen=True)
+class RehearsalOutcome:
+    """What a rehearsal showed.
+
+    Attributes:
+        schema: number of this form of the document.
+        tool: the version that rehearsed.
+        esptool: version of esptool.
+        bundle: identity of the bundle, SHA-256.
+        chip: ESP-IDF's target name.
+        date: time in UTC.
+        passed: whether everything that was checked is right.
+        means: in the order they were tried.
+        boot_log: what the chip's boot log would say.
+        power_cuts: what the power cuts showed; null if none were tried.
+    """
+
+    schema: Literal[1]
+    tool: Tool
+    esptool: SomeText
+    bundle: Sha256
+    chip: Chip
+    date: Time
+    passed: bool
+    means: Annotated[tuple[CheckedBy, ...], Items(least=1)]
+    boot_log: tuple[str, ...]
+    power_cuts: PowerCutReport | None

@@ -1,0 +1,1 @@
+"""What becomes ``provision.py``, and nothing else: standard library only, Python 3.9 and later."""
