@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint power-cuts benchmark clean
+.PHONY: demo test test-all lint schemas power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -20,6 +20,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+schemas: $(VENV)/dev
+	$(BIN)/python -m secure_ext.documents.json_schema
 
 power-cuts: $(VENV)/dev
 	PYTHONPATH=tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py

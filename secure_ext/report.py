@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
-from secure_ext.bundle.manifest_document import ManifestKey
 from secure_ext.bundle.write import Bundle
 from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.command_names import as_typed_here, command_line
+from secure_ext.documents.manifest import ManifestKey
 from secure_ext.one_line import harmless, one_line, printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from secure_ext import __version__
-from secure_ext.bundle.manifest_document import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice
 from secure_ext.bundle.produce import Check, ProducedImage
 from secure_ext.bundle.settings import firmware_settings
+from secure_ext.documents.manifest import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length

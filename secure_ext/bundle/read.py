@@ -10,9 +10,9 @@ from pathlib import Path
 from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
 from secure_ext.bundle.files import FolderFiles
 from secure_ext.bundle.manifest import MANIFEST, OUTSIDE_THE_MANIFEST, document_text, with_file
-from secure_ext.bundle.manifest_document import Manifest
-from secure_ext.bundle.rehearsal_document import RehearsalOutcome
 from secure_ext.bundle.report_page.page import REPORT, render_report
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.read_document import read_plan

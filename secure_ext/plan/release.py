@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
-from secure_ext.bundle.manifest_document import Manifest
+from secure_ext.documents.manifest import Manifest
 from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.read_document import read_plan

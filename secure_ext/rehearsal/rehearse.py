@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from secure_ext import __version__
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.bundle.rehearsal_document import PowerCutReport, RehearsalOutcome
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.documents.rehearsal import PowerCutReport, RehearsalOutcome
 from secure_ext.one_line import one_line
 from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-NO_TEXT = "\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-"""Control characters, line breaks of any alphabet, and what makes text run in the other direction."""
+NO_TEXT = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
+"""For a class of a regex: control characters, line breaks of any alphabet, and what turns the direction of text."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import TypeVar
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import MANIFEST, document_text
-from secure_ext.bundle.manifest_document import Manifest, ManifestImage
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.checks import Check, Outcome
+from secure_ext.documents.manifest import Manifest, ManifestImage
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import SHA384
 from secure_ext.plan.replay import replay_plan

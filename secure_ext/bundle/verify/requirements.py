@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.bundle.file_names import PLAN
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.chips.facts import chip_facts
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.bootloader_description import read_bootloader_description

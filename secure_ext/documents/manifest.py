@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from secure_ext.station.plan_document import BlockName, Chip, ImageFile, Role
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
-SomeText = Annotated[str, Matching("(?s).+")]
+SomeText = Annotated[str, Matching(r"[\s\S]+")]
 Tool = Annotated[str, Matching(r"idf-secure-provision \S+")]
 Time = Annotated[str, Matching("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
 ImageName = Annotated[str, Matching("[A-Za-z0-9._-]+")]
