@@ -1,7 +1,7 @@
 # `make demo` and `make test` set up everything they need in .venv; all they ask for is Python 3.10 or later.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-all lint schemas power-cuts benchmark clean
