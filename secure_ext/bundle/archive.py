@@ -11,7 +11,8 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import PLAN, refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
+from secure_ext.bundle.manifest import ENVELOPE
+from secure_ext.documents.read import MANIFEST
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
 from secure_ext.reading import parse_json

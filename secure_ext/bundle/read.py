@@ -9,17 +9,18 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
 from secure_ext.bundle.files import FolderFiles
-from secure_ext.bundle.manifest import MANIFEST, OUTSIDE_THE_MANIFEST, document_text, with_file
+from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, document_text, with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.read import MANIFEST, read_manifest, read_rehearsal
 from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.read_document import read_plan
 from secure_ext.plan.replay import replay_plan
-from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, parse_json, read_file, read_json
+from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, read_file
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import document_data, read_document
+from secure_ext.station.typed_document import document_data
 
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
@@ -85,23 +86,6 @@ def read_bundle(folder: Path) -> FinishedBundle:
     return FinishedBundle(folder, manifest, plan)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the bundle in `folder`. Raises InputError SE730 if there is none, or it is damaged."""
-    try:
-        return read_document(Manifest, read_json(folder / MANIFEST, lines=False))
-    except OSError as error:
-        why = f"it has no {MANIFEST} that can be read ({error.strerror or error})"
-    except ValueError as error:
-        why = f"its {MANIFEST} is damaged, or of a later version of this tool: {error}"
-    raise InputError(
-        "SE730",
-        f"this is not a bundle: {why}",
-        cure="give the folder that `secure-provision bundle` wrote, such as build/secure; if it is one, copy all of it "
-        "again",
-        place=str(folder),
-    )
-
-
 def _decided_files(folder: Path) -> set[str]:
     """Every file that is there, but those that belong to boards, and what an interrupted write left."""
     names = FolderFiles(folder).names()
@@ -134,11 +118,6 @@ def store_rehearsal(bundle: FinishedBundle, outcome: RehearsalOutcome) -> None:
             cure="check the permissions and the free space",
             place=str(bundle.folder),
         ) from None
-
-
-def read_rehearsal(content: bytes) -> RehearsalOutcome:
-    """What ``rehearsal.json`` holds. Raises ValueError, with the place in the document, if it is damaged."""
-    return read_document(RehearsalOutcome, parse_json(content, lines=False))
 
 
 def has_passed_rehearsal(bundle: FinishedBundle) -> bool:

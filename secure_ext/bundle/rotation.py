@@ -16,17 +16,21 @@ from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import CheckError, InputError, UsageError
 from secure_ext.images.secure_boot import public_key_digest, valid_signers
 from secure_ext.keys.signing import load_verification_key
+from secure_ext.plan.read_document import read_plan
 from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.image import parse_image
-from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Boards that were provisioned alike. `aggressive`: the ROM revokes a slot when its bootloader fails to verify."""
+class SigningSlots:
+    """The slots for signing keys of boards that were provisioned alike.
+
+    `aggressive`: the ROM revokes a slot when its bootloader fails to verify.
+    """
 
     chip: str
     slots: tuple[Slot, ...]
@@ -53,7 +57,7 @@ class Update:
 class Rotation:
     """What came of it. `steps` is the order of a safe rotation; `refusal` says why no board takes the update."""
 
-    fleet: Fleet
+    fleet: SigningSlots
     update: Update
     accepted_by: tuple[int, ...]
     unknown: tuple[str, ...]
@@ -84,27 +88,27 @@ class Rotation:
         }
 
 
-def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
-    """The fleet that a bundle, or its ``plan.json``, has provisioned.
+def read_signing_slots(path: Path, revoked: Sequence[int]) -> SigningSlots:
+    """The slots of the boards that a bundle, or its ``plan.json``, has provisioned.
 
     Args:
         path: the bundle's folder, or its plan.
         revoked: numbers of the slots that were revoked on the boards since.
 
-    Raises InputError SE692 (no plan of a bundle), SE694 (it has no secure boot), UsageError SE693 (no such slot).
+    Raises InputError SE692 (no plan of a bundle), SE875 (it is damaged), SE694 (it has no secure boot), UsageError
+    SE693 (no such slot).
     """
     file = path / "plan.json" if path.is_dir() else path
-    try:
-        plan = read_json(file, lines=False)
-        chip, slots = str(plan.chip), digest_slots(plan, revoked)
-        aggressive = any(step.get("field") == _AGGRESSIVE and step.value for step in plan.steps)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if not file.is_file():
         raise InputError(
             "SE692",
-            "this is no bundle, and no plan.json of one",
+            "this is not a bundle, and not plan.json of one",
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
-        ) from None
+        )
+    plan = read_plan(file)
+    chip, slots = plan.chip, digest_slots(plan, revoked)
+    aggressive = any(step.field == _AGGRESSIVE for step in plan.fields)
     if not slots:
         raise InputError(
             "SE694",
@@ -118,7 +122,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
             raise UsageError(
                 "SE693", f"{chip} has no digest slot {number}", cure=f"its slots are numbered 0 to {count - 1}"
             )
-    return Fleet(chip, slots, aggressive)
+    return SigningSlots(chip, slots, aggressive)
 
 
 def read_update(image: Path, chip: str) -> Update:
@@ -156,7 +160,7 @@ def update_signed_with(keys: Sequence[Path]) -> Update:
     return Update("an update signed with " + ", ".join(p.name for p in keys), tuple(digests))
 
 
-def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
+def plan_rotation(fleet: SigningSlots, update: Update) -> Rotation:
     """Whether the boards take the update, and what follows for their keys."""
     accepted_by = accepting_slots(fleet.slots, update.signers)
     unknown = tuple(digest.hex() for digest in update.signers if not any(slot.holds(digest) for slot in fleet.slots))
@@ -165,7 +169,7 @@ def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
     return Rotation(fleet, update, accepted_by, unknown, tuple(_steps(fleet, accepted_by)))
 
 
-def _refusal(fleet: Fleet, update: Update) -> CheckError:
+def _refusal(fleet: SigningSlots, update: Update) -> CheckError:
     revoked = [slot.number for slot in fleet.slots if update.is_signed_by(slot)]
     trusted = fleet.in_state(SlotState.TRUSTED)
     why = f"its key is in slot {_list(revoked)}, which is revoked" if revoked else "its key is in none of their slots"
@@ -175,7 +179,7 @@ def _refusal(fleet: Fleet, update: Update) -> CheckError:
     return CheckError("SE690", f"no board of this fleet takes the update: {why}", cure=cure, place=update.name)
 
 
-def _steps(fleet: Fleet, accepted_by: tuple[int, ...]) -> list[str]:
+def _steps(fleet: SigningSlots, accepted_by: tuple[int, ...]) -> list[str]:
     if len(fleet.slots) == 1:
         return [
             f"{fleet.chip} has one slot, burned once: its key can never be replaced or revoked. Guard it, and keep a "

@@ -9,6 +9,7 @@ import click
 
 from secure_ext.front import print_json
 from secure_ext.one_line import printable
+from secure_ext.station.revision import revision_text
 
 _TITLES = {
     "newly_irreversible": "newly irreversible: NEW burns it, OLD does not",
@@ -56,7 +57,7 @@ def _lines(data: dict[str, object]) -> Iterator[str]:
 def _value(item: dict[str, object], side: str) -> str:
     value = item[side]
     if str(item["subject"]).endswith("revision") and isinstance(value, int):
-        return f"v{value // 100}.{value % 100}"
+        return f"{revision_text(value)}"
     return _text(value)
 
 

@@ -15,7 +15,7 @@ from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.documents.update import UpdateManifest
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import Between, Items, Matching, members_of
+from secure_ext.station.typed_document import Between, Items, Matching, OneOf, members_of
 
 Schema = dict[str, object]
 DOCUMENTS = {"plan": PlanDocument, "manifest": Manifest, "rehearsal": RehearsalOutcome, "update": UpdateManifest}
@@ -114,6 +114,8 @@ def _rules(rules: tuple[object, ...]) -> Schema:
             told |= {"minimum": rule.least, "maximum": rule.most}
         elif isinstance(rule, Matching):
             told["pattern"] = f"^(?:{rule.pattern})$"
+        elif isinstance(rule, OneOf):
+            told["enum"] = list(rule.texts)
         elif isinstance(rule, Items):
             told |= {"minItems": rule.least} if rule.least else {}
             told |= {"uniqueItems": True} if rule.different else {}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from secure_ext import __version__
 from secure_ext.bundle.atomic import Kind, replaced_directory
-from secure_ext.bundle.manifest import MANIFEST, creation_time, document_text
+from secure_ext.bundle.manifest import creation_time, document_text
 from secure_ext.checks import Check, checks_data
+from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.update import UpdateManifest
 from secure_ext.ota.app import UpdateApp, Wanted, make_app
 from secure_ext.ota.fleet import FleetBundle, ota_slots

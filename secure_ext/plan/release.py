@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
-from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.read import read_manifest
 from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.read_document import read_plan
@@ -68,7 +68,7 @@ class Release:
 def read_release(path: Path) -> Release:
     """Reads a bundle's folder, its manifest.json or plan.json, or the output of ``plan --format json``.
 
-    Raises InputError SE781 if it is none of these.
+    Raises InputError SE781 if it is none of these, SE875 and SE730 for a damaged plan or manifest.
     """
     try:
         return release(*_documents(path))
@@ -89,15 +89,13 @@ def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes]]:
     """The plan and the images, which a manifest tells more about than a plan. Raises OSError, ValueError, SE875."""
     if path.is_dir() or path.name == "manifest.json":
         folder = path if path.is_dir() else path.parent
-        manifest = read_document(Manifest, read_json(folder / "manifest.json", lines=False))
-        return read_plan(folder / "plan.json"), _rows(document_data(manifest.images))
-    if path.name == "plan.json":
-        plan = read_plan(path)
-    else:
-        content = read_json(path, lines=False)
-        if isinstance(content, dict) and "plan" in content:
-            return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images"))
-        plan = read_document(PlanDocument, content)
+        if not (folder / "plan.json").is_file():
+            raise ValueError("it has no plan.json")
+        return read_plan(folder / "plan.json"), _rows(document_data(read_manifest(folder).images))
+    content = None if path.name == "plan.json" else read_json(path, lines=False)
+    if isinstance(content, dict) and "plan" in content:
+        return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images"))
+    plan = read_plan(path)
     return plan, {PurePosixPath(image.file).stem: document_data(image) for image in plan.images}
 
 

@@ -9,23 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Optional, Union
 
-from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, Sha256, Word32
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, OneOf, Sha256, Word32
 
-Chip = Literal[
-    "esp32",
-    "esp32s2",
-    "esp32s3",
-    "esp32c2",
-    "esp32c3",
-    "esp32c5",
-    "esp32c6",
-    "esp32c61",
-    "esp32h2",
-    "esp32p4",
-    "esp32h21",
-    "esp32h4",
-    "esp32s31",
-]
+Chip = Annotated[str, OneOf(tuple(FACTS))]
 """ESP-IDF's target names."""
 Role = Literal[
     "flash_encryption_key",

@@ -42,6 +42,13 @@ class Items:
     different: bool = False
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """The texts that are allowed."""
+
+    texts: tuple[str, ...]
+
+
 Word32 = Annotated[int, Between(0, 0xFFFFFFFF)]
 Line = Annotated[str, Matching(f"[^{NO_TEXT}]+")]
 """Text of one line that is not empty."""
@@ -143,6 +150,8 @@ def _check_rule(rule: object, value: Any, place: str) -> None:
         raise DocumentFault(place, f"{_shown(value)} is not from {rule.least} to {rule.most}")
     if isinstance(rule, Matching) and not re.fullmatch(rule.pattern, value):
         raise DocumentFault(place, f"{_shown(value)} is not written as it should be")
+    if isinstance(rule, OneOf) and value not in rule.texts:
+        raise DocumentFault(place, f"{_shown(value)} is not one of {', '.join(map(repr, rule.texts))}")
     if isinstance(rule, Items):
         if len(value) < rule.least:
             raise DocumentFault(place, f"it has fewer than {rule.least} items")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from matrix_cells import Cell
 from matrix_tools import espefuse, esptool_version
-
 from secure_ext.device.audit.plan_file import read_plan
+
 from secure_ext.device.audit.report import audit_against_plan, audit_for_release
 from secure_ext.device.audit.summary_file import read_summary
 from secure_ext.errors import SecureProvisionError

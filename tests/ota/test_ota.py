@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 from click.testing import Result
 from matrix_tools import esptool_version
+from secure_ext.bundle.verify.schema import load_schema, schema_errors
 
 from secure_ext.bundle.archive import write_archive
-from secure_ext.bundle.verify.schema import load_schema, schema_errors
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key

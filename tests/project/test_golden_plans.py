@@ -18,6 +18,7 @@ from matrix_cells import Cell, all_cells, options_of, profile_of
 from test_build_corpus import CORPUS, EXPECTED
 from test_corpus_bundles import ACCEPTED, with_whole_images
 
+from secure_ext.station.revision import revision_text
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import decide
 from secure_ext.plan.steps import BurnField, BurnKey, EraseFlash, Step, WriteProtect
@@ -43,7 +44,7 @@ def line_of(step: Step) -> str:
         what = f"write-protect {action.field} (WR_DIS bit {action.wr_dis_bit})"
     else:
         what = "erase" if isinstance(action, EraseFlash) else "write images"
-    since = f" from v{step.min_revision // 100}.{step.min_revision % 100}" if step.min_revision else ""
+    since = f" from {revision_text(step.min_revision)}" if step.min_revision else ""
     return f"  {step.stage.value:5} {what}{since}\n"
 
 

@@ -12,9 +12,8 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
-
 from secure_ext.bundle.verify.schema import load_schema, schema_errors
+from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
 SCHEMAS = {
     "manifest.json": load_schema("secure_ext.bundle", "manifest.schema.json"),

@@ -21,7 +21,8 @@ from secure_ext.bundle.script import render_script
 from secure_ext.bundle.verify.rebuild import BuildAtHand
 from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome
-from secure_ext.rehearsal.rehearse import Means, Rehearsal
+from secure_ext.rehearsal.rehearse import Rehearsal
+from secure_ext.documents.rehearsal import CheckedBy
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -89,7 +90,7 @@ def make(run_cli: Callable[..., Result], build: Path, folder: Path, keys: dict[s
     done = run_cli("bundle", "-B", build, "-o", folder, *options)
     assert done.exit_code == 0, done.output
     bundle = read_bundle(folder)
-    passed = Means("the script on a virtual chip", passed=True, evidence=("DONE.",))
+    passed = CheckedBy("the script on a virtual chip", passed=True, evidence=("DONE.",))
     store_rehearsal(bundle, Rehearsal(bundle.identity, bundle.plan["chip"], (passed,)).as_dict())
     return Made(folder, build, keys)
 

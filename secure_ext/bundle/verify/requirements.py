@@ -80,7 +80,7 @@ def _of_app(documents: Documents, header: ImageHeader, app: AppDescription | Non
         yield f"needs at most revision {header.max_revision} of the chip"
     if app is None or asked is None:
         return
-    if plan.chip != "esp32":  # whose eFuse blocks have no revision
+    if chip_facts(plan.chip).has_block_revision:
         if app.min_block_revision > asked.min_block_revision:
             yield f"needs at least revision {app.min_block_revision} of the eFuse blocks"
         if app.max_block_revision is not None and not _at_most(asked.max_block_revision, app.max_block_revision):
