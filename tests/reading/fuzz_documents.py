@@ -122,7 +122,7 @@ class World:
         command(*making, self.bundle, "--sign-manifest", self.pem)
         self.opened = read_bundle(self.bundle)
         means = Means("the script on a virtual chip", passed=True, evidence=("DONE.",))
-        store_rehearsal(self.opened, Rehearsal(self.opened.identity, "esp32c3", (means,)).as_dict())
+        store_rehearsal(self.opened, Rehearsal(self.opened.identity, "esp32c3", (means,)).outcome)
         command(*making, folder / "other", "--archive", self.archive)
         self.manifest = (self.bundle / MANIFEST).read_bytes()
         self.summary = folder / "summary.json"
