@@ -213,7 +213,7 @@ def test_espefuse_burns_all_but_one_step(boards: Boards, tmp_path: Path, run_cli
     was = boards(Cell("esp32c3", "both"))
     steps = list(was.plan.efuse_steps)
     for left_out in steps:
-        efuses = tmp_path / f"{left_out['id']}.bin"
+        efuses = tmp_path / f"{left_out.id}.bin"
         efuses.touch()
         for block, numbers in was.plan.virtual_revision_bits:
             espefuse("esp32c3", efuses, "burn-bit", block, *map(str, numbers))
@@ -223,4 +223,6 @@ def test_espefuse_burns_all_but_one_step(boards: Boards, tmp_path: Path, run_cli
         done = run_cli("audit", was.bundle, "--virt", efuses, "--format", "json")
         failed = {c["place"] for c in json.loads(done.stdout)["checks"] if c["outcome"] == "failed"}
         assert done.exit_code == 1
-        assert any(where.startswith(left_out.get("field") or left_out["block"]) for where in failed), left_out["id"]
+        assert any(
+            where.startswith(getattr(left_out, "field", "") or getattr(left_out, "block", "")) for where in failed
+        )

@@ -187,7 +187,7 @@ def test_every_step_is_numbered_and_explained(bundle: Bundle) -> None:
     assert places == sorted(places)
     for place, step in zip(places, bundle.plan.steps, strict=True):
         told = script[place : script.index("},\n", place)]
-        assert f"'{step.title[:30]}" in told or f'"{step["title"][:30]}' in told
+        assert f"'{step.title[:30]}" in told or f'"{step.title[:30]}' in told
         assert "'why':" in told and "'source':" in told
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -34,7 +35,8 @@ def with_texts(plan: PlanDocument, text: str) -> PlanDocument:
     """The plan with all that it says in words, and the chip, replaced; no reader would take it."""
     steps = tuple(replace(step, title=text, why=text, source=text) for step in plan.steps)
     must_be_clear = tuple(replace(item, why=text) for item in plan.must_be_clear)
-    return replace(plan, **{"chip": text}, steps=steps, must_be_clear=must_be_clear)
+    chip: Any = text
+    return replace(plan, chip=chip, steps=steps, must_be_clear=must_be_clear)
 
 
 def commands(text: str) -> list[str]:
@@ -81,7 +83,8 @@ def test_no_command_reads_a_plan_whose_words_are_several_lines(
     folder = tmp_path / "bundle"
     shutil.copytree(made_bundle("esp32c3").folder, folder)
     manifest, whole = load(folder / "manifest.json"), read_bundle(folder).plan
-    plan = replace(whole, steps=(replace(whole.steps[0], **{member: text}), *whole.steps[1:]))
+    words: dict[str, Any] = {member: text}
+    plan = replace(whole, steps=(replace(whole.steps[0], **words), *whole.steps[1:]))
     (folder / "plan.json").write_text(document_text(plan))
     for name, render in (("commands.sh", render_shell), ("provision.py", render_script)):
         (folder / name).write_text(render(plan, manifest["project"]), newline="")

@@ -176,7 +176,7 @@ def test_generated_nvs_keys_lie_flash_encrypted_in_their_partition(
     assert plaintext == key_file.read_bytes()
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     nvs, encrypted = image_of(bundle, "nvs")
-    assert not nvs["encrypted"], "NVS is encrypted by NVS alone"
+    assert not nvs.encrypted, "NVS is encrypted by NVS alone"
     check_nvs_image(encrypted, read_nvs_csv(tmp_path / "nvs.csv"), nvs_keys(bundle))
 
 
@@ -208,7 +208,7 @@ def test_without_values_the_keys_are_left_to_the_device(nvs: dict[str, Any], dec
 
 def test_keys_without_values(made: Callable[..., Bundle]) -> None:
     bundle = made("esp32", {"images": {}, "key": "generate"})
-    assert image_of(bundle, "nvs_keys")[0]["recipe"] == "nvs-keys"
+    assert image_of(bundle, "nvs_keys")[0].recipe == "nvs-keys"
 
 
 def test_keys_of_the_device_and_values_from_here_do_not_go_together(decided: Callable[..., Decision]) -> None:

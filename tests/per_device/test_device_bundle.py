@@ -52,8 +52,9 @@ def test_the_shared_bundle_says_what_it_is(shared: FinishedBundle) -> None:
     schema("secure_ext.plan", "plan.schema.json").validate(data_of(shared.plan))
     own = set(shared.own_roles)
     assert own and not (shared.folder / "keys").exists()
-    for key in (*shared.manifest.keys, *own_steps(shared.plan, sorted(own))):
-        assert (key.fingerprint is None) == (key.role in own)
+    keys = [(key.role, key.fingerprint) for key in shared.manifest.keys]
+    for role, found in (*keys, *((key.role, key.fingerprint) for key in own_steps(shared.plan, sorted(own)))):
+        assert (found is None) == (role in own)
     assert shared.has_per_device_keys
     for image in shared.manifest.images:
         assert (image.encrypted, image.encrypt_per_device) == (False, True)
