@@ -7,17 +7,17 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
-from secure_ext.bundle.files import FolderFiles
+from secure_ext.bundle.file_names import PLAN, REHEARSAL, is_unfinished, refuse_foreign_files
+from secure_ext.bundle.files import BundleFiles, FolderFiles
 from secure_ext.bundle.manifest import MANIFEST, OUTSIDE_THE_MANIFEST, document_text, with_file
 from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.rehearsal_document import RehearsalOutcome
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
-from secure_ext.plan.read_document import read_plan
+from secure_ext.plan.read_document import not_a_plan, parse_plan, read_plan
 from secure_ext.plan.replay import replay_plan
-from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, parse_json, read_file, read_json
+from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, parse_json, read_file
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 
@@ -67,7 +67,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
     Raises InputError SE730 (no bundle there), SE875 (its plan is damaged), SE731 (a file is missing or changed), SE715
     (a file that no bundle has); what `replay_plan` raises for a plan that would damage a board.
     """
-    manifest, plan = read_manifest(folder), read_plan(folder / "plan.json")
+    manifest, plan = read_manifest(folder), read_plan(folder / PLAN)
     for name, digest in manifest.files.items():
         try:
             content = read_file(folder / name, IMAGE_LIMIT)
@@ -88,17 +88,47 @@ def read_bundle(folder: Path) -> FinishedBundle:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the bundle in `folder`. Raises InputError SE730 if there is none, or it is damaged."""
     try:
-        return read_document(Manifest, read_json(folder / MANIFEST, lines=False))
+        return parse_manifest(read_file(folder / MANIFEST, DOCUMENT_LIMIT))
     except OSError as error:
         why = f"it has no {MANIFEST} that can be read ({error.strerror or error})"
     except ValueError as error:
-        why = f"its {MANIFEST} is damaged, or of a later version of this tool: {error}"
-    raise InputError(
+        why = _damaged(error)
+    raise _not_a_bundle(folder, why)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest in the content of ``manifest.json``; raises as `parse_plan` does."""
+    return read_document(Manifest, parse_json(content, fractions=False, lines=False))
+
+
+def read_documents_of(files: BundleFiles) -> tuple[Manifest, PlanDocument]:
+    """Manifest and plan of a folder or an archive. Raises InputError SE730, SE875 as `read_bundle` does."""
+    content, plan = files.read(MANIFEST), files.read(PLAN)
+    if content is None:
+        raise _not_a_bundle(files.place, f"it has no {MANIFEST} that can be read")
+    try:
+        manifest = parse_manifest(content)
+    except ValueError as error:
+        raise _not_a_bundle(files.place, _damaged(error)) from None
+    if plan is None:
+        raise not_a_plan(str(files.place), f"there is no {PLAN} that can be read")
+    try:
+        return manifest, parse_plan(plan)
+    except ValueError as error:
+        raise not_a_plan(str(files.place), str(error)) from None
+
+
+def _damaged(error: ValueError) -> str:
+    return f"its {MANIFEST} is damaged, or of a later version of this tool: {error}"
+
+
+def _not_a_bundle(place: Path, why: str) -> InputError:
+    return InputError(
         "SE730",
         f"this is not a bundle: {why}",
         cure="give the folder that `secure-provision bundle` wrote, such as build/secure; if it is one, copy all of it "
         "again",
-        place=str(folder),
+        place=str(place),
     )
 
 
@@ -138,7 +168,7 @@ def store_rehearsal(bundle: FinishedBundle, outcome: RehearsalOutcome) -> None:
 
 def read_rehearsal(content: bytes) -> RehearsalOutcome:
     """What ``rehearsal.json`` holds. Raises ValueError, with the place in the document, if it is damaged."""
-    return read_document(RehearsalOutcome, parse_json(content, lines=False))
+    return read_document(RehearsalOutcome, parse_json(content, fractions=False, lines=False))
 
 
 def has_passed_rehearsal(bundle: FinishedBundle) -> bool:

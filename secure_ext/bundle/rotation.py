@@ -16,10 +16,11 @@ from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import CheckError, InputError, UsageError
 from secure_ext.images.secure_boot import public_key_digest, valid_signers
 from secure_ext.keys.signing import load_verification_key
+from secure_ext.plan.read_document import read_plan
 from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.image import parse_image
-from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
+from secure_ext.reading import IMAGE_LIMIT, read_file
 
 _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
@@ -91,20 +92,20 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
         path: the bundle's folder, or its plan.
         revoked: numbers of the slots that were revoked on the boards since.
 
-    Raises InputError SE692 (no plan of a bundle), SE694 (it has no secure boot), UsageError SE693 (no such slot).
+    Raises InputError SE692 (nothing is there), SE875 (the plan is damaged), SE694 (it has no secure boot), UsageError
+    SE693 (no such slot).
     """
     file = path / "plan.json" if path.is_dir() else path
-    try:
-        plan = read_json(file, lines=False)
-        chip, slots = str(plan.chip), digest_slots(plan, revoked)
-        aggressive = any(step.get("field") == _AGGRESSIVE and step.value for step in plan.steps)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if not file.exists():
         raise InputError(
             "SE692",
-            "this is no bundle, and no plan.json of one",
+            "this is not a bundle, and not the plan.json of one",
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
-        ) from None
+        )
+    plan = read_plan(file)
+    chip, slots = plan.chip, digest_slots(plan, revoked)
+    aggressive = any(step.field == _AGGRESSIVE for step in plan.fields)
     if not slots:
         raise InputError(
             "SE694",
