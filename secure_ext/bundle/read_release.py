@@ -20,15 +20,17 @@ def read_release(path: Path) -> Release:
     Raises InputError SE781 if there is none of these, SE730 for a damaged manifest, SE875 for all else.
     """
     place = path / "manifest.json" if path.is_dir() else path
-    if place.exists():
-        return release(*_documents(place))
-    raise InputError(
-        "SE781",
-        f"this is neither a bundle nor a plan: there is no {place.name}",
-        cure="give the folder of a bundle, its plan.json or manifest.json, "
-        "or a file with the output of `secure-provision plan --format json`",
-        place=str(path),
-    )
+    try:
+        place.stat()
+    except OSError as error:
+        raise InputError(
+            "SE781",
+            f"this is neither a bundle nor a plan: {place.name}: {error.strerror or error}",
+            cure="give the folder of a bundle, its plan.json or manifest.json, "
+            "or a file with the output of `secure-provision plan --format json`",
+            place=str(path),
+        ) from None
+    return release(*_documents(place))
 
 
 def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes]]:

@@ -96,13 +96,15 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     SE693 (no such slot).
     """
     file = path / "plan.json" if path.is_dir() else path
-    if not file.exists():
+    try:
+        file.stat()
+    except OSError as error:
         raise InputError(
             "SE692",
-            "this is not a bundle, and not the plan.json of one",
+            f"this is not a bundle, and not the plan.json of one: {error.strerror or error}",
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
-        )
+        ) from None
     plan = read_plan(file)
     chip, slots = plan.chip, digest_slots(plan, revoked)
     aggressive = any(step.field == _AGGRESSIVE for step in plan.fields)

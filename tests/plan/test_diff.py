@@ -300,9 +300,16 @@ def test_something_else_is_refused(content: str, tmp_path: Path, run_cli: Callab
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         read_release(path)
-    assert caught.value.code == "SE781"
+    assert caught.value.code == "SE875"
     done = run_cli("plan", "--diff", path, tmp_path, "--format", "json")
-    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (3, "SE781")
+    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (3, "SE875")
+
+
+def test_nothing_is_neither_a_bundle_nor_a_plan(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "plan.json", tmp_path / "manifest.json", tmp_path / "none"):
+        with pytest.raises(InputError) as caught:
+            read_release(path)
+        assert caught.value.code == "SE781"
 
 
 def test_a_plan_with_any_part_missing_is_refused_or_read(document: dict[str, Any], tmp_path: Path) -> None:
@@ -313,7 +320,7 @@ def test_a_plan_with_any_part_missing_is_refused_or_read(document: dict[str, Any
             try:
                 compare(read_release(path), read_release(path))
             except InputError as error:
-                assert error.code == "SE781"
+                assert error.code == "SE875"
 
 
 def test_moved_bundles_are_found_by_their_manifest(made_bundle: Made, tmp_path: Path) -> None:
