@@ -9,13 +9,13 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from secure_ext.bundle.file_names import PLAN, refuse_foreign_files
+from secure_ext.bundle.file_names import refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE
-from secure_ext.documents.read import MANIFEST
+from secure_ext.bundle.read import read_documents_of
+from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
-from secure_ext.reading import parse_json
 
 _EXECUTABLE = ("provision.py", "commands.sh")
 _UNIX = 3
@@ -70,9 +70,9 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
 
     Sorted; dated as the manifest is; not compressed, because ciphertext cannot be, and compressors differ.
 
-    Raises ValueError, KeyError if the manifest is none.
+    Raises ValueError if the manifest is damaged.
     """
-    date = _date(parse_json(files[MANIFEST])["created"])
+    date = _date(parse_manifest(files[MANIFEST]).created)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -92,14 +92,16 @@ def _date(created: str) -> tuple[int, int, int, int, int, int]:
 
 
 def _content(files: BundleFiles) -> dict[str, bytes]:
-    """What the manifest lists, the manifest, and its signature if there is one. Raises OSError if a file is missing."""
-    manifest = parse_json(files.read(MANIFEST) or b"{}")
-    listed = manifest.get("files", ())
-    content = {name: files.read(name) for name in (MANIFEST, *listed, ENVELOPE)}
+    """What the manifest lists, the manifest, and its signature if there is one.
+
+    Raises OSError if a file is missing; InputError SE730, SE875 for a damaged manifest or plan, SE715.
+    """
+    manifest, plan = read_documents_of(files)
+    content = {name: files.read(name) for name in (MANIFEST, *manifest.files, ENVELOPE)}
     missing = [name for name, data in content.items() if data is None and name != ENVELOPE]
     if missing:
         raise FileNotFoundError(0, f"{missing[0]} is missing in the bundle")
-    refuse_foreign_files(files.place, listed, manifest, parse_json(content.get(PLAN) or b"{}"))
+    refuse_foreign_files(files.place, manifest.files, manifest, plan)
     return {name: data for name, data in content.items() if data is not None}
 
 

@@ -7,16 +7,23 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from secure_ext.bundle.file_names import REHEARSAL, is_unfinished, refuse_foreign_files
-from secure_ext.bundle.files import FolderFiles
+from secure_ext.bundle.file_names import PLAN, REHEARSAL, is_unfinished, refuse_foreign_files
+from secure_ext.bundle.files import BundleFiles, FolderFiles
 from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, document_text, with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.documents.manifest import Manifest
-from secure_ext.documents.read import MANIFEST, read_manifest, read_rehearsal
+from secure_ext.documents.read import (
+    MANIFEST,
+    damaged_manifest,
+    not_a_bundle,
+    parse_manifest,
+    read_manifest,
+    read_rehearsal,
+)
 from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
-from secure_ext.plan.read_document import read_plan
+from secure_ext.plan.read_document import not_a_plan, parse_plan, read_plan
 from secure_ext.plan.replay import replay_plan
 from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, read_file
 from secure_ext.station.plan_document import PlanDocument
@@ -68,7 +75,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
     Raises InputError SE730 (no bundle there), SE875 (its plan is damaged), SE731 (a file is missing or changed), SE715
     (a file that no bundle has); what `replay_plan` raises for a plan that would damage a board.
     """
-    manifest, plan = read_manifest(folder), read_plan(folder / "plan.json")
+    manifest, plan = read_manifest(folder), read_plan(folder / PLAN)
     for name, digest in manifest.files.items():
         try:
             content = read_file(folder / name, IMAGE_LIMIT)
@@ -84,6 +91,23 @@ def read_bundle(folder: Path) -> FinishedBundle:
     refuse_foreign_files(folder, {*manifest.files, *_decided_files(folder)}, manifest, plan)
     replay_plan(plan)
     return FinishedBundle(folder, manifest, plan)
+
+
+def read_documents_of(files: BundleFiles) -> tuple[Manifest, PlanDocument]:
+    """Manifest and plan of a folder or an archive. Raises InputError SE730, SE875 as `read_bundle` does."""
+    content, plan = files.read(MANIFEST), files.read(PLAN)
+    if content is None:
+        raise not_a_bundle(files.place, f"it has no {MANIFEST} that can be read")
+    try:
+        manifest = parse_manifest(content)
+    except ValueError as error:
+        raise not_a_bundle(files.place, damaged_manifest(error)) from None
+    if plan is None:
+        raise not_a_plan(str(files.place), f"there is no {PLAN} that can be read")
+    try:
+        return manifest, parse_plan(plan)
+    except ValueError as error:
+        raise not_a_plan(str(files.place), str(error)) from None
 
 
 def _decided_files(folder: Path) -> set[str]:

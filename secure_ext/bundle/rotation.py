@@ -95,17 +95,19 @@ def read_signing_slots(path: Path, revoked: Sequence[int]) -> SigningSlots:
         path: the bundle's folder, or its plan.
         revoked: numbers of the slots that were revoked on the boards since.
 
-    Raises InputError SE692 (no plan of a bundle), SE875 (it is damaged), SE694 (it has no secure boot), UsageError
+    Raises InputError SE692 (nothing is there), SE875 (the plan is damaged), SE694 (it has no secure boot), UsageError
     SE693 (no such slot).
     """
     file = path / "plan.json" if path.is_dir() else path
-    if not file.is_file():
+    try:
+        file.stat()
+    except OSError as error:
         raise InputError(
             "SE692",
-            "this is not a bundle, and not plan.json of one",
+            f"this is not a bundle, and not the plan.json of one: {error.strerror or error}",
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
-        )
+        ) from None
     plan = read_plan(file)
     chip, slots = plan.chip, digest_slots(plan, revoked)
     aggressive = any(step.field == _AGGRESSIVE for step in plan.fields)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.bundle.files import open_bundle_files
-from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.read import FinishedBundle, read_documents_of
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import read_images
 from secure_ext.bundle.verify.documents import Documents, read_documents
@@ -60,14 +60,14 @@ def read_fleet(
         revoked: digest slots that were revoked in the field since.
         least_secure_version: the least that boards in the field accept; None takes that of the fleet's own app.
 
-    Raises InputError SE730, SE750 (no bundle there), SE620 to SE625 (a key file that is none); CheckError SE753 if the
-    bundle is damaged or the key another one.
+    Raises InputError SE730, SE750 (no bundle there), SE875 (its plan is damaged), SE620 to SE625 (a key file that is
+    none); CheckError SE753 if the bundle is damaged or the key another one.
     """
     files = open_bundle_files(bundle)
     checks: list[Check] = []
     documents = read_documents(files, checks)
     if documents is None:
-        raise _damaged(bundle, checks)
+        documents = Documents(*read_documents_of(files))  # which says what is wrong as every reader does
     checks += check_inventory(files, documents)
     checks += check_consistency(files, documents)
     key = find_flash_key(files, documents, flash_encryption_key, checks)

@@ -20,7 +20,7 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.signing_entry import Signs
-from secure_ext.reading import read_json
+from secure_ext.reading import DOCUMENT_LIMIT, parse_json, read_file
 from secure_ext.station.plan_document import EraseStep, FieldStep, KeyStep, PlanDocument, PlanStep, WriteStep
 from secure_ext.station.typed_document import read_document
 
@@ -31,12 +31,20 @@ def read_plan(path: Path) -> PlanDocument:
     Raises InputError SE875, with the place in the document, if there is none or it is damaged.
     """
     try:
-        return read_document(PlanDocument, read_json(path, lines=False))
+        return parse_plan(read_file(path, DOCUMENT_LIMIT))
     except OSError as error:
         why = error.strerror or str(error)
     except ValueError as error:
         why = str(error)
     raise not_a_plan(str(path), why)
+
+
+def parse_plan(content: bytes) -> PlanDocument:
+    """The plan in the content of ``plan.json``.
+
+    Raises DocumentFault, with the place in the document, if it is damaged; ValueError if it is not a JSON document.
+    """
+    return read_document(PlanDocument, parse_json(content, fractions=False, lines=False))
 
 
 def not_a_plan(place: str, why: str) -> InputError:

@@ -1,18 +1,12 @@
-"""What a release does to a chip, in a form that can be compared: read from a bundle or from a plan."""
+"""What a release does to a chip, in a form that can be compared (`secure_ext.bundle.read_release` reads one)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from types import NoneType
 from typing import Any
 
-from secure_ext.documents.read import read_manifest
-from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
-from secure_ext.plan.read_document import read_plan
-from secure_ext.reading import read_json
 from secure_ext.station.plan_document import (
     EraseStep,
     FieldStep,
@@ -22,7 +16,6 @@ from secure_ext.station.plan_document import (
     ProtectStep,
     WriteStep,
 )
-from secure_ext.station.typed_document import document_data, read_document
 
 Value = int | str | bool | None | tuple[Any, ...]
 Attributes = Mapping[str, Value]
@@ -63,50 +56,6 @@ class Release:
     order: tuple[str, ...]
     images: Mapping[str, Attributes]
     effects: Effects
-
-
-def read_release(path: Path) -> Release:
-    """Reads a bundle's folder, its manifest.json or plan.json, or the output of ``plan --format json``.
-
-    Raises InputError SE781 if it is none of these, SE875 and SE730 for a damaged plan or manifest.
-    """
-    try:
-        return release(*_documents(path))
-    except OSError as error:
-        why = error.strerror or str(error)
-    except ValueError as error:
-        why = str(error)
-    raise InputError(
-        "SE781",
-        f"this is neither a bundle nor a plan: {why}",
-        cure="give the folder of a bundle, its plan.json or manifest.json, "
-        "or a file with the output of `secure-provision plan --format json`",
-        place=str(path),
-    )
-
-
-def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes]]:
-    """The plan and the images, which a manifest tells more about than a plan. Raises OSError, ValueError, SE875."""
-    if path.is_dir() or path.name == "manifest.json":
-        folder = path if path.is_dir() else path.parent
-        if not (folder / "plan.json").is_file():
-            raise ValueError("it has no plan.json")
-        return read_plan(folder / "plan.json"), _rows(document_data(read_manifest(folder).images))
-    content = None if path.name == "plan.json" else read_json(path, lines=False)
-    if isinstance(content, dict) and "plan" in content:
-        return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images"))
-    plan = read_plan(path)
-    return plan, {PurePosixPath(image.file).stem: document_data(image) for image in plan.images}
-
-
-def _rows(images: object) -> dict[str, Attributes]:
-    """The rows of images by name. Raises ValueError."""
-    rows = images if isinstance(images, list) else [None]
-    named = [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
-    plain = all(isinstance(row.get(name), (int, str, NoneType)) for row in named for name in IMAGE_ATTRIBUTES)
-    if len(named) != len(rows) or not plain:
-        raise ValueError("its images are not as a plan or a manifest lists them")
-    return {row["name"]: {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for row in named}
 
 
 def release(plan: PlanDocument, images: Mapping[str, Attributes]) -> Release:

@@ -17,6 +17,8 @@ from release_oracle import Efuses
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.device.audit.board import Board
 from secure_ext.device.chip_state import ChipState, parse_state
+from secure_ext.plan.read_document import read_plan
+from secure_ext.station.plan_document import PlanDocument
 
 QUICK = ("esp32c3",)
 EACH_CHIP = pytest.mark.parametrize(
@@ -44,7 +46,7 @@ class Provisioned:
 
     bundle: Path
     efuses: Path
-    plan: dict[str, Any]
+    plan: PlanDocument
     state: ChipState
     chip: Chip
 
@@ -63,8 +65,7 @@ def provisioned_board(bundle: Path, cell: Cell, efuses: Path) -> Provisioned:
     assert done.exit_code == 0, done.output
     output = espefuse(cell.chip, efuses, "dump", "summary", "--format", "json")
     state = parse_state(json.loads(output[output.rindex("\n{\n") :]), output)
-    plan = json.loads((bundle / "plan.json").read_text())
-    return Provisioned(bundle, efuses, plan, state, load_chip(cell.chip, state.revision))
+    return Provisioned(bundle, efuses, read_plan(bundle / "plan.json"), state, load_chip(cell.chip, state.revision))
 
 
 @pytest.fixture(name="boards", scope="session")

@@ -28,6 +28,7 @@ from secure_ext.device.audit.unplanned_efuses import MEANING
 from secure_ext.device.burn_calls import new_chip_calls
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.verdict import Condition
+from secure_ext.station.plan_document import KeyStep
 
 NOBODY_CAN_SEE = {
     "flash_encryption_key": "the content of a read-protected block",
@@ -47,66 +48,60 @@ def audit(was: Provisioned, state: ChipState) -> AuditReport:
 
 def mutations(was: Provisioned) -> Iterator[Mutation]:
     yield from changed_fields(was)
-    for step in was.plan["steps"]:
-        if step["kind"] == "write_protect" and step["min_revision"] <= was.state.revision:
-            state = without_bit(was, "WR_DIS", step["wr_dis_bit"])
-            yield f"{step['field']} is not write-protected", step["field"], state
-        if step["kind"] == "burn_key":
+    for step in was.plan.steps:
+        if step.kind == "write_protect" and step.min_revision <= was.state.revision:
+            state = without_bit(was, "WR_DIS", step.wr_dis_bit)
+            yield f"{step.field} is not write-protected", step.field, state
+        if step.kind == "burn_key":
             yield from changed_protections(was, step)
             yield from changed_purposes(was, step)
             yield from changed_content(was, step)
 
 
 def changed_fields(was: Provisioned) -> Iterator[Mutation]:
-    for step in was.plan["steps"]:
-        if step["kind"] != "burn_field" or step["min_revision"] > was.state.revision:
+    for step in was.plan.fields:
+        if step.min_revision > was.state.revision:
             continue
-        field, value = step["field"], step["value"]
+        field, value = step.field, step.value
         for bit in range(was.state.places[field][2]):
             yield f"{field}, bit {bit}", field, burned(was, field, value ^ 1 << bit)
-    for item in was.plan["must_be_clear"]:
-        yield f"{item['field']} is burned", item["field"], burned(was, item["field"], 1)
-    named = {row["field"] for row in was.plan["layout"]}
+    for item in was.plan.must_be_clear:
+        yield f"{item.field} is burned", item.field, burned(was, item.field, 1)
+    named = {row.field for row in was.plan.layout}
     for field in set(MEANING) & set(was.state.places) - named:
         yield f"{field} is burned", field, burned(was, field, 1)
 
 
-def changed_protections(was: Provisioned, step: dict[str, object]) -> Iterator[Mutation]:
-    block = str(step["block"])
-    for place, bit in zip((block, str(step["purpose_field"])), bits(step, "wr_dis_bits"), strict=False):
+def changed_protections(was: Provisioned, step: KeyStep) -> Iterator[Mutation]:
+    block = step.block
+    for place, bit in zip((block, str(step.purpose_field)), step.wr_dis_bits, strict=False):
         yield f"{place} is not write-protected", place, without_bit(was, "WR_DIS", bit)
-    for bit in bits(step, "rd_dis_bits"):
+    for bit in step.rd_dis_bits:
         yield f"{block} is readable", block, without_bit(was, "RD_DIS", bit)
-    for bit in bits(step, "readable_bits"):
+    for bit in step.readable_bits:
         hidden = burned(was, "RD_DIS", was.state.values["RD_DIS"] | 1 << bit)
         yield f"{block} is hidden", block, hidden
 
 
-def changed_purposes(was: Provisioned, step: dict[str, object]) -> Iterator[Mutation]:
-    field = step["purpose_field"]
-    if isinstance(field, str):
+def changed_purposes(was: Provisioned, step: KeyStep) -> Iterator[Mutation]:
+    field = step.purpose_field
+    if field is not None:
         for number, word in ((0, "USER"), (5, "HMAC_DOWN_ALL")):
             yield f"{field} is {word}", field, burned(was, field, number, word=word)
 
 
-def changed_content(was: Provisioned, step: dict[str, object]) -> Iterator[Mutation]:
+def changed_content(was: Provisioned, step: KeyStep) -> Iterator[Mutation]:
     """Of what can be read: each bit of a digest, all of it, none of it."""
-    block, number = str(step["block"]), int(str(step["block_number"]))
-    if step["rd_dis_bits"]:
+    block, number = step.block, step.block_number
+    if step.rd_dis_bits:
         return
     content = was.state.blocks[number]
-    start = 16 if step["part"] == "high" else 0
+    start = 16 if step.part == "high" else 0
     for bit in range(start * 8, len(content) * 8, 5):
         flipped = int.from_bytes(content, "little") ^ 1 << bit
         yield f"{block}, bit {bit}", block, with_block(was, number, flipped.to_bytes(len(content), "little"))
     yield f"{block} is empty", block, with_block(was, number, bytes(len(content)))
     yield f"{block} is full", block, with_block(was, number, b"\xff" * len(content))
-
-
-def bits(step: dict[str, object], name: str) -> list[int]:
-    found = step[name]
-    assert isinstance(found, list)
-    return found
 
 
 @EACH_CELL
@@ -119,8 +114,7 @@ def test_a_finished_board_passes(cell: Cell, boards: Boards, run_cli: Callable[.
     assert done.exit_code == 0, done.stdout
     assert (report["passed"], report["chip"], report["verdict"]["condition"]) == (True, cell.chip, "finished")
     unseen = [check["place"].split()[0] for check in report["checks"] if check["outcome"] == "not verifiable"]
-    keys = [step for step in was.plan["steps"] if step["kind"] == "burn_key"]
-    assert unseen == [step["block"] for step in keys if step["role"] in NOBODY_CAN_SEE]
+    assert unseen == [step.block for step in was.plan.keys if step.role in NOBODY_CAN_SEE]
     assert was.efuses.read_bytes() == before
 
 
@@ -140,11 +134,11 @@ def test_every_single_deviation_is_found(cell: Cell, boards: Boards) -> None:
 def test_a_dropped_step_is_found_and_its_verdict_is_the_scripts(cell: Cell, boards: Boards) -> None:
     """With the one exception of a key: nobody can see that a read-protected block is empty."""
     was = boards(cell)
-    for step in was.plan["steps"]:
-        if step["kind"] == "burn_field" and step["min_revision"] <= was.state.revision:
-            report = audit(was, burned(was, step["field"], 0))
+    for step in was.plan.fields:
+        if step.min_revision <= was.state.revision:
+            report = audit(was, burned(was, step.field, 0))
             assert report.verdict is not None
-            assert report.verdict.condition is not Condition.DONE, step["id"]
+            assert report.verdict.condition is not Condition.DONE, step.id
 
 
 @pytest.mark.parametrize("chip", ["esp32c3"])
@@ -217,11 +211,11 @@ def test_a_key_that_can_be_read_is_compared(chip: str, boards: Boards) -> None:
 def test_espefuse_burns_all_but_one_step(boards: Boards, tmp_path: Path, run_cli: Callable[..., Result]) -> None:
     """The same on real files of virtual eFuses: every step of the plan is left out once."""
     was = boards(Cell("esp32c3", "both"))
-    steps = [step for step in was.plan["steps"] if step["stage"] != "flash"]
+    steps = list(was.plan.efuse_steps)
     for left_out in steps:
-        efuses = tmp_path / f"{left_out['id']}.bin"
+        efuses = tmp_path / f"{left_out.id}.bin"
         efuses.touch()
-        for block, numbers in was.plan["virtual_revision_bits"]:
+        for block, numbers in was.plan.virtual_revision_bits:
             espefuse("esp32c3", efuses, "burn-bit", block, *map(str, numbers))
         for call in new_chip_calls([step for step in steps if step is not left_out]):
             words = [str(was.bundle / word) if word.endswith(".bin") else word for word in call]
@@ -229,4 +223,6 @@ def test_espefuse_burns_all_but_one_step(boards: Boards, tmp_path: Path, run_cli
         done = run_cli("audit", was.bundle, "--virt", efuses, "--format", "json")
         failed = {c["place"] for c in json.loads(done.stdout)["checks"] if c["outcome"] == "failed"}
         assert done.exit_code == 1
-        assert any(where.startswith(left_out.get("field") or left_out["block"]) for where in failed), left_out["id"]
+        assert any(
+            where.startswith(getattr(left_out, "field", "") or getattr(left_out, "block", "")) for where in failed
+        )

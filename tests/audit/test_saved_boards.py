@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 from audited_boards import EACH_CHIP, Boards, burned, provisioned_boards  # noqa: F401 (a fixture is among them)
 from click.testing import Result
+from documents import data_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from matrix_cells import Cell
 from matrix_tools import espefuse, esptool_version
-from secure_ext.device.audit.plan_file import read_plan
 
 from secure_ext.device.audit.report import audit_against_plan, audit_for_release
 from secure_ext.device.audit.summary_file import read_summary
 from secure_ext.errors import SecureProvisionError
+from secure_ext.plan.read_document import read_plan
 
 CELL = Cell("esp32c3", "both")
 Run = Callable[..., Result]
@@ -230,7 +231,8 @@ def test_no_damaged_summary_or_plan_is_more_than_a_coded_error(
 ) -> None:
     was = boards(CELL)
     fields = damaged(fields_of(summary), data, data.draw(st.integers(0, 3)))
-    plan = damaged(was.plan, data, data.draw(st.integers(0, 4))) if data.draw(st.booleans()) else was.plan
+    plan = data_of(was.plan)
+    plan = damaged(plan, data, data.draw(st.integers(0, 4))) if data.draw(st.booleans()) else plan
     path, plan_path = tmp_path / "damaged.json", tmp_path / "plan.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
     plan_path.write_text(json.dumps(plan), encoding="utf-8")
@@ -238,7 +240,7 @@ def test_no_damaged_summary_or_plan_is_more_than_a_coded_error(
         document = read_plan(plan_path)
         board = read_summary(path, None)
         audit_for_release(board)
-        audit_against_plan(read_summary(path, document["chip"]), document, tmp_path)
+        audit_against_plan(read_summary(path, document.chip), document, tmp_path)
     except SecureProvisionError as error:
         assert error.code.startswith("SE") and error.cure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from documents import data_of, load
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.chips.facts import CHIP_NAMES
@@ -23,6 +23,7 @@ from secure_ext.plan.document import SCHEMA as PLAN_VERSION
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.station.plan_document import ImageEntry
 
 Snapshot = Callable[..., dict[str, tuple[int, bytes]]]
 
@@ -33,18 +34,12 @@ def schema(package: str, name: str) -> dict[str, Any]:
     return content
 
 
-MANIFEST = schema("secure_ext.bundle", "manifest.schema.json")
-PLAN = schema("secure_ext.plan", "plan.schema.json")
+MANIFEST = schema("secure_ext.documents", "manifest.schema.json")
+PLAN = schema("secure_ext.documents", "plan.schema.json")
 LATER_MEMBERS = ("requirements", "settings")
 """Not in the documents of earlier versions, which are still read."""
 VALID_MANIFEST = jsonschema.Draft202012Validator(MANIFEST)
 VALID_PLAN = jsonschema.Draft202012Validator(PLAN)
-
-
-def load(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(content, dict)
-    return content
 
 
 def parts_of(described: Any) -> Iterator[dict[str, Any]]:
@@ -83,8 +78,8 @@ def test_schema_of_the_plan_knows_every_role() -> None:
 def test_bundle_keeps_to_the_schemas(bundle: Bundle) -> None:
     VALID_MANIFEST.validate(load(bundle.folder / "manifest.json"))
     VALID_PLAN.validate(load(bundle.folder / "plan.json"))
-    assert load(bundle.folder / "manifest.json") == bundle.manifest
-    assert load(bundle.folder / "plan.json") == bundle.plan
+    assert load(bundle.folder / "manifest.json") == data_of(bundle.manifest)
+    assert load(bundle.folder / "plan.json") == data_of(bundle.plan)
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
@@ -93,12 +88,12 @@ def test_plan_without_a_bundle_keeps_to_the_schema(
 ) -> None:
     profile = Profile(Path(), {"secure_boot.keys": (str(signing_key_for(chip)),)})
     decision = decide(sample_project(chip) / "build", profile)
-    VALID_PLAN.validate(plan_document(decision.plan, decision.chip))
+    VALID_PLAN.validate(data_of(plan_document(decision.plan, decision.chip)))
 
 
 def test_schemas_refuse_what_is_wrong(bundle: Bundle) -> None:
-    def changed(document: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
-        document = copy.deepcopy(document)
+    def spoilt(typed: object, *path: str | int, value: object) -> dict[str, Any]:
+        document = data_of(typed)
         place: Any = document
         for step in path[:-1]:
             place = place[step]
@@ -106,23 +101,23 @@ def test_schemas_refuse_what_is_wrong(bundle: Bundle) -> None:
         return document
 
     for document in (
-        changed(bundle.manifest, "more", value=1),
-        changed(bundle.manifest, "schema", value=2),
-        changed(bundle.manifest, "chip", value="esp8266"),
-        changed(bundle.manifest, "files", "keys/flash_encryption_key.bin", value="0" * 64),
-        changed(bundle.manifest, "files", "../outside", value="0" * 64),
-        changed(bundle.manifest, "files", "back\\slash", value="0" * 64),
-        changed(bundle.manifest, "images", 0, "sha256", value="A" * 64),
-        changed(bundle.manifest, "images", 0, "offset", value="0x1000"),
-        changed(bundle.manifest, "keys", 0, "value", value="00"),
+        spoilt(bundle.manifest, "more", value=1),
+        spoilt(bundle.manifest, "schema", value=2),
+        spoilt(bundle.manifest, "chip", value="esp8266"),
+        spoilt(bundle.manifest, "files", "keys/flash_encryption_key.bin", value="0" * 64),
+        spoilt(bundle.manifest, "files", "../outside", value="0" * 64),
+        spoilt(bundle.manifest, "files", "back\\slash", value="0" * 64),
+        spoilt(bundle.manifest, "images", 0, "sha256", value="A" * 64),
+        spoilt(bundle.manifest, "images", 0, "offset", value="0x1000"),
+        spoilt(bundle.manifest, "keys", 0, "value", value="00"),
     ):
         assert not VALID_MANIFEST.is_valid(document)
     for document in (
-        changed(bundle.plan, "more", value=1),
-        changed(bundle.plan, "steps", 0, "kind", value="reset"),
-        changed(bundle.plan, "steps", 0, "stage", value="burn"),
-        changed(bundle.plan, "steps", 2, "irreversible", value=False),
-        changed(bundle.plan, "steps", 2, "key", value="00"),
+        spoilt(bundle.plan, "more", value=1),
+        spoilt(bundle.plan, "steps", 0, "kind", value="reset"),
+        spoilt(bundle.plan, "steps", 0, "stage", value="burn"),
+        spoilt(bundle.plan, "steps", 2, "irreversible", value=False),
+        spoilt(bundle.plan, "steps", 2, "key", value="00"),
     ):
         assert not VALID_PLAN.is_valid(document)
 
@@ -132,7 +127,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 def test_hashes_are_right(bundle: Bundle) -> None:
-    listed = bundle.manifest["files"]
+    listed = bundle.manifest.files
     assert set(listed) == {
         name for name in files_of(bundle.folder) if name != "manifest.json" and not name.startswith("keys/")
     }
@@ -142,39 +137,38 @@ def test_hashes_are_right(bundle: Bundle) -> None:
 
 
 def test_keys_are_not_listed_and_are_who_they_say(bundle: Bundle) -> None:
-    assert not [name for name in bundle.manifest["files"] if name.startswith(("keys", "journal"))]
-    roles = [key["role"] for key in bundle.manifest["keys"]]
+    assert not [name for name in bundle.manifest.files if name.startswith(("keys", "journal"))]
+    roles = [key.role for key in bundle.manifest.keys]
     assert "flash_encryption_key" in roles and "secure_boot_digest_0" in roles
-    steps = {step["role"]: step for step in bundle.plan["steps"] if step["kind"] == "burn_key"}
+    steps = {step.role: step for step in bundle.plan.keys}
     assert list(steps) == roles
-    for key in bundle.manifest["keys"]:
-        step = steps[key["role"]]
-        assert (step["block"], step["purpose"] or None) == (key["block"], key["purpose"])
-        content = (bundle.folder / step["file"]).read_bytes()
-        assert fingerprint(content[: step["length"]]) == key["fingerprint"] == step["fingerprint"]
+    for key in bundle.manifest.keys:
+        step = steps[key.role]
+        assert (step.block, step.purpose or None) == (key.block, key.purpose)
+        content = (bundle.folder / step.file).read_bytes()
+        assert fingerprint(content[: step.length]) == key.fingerprint == step.fingerprint
 
 
 def test_images_are_what_they_say(bundle: Bundle, sample_project: Callable[[str], Path]) -> None:
-    build_dir = sample_project(bundle.manifest["chip"]) / "build"
-    images = bundle.manifest["images"]
-    assert [image["offset"] for image in images] == sorted(image["offset"] for image in images)
+    build_dir = sample_project(bundle.manifest.chip) / "build"
+    images = bundle.manifest.images
+    assert [image.offset for image in images] == sorted(image.offset for image in images)
     for image in images:
-        content = (bundle.folder / image["file"]).read_bytes()
-        assert (len(content), hashlib.sha256(content).hexdigest()) == (image["size"], image["sha256"])
-        source = (build_dir / image["source"]).read_bytes()
-        assert hashlib.sha256(source).hexdigest() == image["source_sha256"]
-        assert image["encrypted"]
-        assert image["signed"] == (image["role"] in ("app", "bootloader"))
-    listed = [{name: image[name] for name in ("file", "offset", "size", "sha256")} for image in images]
-    assert bundle.plan["images"] == listed
+        content = (bundle.folder / image.file).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (image.size, image.sha256)
+        source = (build_dir / image.source).read_bytes()
+        assert hashlib.sha256(source).hexdigest() == image.source_sha256
+        assert image.encrypted
+        assert image.signed == (image.role in ("app", "bootloader"))
+    assert bundle.plan.images == tuple(ImageEntry(i.file, i.offset, i.size, i.sha256) for i in images)
 
 
 def test_every_proof_is_recorded(bundle: Bundle) -> None:
-    proofs = {(check["name"], check["image"]) for check in bundle.manifest["checks"]}
-    for image in bundle.manifest["images"]:
-        assert ("decrypts to the source", image["name"]) in proofs
-        assert ("holds the built image", image["name"]) in proofs
-        assert (("signatures verify", image["name"]) in proofs) == image["signed"]
+    proofs = {(check.name, check.image) for check in bundle.manifest.checks}
+    for image in bundle.manifest.images:
+        assert ("decrypts to the source", image.name) in proofs
+        assert ("holds the built image", image.name) in proofs
+        assert (("signatures verify", image.name) in proofs) == image.signed
 
 
 def test_source_date_epoch(
@@ -186,7 +180,7 @@ def test_source_date_epoch(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     profile = Profile(Path(), {"secure_boot.keys": (str(signing_keys["rsa_0"]),)})
     made = write_bundle(decide(sample_project("esp32c3") / "build", profile), tmp_path / "out", lambda _: None)
-    assert made.manifest["created"] == "2023-11-14T22:13:20Z"
+    assert made.manifest.created == "2023-11-14T22:13:20Z"
 
 
 # ---- made again in the same place
@@ -217,12 +211,12 @@ def test_made_again_keeps_generated_keys_and_journal(make: Callable[..., Bundle]
     again = make()
     assert key_files(again) == keys
     assert set(keys) == {"flash_encryption_key.bin", "nvs_hmac_key.bin", "secure_boot_signing_key_1.pem"}
-    assert again.manifest["keys"] == first.manifest["keys"]
-    assert again.plan["steps"] == first.plan["steps"]
+    assert again.manifest.keys == first.manifest.keys
+    assert again.plan.steps == first.plan.steps
     assert journal.read_text(encoding="utf-8") == "{}"
-    assert "journal/aabbccddeeff.json" not in again.manifest["files"]
+    assert "journal/aabbccddeeff.json" not in again.manifest.files
     assert files_of(tmp_path / "out") == {
-        *again.manifest["files"],
+        *again.manifest.files,
         "manifest.json",
         "journal/aabbccddeeff.json",
         *(f"keys/{name}" for name in keys),

@@ -19,6 +19,8 @@ import pytest
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.script import RUNNER_MODULES, embedded_source, render_script
 from secure_ext.bundle.write import Bundle
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import document_data
 
 FORCE = re.compile(r"--?force")
 
@@ -176,16 +178,16 @@ def table(script: str) -> dict[str, Any]:
 
 def test_its_plan_is_that_of_plan_json(bundle: Bundle) -> None:
     plan = json.loads((bundle.folder / "plan.json").read_text(encoding="utf-8"))
-    assert table(script_of(bundle)) == plan == bundle.plan
+    assert table(script_of(bundle)) == plan == document_data(bundle.plan)
 
 
 def test_every_step_is_numbered_and_explained(bundle: Bundle) -> None:
     script = script_of(bundle)
-    places = [script.index(f"        # {number}\n") for number, _ in enumerate(bundle.plan["steps"], 1)]
+    places = [script.index(f"        # {number}\n") for number, _ in enumerate(bundle.plan.steps, 1)]
     assert places == sorted(places)
-    for place, step in zip(places, bundle.plan["steps"], strict=True):
+    for place, step in zip(places, bundle.plan.steps, strict=True):
         told = script[place : script.index("},\n", place)]
-        assert f"'{step['title'][:30]}" in told or f'"{step["title"][:30]}' in told
+        assert f"'{step.title[:30]}" in told or f'"{step.title[:30]}' in told
         assert "'why':" in told and "'source':" in told
 
 
@@ -225,9 +227,7 @@ def test_a_project_name_is_never_code(project: str, bundle: Bundle, tmp_path: Pa
 
 @pytest.mark.parametrize("project", HOSTILE)
 @pytest.mark.parametrize("render", [render_shell, render_powershell])
-def test_a_project_name_is_no_command(
-    render: Callable[[dict[str, Any], str], str], project: str, bundle: Bundle
-) -> None:
+def test_a_project_name_is_no_command(render: Callable[[PlanDocument, str], str], project: str, bundle: Bundle) -> None:
     def commands(name: str) -> list[str]:
         lines = re.split(r"[\r\n]", render(bundle.plan, name))
         return [line for line in lines if line and not line.startswith("#")]
@@ -246,17 +246,17 @@ def test_the_shell_script_is_one(bundle: Bundle) -> None:
 def test_the_plain_commands_do_every_step(bundle: Bundle) -> None:
     text = (bundle.folder / "commands.sh").read_text(encoding="utf-8")
     words = " ".join(line for line in text.splitlines() if not line.startswith("#")).split()
-    for step in bundle.plan["steps"]:
-        if step["kind"] == "burn_key":
-            place = words.index(step["file"])
-            assert words[place - 1] == step["burn_name"]
-            assert not step["purpose"] or words[place + 1] == step["purpose"]
-        elif step["kind"] == "burn_field" and step["min_revision"] <= bundle.plan["min_revision"]:
-            assert words[words.index(step["field"]) + 1] == str(step["value"])
-        elif step["kind"] == "write_protect" and step["min_revision"] <= bundle.plan["min_revision"]:
-            assert step["field"] in words[words.index("write-protect-efuse") :]
-    for image in bundle.plan["images"]:
-        assert words[words.index(image["file"]) - 1] == hex(image["offset"])
+    for step in bundle.plan.steps:
+        if step.kind == "burn_key":
+            place = words.index(step.file)
+            assert words[place - 1] == step.burn_name
+            assert not step.purpose or words[place + 1] == step.purpose
+        elif step.kind == "burn_field" and step.min_revision <= bundle.plan.min_revision:
+            assert words[words.index(step.field) + 1] == str(step.value)
+        elif step.kind == "write_protect" and step.min_revision <= bundle.plan.min_revision:
+            assert step.field in words[words.index("write-protect-efuse") :]
+    for image in bundle.plan.images:
+        assert words[words.index(image.file) - 1] == hex(image.offset)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "a", "--virt", "b"], ["--virt", "b", "--until", "never"]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 import json
 import re
@@ -11,32 +10,33 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from documents import load
 
 from secure_ext.bundle.commands import render_powershell, render_shell
+from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle
 from secure_ext.errors import InputError
 from secure_ext.one_line import harmless, is_one_line, one_line, printable
+from secure_ext.station.plan_document import PlanDocument
 
 BREAKS = ("\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029")
 HOSTILE = [f"x{line_break}touch pwned" for line_break in BREAKS] + ["\x1b[2Jx", "\0", "\u202ex"]
 
 
-def with_texts(plan: dict[str, Any], text: str) -> dict[str, Any]:
-    """The plan with all that it says in words, and the chip, replaced."""
-    plan = copy.deepcopy(plan)
-    plan["chip"] = text
-    for step in plan["steps"]:
-        step |= {"title": text, "why": text, "source": text}
-    for item in plan["must_be_clear"]:
-        item["why"] = text
-    return plan
+def with_texts(plan: PlanDocument, text: str) -> PlanDocument:
+    """The plan with all that it says in words, and the chip, replaced; no reader would take it."""
+    steps = tuple(replace(step, title=text, why=text, source=text) for step in plan.steps)
+    must_be_clear = tuple(replace(item, why=text) for item in plan.must_be_clear)
+    chip: Any = text
+    return replace(plan, chip=chip, steps=steps, must_be_clear=must_be_clear)
 
 
 def commands(text: str) -> list[str]:
@@ -47,10 +47,10 @@ def commands(text: str) -> list[str]:
 @pytest.mark.parametrize("render", [render_shell, render_powershell])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_comment_stays_a_comment(
-    text: str, render: Callable[[dict[str, Any], str], str], made_bundle: Callable[[str], Bundle]
+    text: str, render: Callable[[PlanDocument, str], str], made_bundle: Callable[[str], Bundle]
 ) -> None:
     plan = read_bundle(made_bundle("esp32c3").folder).plan
-    hostile = {**with_texts(plan, text), "chip": plan["chip"]}
+    hostile = replace(with_texts(plan, text), chip=plan.chip)
     assert commands(render(hostile, text)) == commands(render(plan, "x"))
 
 
@@ -69,10 +69,10 @@ def test_the_script_has_the_same_statements_whatever_a_plan_says(
 
 def test_a_quote_in_a_word_ends_no_word(made_bundle: Callable[[str], Bundle]) -> None:
     """PowerShell takes typographic single quotes for the plain one."""
-    plan = copy.deepcopy(read_bundle(made_bundle("esp32c3").folder).plan)
+    plan = read_bundle(made_bundle("esp32c3").folder).plan
     for quote in "'\u2018\u2019\u201a\u201b":
-        plan["images"][0]["file"] = f"a{quote};calc"
-        assert f"'a{quote}{quote};calc'" in render_powershell(plan, "x")
+        images = (replace(plan.images[0], file=f"a{quote};calc"), *plan.images[1:])
+        assert f"'a{quote}{quote};calc'" in render_powershell(replace(plan, images=images), "x")
 
 
 @pytest.mark.parametrize("member", ["title", "why", "source"])
@@ -82,15 +82,16 @@ def test_no_command_reads_a_plan_whose_words_are_several_lines(
 ) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(made_bundle("esp32c3").folder, folder)
-    manifest, plan = (json.loads((folder / name).read_text()) for name in ("manifest.json", "plan.json"))
-    plan["steps"][0][member] = text
-    (folder / "plan.json").write_text(json.dumps(plan, indent=2) + "\n")
+    manifest, whole = load(folder / "manifest.json"), read_bundle(folder).plan
+    words: dict[str, Any] = {member: text}
+    plan = replace(whole, steps=(replace(whole.steps[0], **words), *whole.steps[1:]))
+    (folder / "plan.json").write_text(document_text(plan))
     for name, render in (("commands.sh", render_shell), ("provision.py", render_script)):
         (folder / name).write_text(render(plan, manifest["project"]), newline="")
     for name in manifest["files"]:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    with pytest.raises(InputError, match="SE730"):
+    with pytest.raises(InputError, match="SE875"):
         read_bundle(folder)
     assert run_cli("verify", folder).exit_code == 1
     summary = tmp_path / "none.json"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from documents import key_data, place_data, plan_with
 
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.efuse_owner import Owner, makers_blocks, makers_efuses, other_efuses, owner_of
+from secure_ext.station.plan_document import PlanDocument
 
 EACH_CHIP = pytest.mark.parametrize("chip", sorted(CHIP_NAMES))
 FACTORY_NEW = {
@@ -52,8 +53,8 @@ def burned(state: ChipState, field: str, value: int, word: str = "") -> ChipStat
     return replace(state, blocks=blocks, values={**state.values, field: value}, texts=texts)
 
 
-def plan_for(chip: str, *fields: str) -> dict[str, Any]:
-    return {"chip": chip, "layout": [{"field": field} for field in fields], "steps": []}
+def plan_for(chip: str, *fields: str) -> PlanDocument:
+    return plan_with(chip, layout=[place_data(field) for field in fields])
 
 
 @EACH_CHIP
@@ -129,8 +130,8 @@ def test_the_adc_values_of_an_esp32_are_user_data_without_their_flag() -> None:
 
 def test_the_other_half_of_the_one_key_block_is_somebodys() -> None:
     """A plan with a digest alone, on an ESP32-C2 whose block holds somebody's flash encryption key as well."""
-    step = {"kind": "burn_key", "block_number": 3, "part": "high", "length": 16, "rd_dis_bits": [], "wr_dis_bits": [7]}
-    plan = {**plan_for("esp32c2"), "steps": [{**step, "readable_bits": [1]}]}
+    step = key_data(block_number=3, part="high", length=16, rd_dis_bits=[], wr_dis_bits=[7], readable_bits=[1])
+    plan = plan_with("esp32c2", steps=[step])
     state = new_chip("esp32c2")
     digest = replace(state, blocks={**state.blocks, 3: bytes(16) + bytes(range(16))})
     both = replace(state, blocks={**state.blocks, 3: bytes(range(32))})

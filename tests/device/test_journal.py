@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from documents import changed, plan_with
 
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal, board_journal, boards_not_read_back
@@ -63,10 +64,10 @@ def test_a_journal_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
 
 def test_what_was_begun_and_never_read_back_is_named(tmp_path: Path) -> None:
     """Not what was read back, nor another bundle's; nor a record of an older version, which does not say it."""
-    plan = {"chip": "esp32c3", "images": [], "steps": []}
+    plan = plan_with()
     for mac in ("02aa", "02bb", "02cc"):
         board_journal(plan, tmp_path / f"{mac}.json").note_burning()
-    board_journal({**plan, "chip": "esp32c6"}, tmp_path / "02dd.json").note_burning()
+    board_journal(changed(plan, chip="esp32c6"), tmp_path / "02dd.json").note_burning()
     board_journal(plan, tmp_path / "02bb.json").note_read_back()
     board_journal(plan, tmp_path / "02bb.json").note_burning()  # the seal
     old = json.loads((tmp_path / "02cc.json").read_text())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import load
 
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.plan_check import check_plan
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import read_document
 
 Forge = Callable[[dict[str, Any]], None]
 
@@ -45,20 +47,18 @@ FORGERIES: dict[str, Forge] = {
 
 @pytest.fixture
 def plan(bundle: Bundle) -> dict[str, Any]:
-    document = json.loads((bundle.folder / "plan.json").read_text(encoding="utf-8"))
-    assert isinstance(document, dict)
-    return document
+    return load(bundle.folder / "plan.json")
 
 
 def test_a_plan_of_this_tool_is_fine(plan: dict[str, Any]) -> None:
-    check_plan(plan)
+    check_plan(read_document(PlanDocument, plan))
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_a_lethal_plan(forge: Forge, plan: dict[str, Any]) -> None:
     forge(plan)
     with pytest.raises(Stop) as caught:
-        check_plan(plan)
+        check_plan(read_document(PlanDocument, plan))
     assert caught.value.code == "SE866"
 
 
@@ -67,7 +67,7 @@ def test_the_script_of_a_lethal_plan_touches_nothing(
 ) -> None:
     without("burn-key-flash-encryption-key")(plan)
     script = tmp_path / "provision.py"
-    script.write_text(render_script(plan, "forged"), encoding="utf-8")
+    script.write_text(render_script(read_document(PlanDocument, plan), "forged"), encoding="utf-8")
     code, output = run_program(script, "--virt", tmp_path / "chip.bin", "--yes")
     assert code == 3
     assert "SE866" in output

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from documents import changed, data_of, field_data, key_data, place_data, plan_with
 
 from secure_ext.device.verdict import Condition, sealed_verdict
 
-PLAN: dict[str, Any] = {
-    "layout": [{"field": name} for name in ("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE2", "SOFT_DIS_JTAG")],
-    "steps": [
-        {"kind": "burn_key", "block": "BLOCK_KEY0", "purpose_field": "KEY_PURPOSE_0", "purpose": "XTS_AES_128_KEY"},
-        *(
-            {"kind": "burn_field", "field": field, "value": value, "min_revision": 0}
-            for field, value in (
-                *(("SECURE_BOOT_EN", 1), ("SPI_BOOT_CRYPT_CNT", 7), ("ENABLE_SECURITY_DOWNLOAD", 1)),
-                *(("SECURE_BOOT_KEY_REVOKE2", 1), ("DIS_PAD_JTAG", 1), ("SOFT_DIS_JTAG", 7)),
-            )
-        ),
-    ],
+BURNED = {
+    **{"SECURE_BOOT_EN": 1, "SPI_BOOT_CRYPT_CNT": 7, "ENABLE_SECURITY_DOWNLOAD": 1},
+    **{"SECURE_BOOT_KEY_REVOKE2": 1, "DIS_PAD_JTAG": 1, "SOFT_DIS_JTAG": 7},
 }
-PLAN["layout"] += [{"field": step["field"]} for step in PLAN["steps"][1:]]
+PLAN = plan_with(
+    layout=[place_data(field) for field in ("SECURE_BOOT_KEY_REVOKE0", *BURNED)],
+    steps=[key_data(), *(field_data(field, value) for field, value in BURNED.items())],
+)
 AS_PLANNED = 0b0011100101
 """Secure boot, secure download, the third slot revoked, JTAG softly and on the pins."""
 
@@ -71,6 +64,6 @@ def test_a_board_that_shows_nothing_is_not_called_sealed_as_planned() -> None:
 
 def test_an_efuse_for_newer_chips_alone_may_be_clear() -> None:
     """Nobody sees the revision of a sealed chip."""
-    step = {"kind": "burn_field", "field": "DIS_DOWNLOAD_ICACHE", "value": 1, "min_revision": 102}
-    plan = {"layout": [*PLAN["layout"], {"field": step["field"]}], "steps": [*PLAN["steps"], step]}
+    step, data = field_data("DIS_DOWNLOAD_ICACHE", min_revision=102), data_of(PLAN)
+    plan = changed(PLAN, layout=[*data["layout"], place_data(step["field"])], steps=[*data["steps"], step])
     assert sealed_verdict(plan, shown()).condition is Condition.SEALED

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from secure_ext.project.build import read_build
 from secure_ext.project.partition_table import TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions, partitions_of
+from secure_ext.station.plan_document import PlanDocument
 
 Options = Mapping[str, Any]
 
@@ -59,7 +60,7 @@ class UpdateCase:
     update: Options | None = None
     chip: str | None = None
     change: Callable[[Path], None] | None = None
-    change_document: Callable[[dict[str, Any]], None] | None = None
+    change_document: Callable[[PlanDocument], PlanDocument] | None = None
     recorded: bool = True
     readable: bool = True
 
@@ -85,7 +86,7 @@ def fleet_of(case: UpdateCase, folder: Path) -> Fleet:
     fingerprints = {key.role: f"{number:032x}" for number, key in enumerate(decision.plan.keys)}
     document = plan_document(decision.plan, decision.chip, fingerprints=fingerprints)
     if case.change_document is not None:
-        case.change_document(document)
+        document = case.change_document(document)
     images = [
         FleetImage(
             image.role,
@@ -116,9 +117,9 @@ def decided(case: Case, folder: Path) -> Decision:
     return decide(build_dir, check_profile(document, folder / "profile.yaml"))
 
 
-def without_requirements(document: dict[str, Any]) -> None:
+def without_requirements(document: PlanDocument) -> PlanDocument:
     """As plans of earlier versions are."""
-    del document["requirements"]
+    return replace(document, requirements=None)
 
 
 def with_app(edit: Callable[[bytearray], None]) -> Callable[[Path], None]:

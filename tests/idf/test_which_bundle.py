@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from documents import outcome_for
 
 from secure_ext.bundle.read import read_bundle, store_rehearsal
 
@@ -158,7 +159,7 @@ def bundled(new_build: Callable[..., Path], run_cli: RunCli, signing_keys: dict[
     folder = build.parent / "factory"
     assert run_cli("bundle", "-B", build, "--profile", profile, "-o", folder).exit_code == 0
     bundle = read_bundle(folder)
-    store_rehearsal(bundle, {"passed": True, "bundle": bundle.identity})
+    store_rehearsal(bundle, outcome_for(bundle.identity))
     return build
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
+from documents import data_of
 from matrix_tools import esptool_version, provision, read_efuses
 from release_oracle import Wanted, not_release
 
@@ -24,6 +25,7 @@ from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
 from secure_ext.images.nvs_image import check_nvs_image
@@ -88,9 +90,9 @@ def made(decided: Callable[..., Decision], tmp_path: Path) -> Callable[..., Bund
     return run
 
 
-def image_of(bundle: Bundle, partition: str) -> tuple[dict[str, Any], bytes]:
-    image = next(image for image in bundle.manifest["images"] if image["partition"] == partition)
-    return image, (bundle.folder / image["file"]).read_bytes()
+def image_of(bundle: Bundle, partition: str) -> tuple[ManifestImage, bytes]:
+    image = next(image for image in bundle.manifest.images if image.partition == partition)
+    return image, (bundle.folder / image.file).read_bytes()
 
 
 def nvs_keys(bundle: Bundle) -> NvsKeys:
@@ -115,9 +117,9 @@ def test_the_image_is_readable_with_the_keys_derived_from_the_hmac_key(
     bundle = made(chip)
     image, content = image_of(bundle, "nvs")
     check_nvs_image(content, read_nvs_csv(tmp_path / "nvs.csv"), nvs_keys(bundle))
-    assert (image["size"], image["encrypted"], image["recipe"]) == (0x6000, False, "nvs-csv")
-    key = next(key for key in bundle.manifest["keys"] if key["role"] == "nvs_hmac_key")
-    assert (key["block"], key["purpose"]) == ("BLOCK_KEY4" if chip == "esp32s31" else "BLOCK_KEY5", "HMAC_UP")
+    assert (image.size, image.encrypted, image.recipe) == (0x6000, False, "nvs-csv")
+    key = next(key for key in bundle.manifest.keys if key.role == "nvs_hmac_key")
+    assert (key.block, key.purpose) == ("BLOCK_KEY4" if chip == "esp32s31" else "BLOCK_KEY5", "HMAC_UP")
 
 
 @pytest.mark.parametrize("chip", quick(HMAC_CHIPS))
@@ -137,7 +139,7 @@ def test_a_chip_is_provisioned_with_everything(
     assert efuses.words[f"KEY_PURPOSE_{block}"] == "HMAC_UP"
     digest = public_key_digest(load_signing_key(signing_key_for(chip)).verification_key)
     wanted = Wanted(
-        min_revision=bundle.plan["min_revision"],
+        min_revision=bundle.plan.min_revision,
         flash_encryption=True,
         digests=(digest,) if chip_facts(chip).schemes else (),
         hmac_block=block,
@@ -166,15 +168,15 @@ def test_generated_nvs_keys_lie_flash_encrypted_in_their_partition(
 ) -> None:
     bundle = made(chip)
     image, content = image_of(bundle, "nvs_keys")
-    assert (image["size"], image["encrypted"], image["recipe"]) == (0x1000, True, "nvs-keys")
+    assert (image.size, image.encrypted, image.recipe) == (0x1000, True, "nvs-keys")
     scheme = FlashEncryptionScheme.ESP32 if chip == "esp32" else FlashEncryptionScheme.XTS
     flash_key = flash_encryption_key(scheme, (bundle.folder / "keys" / "flash_encryption_key.bin").read_bytes())
-    plaintext = decrypt(content, key=flash_key, flash_offset=image["offset"])
+    plaintext = decrypt(content, key=flash_key, flash_offset=image.offset)
     key_file = bundle.folder / "keys" / "nvs_keys.bin"
     assert plaintext == key_file.read_bytes()
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     nvs, encrypted = image_of(bundle, "nvs")
-    assert not nvs["encrypted"], "NVS is encrypted by NVS alone"
+    assert not nvs.encrypted, "NVS is encrypted by NVS alone"
     check_nvs_image(encrypted, read_nvs_csv(tmp_path / "nvs.csv"), nvs_keys(bundle))
 
 
@@ -184,7 +186,7 @@ BUILT_SO = {"config": {"NVS_SEC_KEY_PROTECT_USING_HMAC": False, "NVS_SEC_KEY_PRO
 
 def test_an_hmac_chip_can_have_the_flash_encryption_scheme(made: Callable[..., Bundle], tmp_path: Path) -> None:
     bundle = made("esp32c6", SCHEME, **BUILT_SO)
-    assert not [key for key in bundle.manifest["keys"] if key["role"] == "nvs_hmac_key"]
+    assert not [key for key in bundle.manifest.keys if key.role == "nvs_hmac_key"]
     keys = load_nvs_keys(bundle.folder / "keys" / "nvs_keys.bin")
     check_nvs_image(image_of(bundle, "nvs")[1], read_nvs_csv(tmp_path / "nvs.csv"), keys)
 
@@ -206,7 +208,7 @@ def test_without_values_the_keys_are_left_to_the_device(nvs: dict[str, Any], dec
 
 def test_keys_without_values(made: Callable[..., Bundle]) -> None:
     bundle = made("esp32", {"images": {}, "key": "generate"})
-    assert image_of(bundle, "nvs_keys")[0]["recipe"] == "nvs-keys"
+    assert image_of(bundle, "nvs_keys")[0].recipe == "nvs-keys"
 
 
 def test_keys_of_the_device_and_values_from_here_do_not_go_together(decided: Callable[..., Decision]) -> None:
@@ -258,7 +260,7 @@ def test_several_partitions(chip: str, made: Callable[..., Bundle], tmp_path: Pa
     keys = nvs_keys(bundle)
     for label, size in (("nvs", 0x6000), ("factory", 0x4000), ("serial", 0x1000)):
         image, content = image_of(bundle, label)
-        assert (image["size"], len(content)) == (size, size)
+        assert (image.size, len(content)) == (size, size)
         check_nvs_image(content, read_nvs_csv(tmp_path / images[label]), keys)
 
 
@@ -306,12 +308,12 @@ def test_nothing_secret_is_left_anywhere(
     assert list(temporary.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     image = image_of(bundle, "nvs")[0]
-    schema = json.loads((resources.files("secure_ext.bundle") / "manifest.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(bundle.manifest)
-    assert (image["source"], image["source_sha256"]) == ("nvs.csv", None)
-    assert hashlib.sha256(CSV.encode()).hexdigest() not in json.dumps(bundle.manifest)
-    proof = next(check for check in bundle.manifest["checks"] if check["image"] == "nvs")
-    assert proof["name"] == "holds the values of the CSV" and proof["evidence"].startswith("3 values")
+    schema = json.loads((resources.files("secure_ext.documents") / "manifest.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(data_of(bundle.manifest))
+    assert (image.source, image.source_sha256) == ("nvs.csv", None)
+    assert hashlib.sha256(CSV.encode()).hexdigest() not in json.dumps(data_of(bundle.manifest))
+    proof = next(check for check in bundle.manifest.checks if check.image == "nvs")
+    assert proof.name == "holds the values of the CSV" and proof.evidence.startswith("3 values")
 
 
 # ---- what is refused
@@ -415,5 +417,5 @@ def test_verify_reads_the_values_if_the_keys_are_at_hand(
     key.unlink()
     assert outcome()[0] is Outcome.NOT_VERIFIABLE
     key.write_bytes(right)
-    (bundle.folder / image["file"]).write_bytes(content[:64] + bytes(32) + content[96:])
+    (bundle.folder / image.file).write_bytes(content[:64] + bytes(32) + content[96:])
     assert outcome()[0] is Outcome.FAILED

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import jsonschema
 import pytest
 from click.testing import Result
 from matrix_tools import esptool_version
-from secure_ext.bundle.verify.schema import load_schema, schema_errors
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.errors import SecureProvisionError
@@ -159,11 +159,10 @@ def test_pre_encrypted_images_decrypt_to_the_app_in_their_slot_alone(
 
 
 def test_the_manifest_keeps_to_its_schema_and_holds_no_key(world: World) -> None:
-    schema = load_schema("secure_ext.ota", "ota.schema.json")
+    schema = json.loads((resources.files("secure_ext.documents") / "update.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     assert world.ota("--signing-key", world.keys["rsa_0"], "--pre-encrypted").exit_code == 0
     jsonschema.Draft202012Validator(schema).validate(manifest(world))
-    assert list(schema_errors(manifest(world), schema)) == []
     secret = (world.fleet / "keys" / "flash_encryption_key.bin").read_bytes()
     for path in (world.folder / "update").rglob("*"):
         content = path.read_bytes() if path.is_file() else b""

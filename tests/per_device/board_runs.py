@@ -127,11 +127,11 @@ class Station:
 def keys_on(chip: ChipProcess, bundle: FinishedBundle) -> dict[str, bytes]:
     """The board's own keys as they are burned on a chip, by role, with their bytes in the order of key files."""
     keys = {}
-    for step in bundle.plan["steps"]:
-        if step["kind"] == "burn_key" and step["role"] in bundle.manifest["per_device"]["keys"]:
-            block = bytes.fromhex(chip.efuses.get(str(step["block_number"]), "")).ljust(32, b"\0")
-            content = block[: step["length"]]
-            keys[step["role"]] = content[::-1] if step["reversed"] else content
+    for step in bundle.plan.keys:
+        if step.role in bundle.own_roles:
+            block = bytes.fromhex(chip.efuses.get(str(step.block_number), "")).ljust(32, b"\0")
+            content = block[: step.length]
+            keys[str(step.role)] = content[::-1] if step.reversed else content
     return keys
 
 

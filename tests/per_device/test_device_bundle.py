@@ -14,9 +14,11 @@ import jsonschema
 import pytest
 from board_runs import template
 from click.testing import Result
+from documents import data_of
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle
 from secure_ext.bundle.write import write_bundle
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import InputError
 from secure_ext.per_device.board import _record
 from secure_ext.per_device.device_bundle import write_device_bundle
@@ -46,15 +48,16 @@ def shared(
 
 def test_the_shared_bundle_says_what_it_is(shared: FinishedBundle) -> None:
     """Plaintext that is marked as such, no key and no fingerprint, by the schemas."""
-    schema("secure_ext.bundle", "manifest.schema.json").validate(shared.manifest)
-    schema("secure_ext.plan", "plan.schema.json").validate(shared.plan)
-    own = set(shared.manifest["per_device"]["keys"])
+    schema("secure_ext.documents", "manifest.schema.json").validate(data_of(shared.manifest))
+    schema("secure_ext.documents", "plan.schema.json").validate(data_of(shared.plan))
+    own = set(shared.own_roles)
     assert own and not (shared.folder / "keys").exists()
-    for key in (*shared.manifest["keys"], *own_steps(shared.plan, sorted(own))):
-        assert (key["fingerprint"] is None) == (key["role"] in own)
+    keys = [(key.role, key.fingerprint) for key in shared.manifest.keys]
+    for role, found in (*keys, *((key.role, key.fingerprint) for key in own_steps(shared.plan, sorted(own)))):
+        assert (found is None) == (role in own)
     assert shared.has_per_device_keys
-    for image in shared.manifest["images"]:
-        assert (image["encrypted"], image["encrypt_per_device"]) == (False, True)
+    for image in shared.manifest.images:
+        assert (image.encrypted, image.encrypt_per_device) == (False, True)
     app = (shared.folder / "images" / "sample.bin").read_bytes()
     assert app.startswith((shared.folder.parent / "project" / "build" / "sample.bin").read_bytes())
     assert not list(shared.folder.glob("commands.*"))
@@ -70,19 +73,19 @@ def test_its_script_sends_to_the_command(shared: FinishedBundle) -> None:
 def test_the_bundle_of_a_board_is_like_any_other(shared: FinishedBundle) -> None:
     """By its schemas, with keys that fit their fingerprints, and images that espsecure decrypts to the shared ones."""
     with bundle_of_a_board(shared) as made:
-        schema("secure_ext.bundle", "manifest.schema.json").validate(made.manifest)
-        schema("secure_ext.plan", "plan.schema.json").validate(made.plan)
+        schema("secure_ext.documents", "manifest.schema.json").validate(data_of(made.manifest))
+        schema("secure_ext.documents", "plan.schema.json").validate(data_of(made.plan))
         again = read_bundle(made.folder)
         assert (again.manifest, again.plan) == (made.manifest, made.plan)
         assert not made.has_per_device_keys
-        for image in made.manifest["images"]:
-            assert (image["encrypted"], image["encrypt_per_device"]) == (True, False)
+        for image in made.manifest.images:
+            assert (image.encrypted, image.encrypt_per_device) == (True, False)
             decrypted = espsecure_decrypts(made, image, made.folder.parent / "plain")
-            assert decrypted.startswith((shared.folder / image["file"]).read_bytes())
+            assert decrypted.startswith((shared.folder / image.file).read_bytes())
     assert not made.folder.parent.exists()
 
 
-def espsecure_decrypts(bundle: FinishedBundle, image: dict[str, object], output: Path) -> bytes:
+def espsecure_decrypts(bundle: FinishedBundle, image: ManifestImage, output: Path) -> bytes:
     """What espsecure makes of an image with the key in the bundle's folder."""
     halves = [bundle.folder / "keys" / f"flash_encryption_key_half_{number}.bin" for number in (1, 2)]
     key = bundle.folder / "keys" / "flash_encryption_key.bin"
@@ -90,31 +93,31 @@ def espsecure_decrypts(bundle: FinishedBundle, image: dict[str, object], output:
         key = bundle.folder.parent / "whole.bin"
         key.write_bytes(b"".join(half.read_bytes() for half in halves))
     words = [sys.executable, "-m", "espsecure", "decrypt-flash-data", "--keyfile", str(key), "--output", str(output)]
-    words += ["--address", str(image["offset"])]
-    words += [] if bundle.plan["chip"] == "esp32" else ["--aes-xts"]
-    done = subprocess.run([*words, str(bundle.folder / str(image["file"]))], capture_output=True, check=False)
+    words += ["--address", str(image.offset)]
+    words += [] if bundle.plan.chip == "esp32" else ["--aes-xts"]
+    done = subprocess.run([*words, str(bundle.folder / image.file)], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return output.read_bytes()
 
 
 def test_what_is_on_the_chip_already_is_taken_over(shared: FinishedBundle, tmp_path: Path) -> None:
     """With a hidden flash encryption key nothing can be encrypted again: images and fingerprint are the record's."""
-    own = own_steps(shared.plan, shared.manifest["per_device"]["keys"])
+    own = own_steps(shared.plan, shared.own_roles)
     begun = write_device_bundle(shared, new_keys(own), tmp_path / "record", tmp_path / "keys-1")
-    hmac = [step for step in own if step["role"] == "nvs_hmac_key"]
+    hmac = [step for step in own if step.role == "nvs_hmac_key"]
     made = write_device_bundle(shared, new_keys(hmac), tmp_path / "record", tmp_path / "keys-2", begun)
-    assert [image["sha256"] for image in made.plan["images"]] == [image["sha256"] for image in begun.plan["images"]]
-    before = {key["role"]: key["fingerprint"] for key in begun.manifest["keys"]}
-    after = {key["role"]: key["fingerprint"] for key in made.manifest["keys"]}
-    assert {role for role in before if before[role] != after[role]} == {step["role"] for step in hmac}
-    assert {path.stem for path in (tmp_path / "keys-2").glob("*")} == {step["role"] for step in hmac}
+    assert [image.sha256 for image in made.plan.images] == [image.sha256 for image in begun.plan.images]
+    before = {key.role: key.fingerprint for key in begun.manifest.keys}
+    after = {key.role: key.fingerprint for key in made.manifest.keys}
+    assert {role for role in before if before[role] != after[role]} == {step.role for step in hmac}
+    assert {path.stem for path in (tmp_path / "keys-2").glob("*")} == {step.role for step in hmac}
     assert read_bundle(tmp_path / "record").plan == made.plan
 
 
 def test_keys_that_boards_share_are_in_the_bundle_of_each(tmp_path: Path, signing_keys: dict[str, Path]) -> None:
     """An NVS HMAC key for all, a flash encryption key for each."""
     bundle = template(tmp_path / "made", "esp32c3", signing_keys["rsa_0"], nvs__key="generate")
-    assert bundle.manifest["per_device"]["keys"] == ["flash_encryption_key"]
+    assert bundle.own_roles == ("flash_encryption_key",)
     with bundle_of_a_board(bundle) as made:
         shared_key = (bundle.folder / "keys" / "nvs_hmac_key.bin").read_bytes()
         assert (made.folder / "keys" / "nvs_hmac_key.bin").read_bytes() == shared_key
@@ -140,7 +143,7 @@ def test_made_again_it_keeps_journal_and_sealed_copies(tmp_path: Path, signing_k
     write_bundle(decision, folder, lambda _: None)
     assert (folder / "sealed" / "0200000000aa.sealed").read_text() == "kept"
     assert (folder / "journal" / "boards" / "0200000000aa" / "plan.json").read_text() == "kept"
-    assert not any(name.startswith(("sealed", "journal")) for name in read_bundle(folder).manifest["files"])
+    assert not any(name.startswith(("sealed", "journal")) for name in read_bundle(folder).manifest.files)
 
 
 def test_a_key_of_an_earlier_bundle_is_not_lost(tmp_path: Path, signing_keys: dict[str, Path]) -> None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
+from documents import key_data
 
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.step_status import Status, StepStatus
 from secure_ext.errors import DeviceError
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys
+from secure_ext.station.plan_document import KeyStep
+from secure_ext.station.typed_document import read_document
 
 KEY = bytes(range(1, 33))
 STATE = ChipState({}, {}, {}, {}, {4: KEY[::-1], 5: bytes(32), 9: KEY}, 0, "020000000001")
 HALF_1, HALF_2 = "flash_encryption_key_half_1", "flash_encryption_key_half_2"
 
 
-def item(role: str, status: Status, *, hidden: bool = False) -> StepStatus:
+def step(role: str) -> KeyStep:
     block = {HALF_1: 4, HALF_2: 5, "flash_encryption_key": 4, "nvs_hmac_key": 9}[role]
-    step: dict[str, Any] = {"role": role, "length": 32, "block_number": block, "block": "BLOCK", "part": "whole"}
-    return StepStatus({**step, "reversed": role != "nvs_hmac_key"}, status, hidden=hidden)
+    return read_document(KeyStep, key_data(role=role, block_number=block, reversed=role != "nvs_hmac_key"))
+
+
+def item(role: str, status: Status, *, hidden: bool = False) -> StepStatus:
+    return StepStatus(step(role), status, hidden=hidden)
 
 
 def test_all_on_the_chip_means_that_none_is_needed() -> None:
@@ -58,7 +63,7 @@ def test_a_half_that_is_hidden_without_the_other_is_lost() -> None:
 
 
 def test_new_keys_are_new_and_do_not_show() -> None:
-    steps = [item("flash_encryption_key", Status.MISSING).step, item("nvs_hmac_key", Status.MISSING).step]
+    steps = [step("flash_encryption_key"), step("nvs_hmac_key")]
     made = [new_keys(steps) for _ in range(3)]
     assert len({key for keys in made for key in keys.burned.values()}) == 6
     for keys in made:

@@ -189,11 +189,11 @@ def test_bad_input(
             function(*arguments)
         return raised.value.code
 
-    assert code(read_fleet, tmp_path, ()) == "SE692"
-    assert code(read_fleet, changed, ()) == "SE692"
-    assert code(read_fleet, plain, ()) == "SE694"
-    assert code(read_fleet, good, (3,)) == "SE693"
-    assert code(read_fleet, good, (-1,)) == "SE693"
+    assert code(read_signing_slots, tmp_path, ()) == "SE692"
+    assert code(read_signing_slots, changed, ()) == "SE692"
+    assert code(read_signing_slots, plain, ()) == "SE694"
+    assert code(read_signing_slots, good, (3,)) == "SE693"
+    assert code(read_signing_slots, good, (-1,)) == "SE693"
     assert code(read_update, update("esp32c6"), "esp32c6") == "SE691"
     assert code(read_update, changed, "esp32c6") == "SE691"
     assert code(read_update, update("esp32c6", "rsa_0"), "esp32c3") == "SE691"

@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from documents import data_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secure_ext.bundle.read_release import read_release
 from secure_ext.bundle.write import Bundle
 from secure_ext.errors import InputError, UsageError
 from secure_ext.plan.decide import decide
 from secure_ext.plan.diff import PlanDiff, compare
 from secure_ext.plan.document import plan_document
-from secure_ext.plan.release import Release, read_release, release
+from secure_ext.plan.release import Release, release
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.policy.signing_entry import SigningEntry, Signs
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import read_document
 
 Made = Callable[[str], Bundle]
 
@@ -29,7 +33,7 @@ Made = Callable[[str], Bundle]
 @pytest.fixture
 def document(made_bundle: Made) -> dict[str, Any]:
     """A plan to change."""
-    return copy.deepcopy(made_bundle("esp32c3").plan)
+    return data_of(made_bundle("esp32c3").plan)
 
 
 def step(document: dict[str, Any], identity: str) -> dict[str, Any]:
@@ -48,7 +52,11 @@ def changed(document: dict[str, Any], identity: str, **values: object) -> dict[s
 
 
 def diff(old: dict[str, Any], new: dict[str, Any]) -> PlanDiff:
-    return compare(release(old, ()), release(new, ()))
+    return compare(released(old), released(new))
+
+
+def released(document: dict[str, Any], images: Mapping[str, dict[str, Any]] | None = None) -> Release:
+    return release(read_document(PlanDocument, document), images or {})
 
 
 def subjects(differences: tuple[Any, ...]) -> list[str]:
@@ -58,18 +66,19 @@ def subjects(differences: tuple[Any, ...]) -> list[str]:
 def test_a_release_equals_itself(bundle: Bundle) -> None:
     found = compare(read_release(bundle.folder), read_release(bundle.folder))
     assert not found.all and not found.is_weaker and not found.notes
-    burned = [item for item in bundle.plan["steps"] if item["irreversible"]]
+    burned = [item for item in bundle.plan.steps if item.irreversible]
     assert len([name for name in found.same if not name.endswith("protection")]) == len(burned)
 
 
 def test_each_irreversible_step_that_is_lost_is_weaker_and_gained_is_newly_irreversible(bundle: Bundle) -> None:
-    for item in bundle.plan["steps"]:
+    whole = data_of(bundle.plan)
+    for item in whole["steps"]:
         if not item["irreversible"]:
             continue
-        less = without(bundle.plan, item["id"])
-        lost = diff(bundle.plan, less)
+        less = without(whole, item["id"])
+        lost = diff(whole, less)
         assert len(lost.no_longer_done) == 1 and lost.is_weaker and not lost.newly_irreversible, item["id"]
-        gained = diff(less, bundle.plan)
+        gained = diff(less, whole)
         assert subjects(gained.newly_irreversible) == subjects(lost.no_longer_done)
         assert not gained.no_longer_done and not gained.is_weaker
 
@@ -146,7 +155,7 @@ def planned(sample_project: Callable[[str], Path], signing_keys: dict[str, Path]
         settings: dict[str, Value] = {"secure_boot.keys": tuple(str(signing_keys[f"rsa_{i}"]) for i in range(keys))}
         settings |= {key.replace("__", "."): value for key, value in values.items()}
         decision = decide(sample_project(chip) / "build", Profile(Path(), settings))
-        return release(plan_document(decision.plan, decision.chip), ())
+        return release(plan_document(decision.plan, decision.chip), {})
 
     return plan
 
@@ -195,25 +204,25 @@ def test_different_chips_are_not_compared(planned: Callable[..., Release]) -> No
 # ---- images
 
 
-def images(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+def images(**rows: dict[str, Any]) -> dict[str, dict[str, Any]]:
     usual = {"offset": 0x20000, "size": 10, "sha256": "0" * 64, "signed": True, "encrypted": True}
-    return [{"name": "app", **usual, **row} for row in rows]
+    return {name: {**usual, **row} for name, row in rows.items()}
 
 
 @pytest.mark.parametrize(
     ("new", "expected", "weaker"),
     [
-        (images({"sha256": "1" * 64, "size": 11}), ["app: size", "app: sha256"], False),
-        (images({"offset": 0x30000}), ["app: offset"], False),
-        (images({"signed": False}), ["app: signed"], True),
-        (images({"encrypted": False}), ["app: encrypted"], True),
-        (images({"name": "other", "signed": False}), ["app: name", "app: signed"], True),
-        (images({}, {"name": "more", "offset": 0}), ["more"], False),
-        (images({"name": "other", "offset": 0}), ["app", "other"], False),
+        (images(app={"sha256": "1" * 64, "size": 11}), ["app: size", "app: sha256"], False),
+        (images(app={"offset": 0x30000}), ["app: offset"], False),
+        (images(app={"signed": False}), ["app: signed"], True),
+        (images(app={"encrypted": False}), ["app: encrypted"], True),
+        (images(other={"signed": False}), ["app: name", "app: signed"], True),
+        (images(app={}, more={"offset": 0}), ["more"], False),
+        (images(other={"offset": 0}), ["app", "other"], False),
     ],
 )
-def test_images(new: list[dict[str, Any]], expected: list[str], weaker: bool, document: dict[str, Any]) -> None:
-    found = compare(release(document, images({})), release(document, new))
+def test_images(new: dict[str, dict[str, Any]], expected: list[str], weaker: bool, document: dict[str, Any]) -> None:
+    found = compare(released(document, images(app={})), released(document, new))
     assert subjects(found.images) == expected == subjects(found.all)
     assert found.is_weaker == weaker
 
@@ -231,7 +240,7 @@ def test_what_is_not_known_is_not_compared_and_said(made_bundle: Made) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_new_one_way_is_gone_the_other_way(made_bundle: Made, data: st.DataObject) -> None:
-    full = made_bundle(data.draw(st.sampled_from(("esp32", "esp32c3")))).plan
+    full = data_of(made_bundle(data.draw(st.sampled_from(("esp32", "esp32c3")))).plan)
 
     def some() -> Release:
         steps = []
@@ -240,9 +249,9 @@ def test_what_is_new_one_way_is_gone_the_other_way(made_bundle: Made, data: st.D
                 item["value"] = data.draw(st.integers(1, item["value"]))
             if item["kind"] == "burn_key" and data.draw(st.booleans()):
                 item["rd_dis_bits"] = []
-            if data.draw(st.booleans()):
+            if item["kind"] == "write_images" or data.draw(st.booleans()):
                 steps.append(item)
-        return release({**full, "steps": steps}, ())
+        return released({**full, "steps": steps})
 
     old, new = some(), some()
     there, back = compare(old, new), compare(new, old)
@@ -259,7 +268,7 @@ def test_what_is_new_one_way_is_gone_the_other_way(made_bundle: Made, data: st.D
 def test_the_command(made_bundle: Made, run_cli: Callable[..., Result], tmp_path: Path) -> None:
     bundle = made_bundle("esp32c3")
     weaker = tmp_path / "weaker.json"
-    weaker.write_text(json.dumps(without(bundle.plan, "write-protect-rd-dis")), encoding="utf-8")
+    weaker.write_text(json.dumps(without(data_of(bundle.plan), "write-protect-rd-dis")), encoding="utf-8")
     done = run_cli("plan", "--diff", bundle.folder, weaker)
     assert done.exit_code == 1 and "WEAKER  Write-protect RD_DIS" in done.stdout and "NEW IS WEAKER" in done.stdout
     done = run_cli("plan", "--diff", weaker, bundle.folder, "--format", "json")
@@ -291,9 +300,16 @@ def test_something_else_is_refused(content: str, tmp_path: Path, run_cli: Callab
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         read_release(path)
-    assert caught.value.code == "SE781"
+    assert caught.value.code == "SE875"
     done = run_cli("plan", "--diff", path, tmp_path, "--format", "json")
-    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (3, "SE781")
+    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (3, "SE875")
+
+
+def test_nothing_is_neither_a_bundle_nor_a_plan(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "plan.json", tmp_path / "manifest.json", tmp_path / "none"):
+        with pytest.raises(InputError) as caught:
+            read_release(path)
+        assert caught.value.code == "SE781"
 
 
 def test_a_plan_with_any_part_missing_is_refused_or_read(document: dict[str, Any], tmp_path: Path) -> None:
@@ -304,7 +320,7 @@ def test_a_plan_with_any_part_missing_is_refused_or_read(document: dict[str, Any
             try:
                 compare(read_release(path), read_release(path))
             except InputError as error:
-                assert error.code == "SE781"
+                assert error.code == "SE875"
 
 
 def test_moved_bundles_are_found_by_their_manifest(made_bundle: Made, tmp_path: Path) -> None:

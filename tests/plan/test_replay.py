@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import data_of, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrix_cells import Cell, all_cells, options_of, profile_of
@@ -19,8 +20,11 @@ from secure_ext.plan.decide import decide
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.order import PlanOrderError
 from secure_ext.plan.replay import replay_plan
+from secure_ext.plan.steps import Plan
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import make_sample_build
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import DocumentFault, read_document
 
 Document = dict[str, Any]
 LETHAL = {
@@ -49,16 +53,18 @@ LETHAL = {
 @pytest.fixture(scope="module")
 def plan_of(made_bundle: Callable[[str], Bundle]) -> Callable[[str], Document]:
     def plan(chip: str) -> Document:
-        document = json.loads((made_bundle(chip).folder / "plan.json").read_text(encoding="utf-8"))
-        assert isinstance(document, dict)
-        return document
+        return load(made_bundle(chip).folder / "plan.json")
 
     return plan
 
 
+def replayed(document: Document) -> Plan:
+    return replay_plan(read_document(PlanDocument, document))
+
+
 def refusal(document: Document) -> str:
     with pytest.raises(CheckError) as caught:
-        replay_plan(document)
+        replayed(document)
     assert not isinstance(caught.value, PlanOrderError)
     assert caught.value.code == "SE412"
     return caught.value.cause
@@ -69,8 +75,8 @@ def test_every_plan_of_this_tool_is_read_back_as_it_was(cell: Cell, tmp_path: Pa
     keys = tuple(tmp_path / f"key{number}.pem" for number in range(cell.keys)) if cell.has_secure_boot else ()
     build = make_sample_build(tmp_path / "project", cell.chip, options=options_of(cell))
     decision = decide(build, Profile(tmp_path, profile_of(cell, keys)))
-    document = json.loads(json.dumps(plan_document(decision.plan, decision.chip)))
-    assert replay_plan(document).steps == decision.plan.steps
+    document = json.loads(json.dumps(data_of(plan_document(decision.plan, decision.chip))))
+    assert replayed(document).steps == decision.plan.steps
 
 
 @pytest.mark.parametrize(("chip", "step"), [(chip, step) for chip, steps in LETHAL.items() for step in steps])
@@ -88,7 +94,7 @@ def test_steps_in_another_order(plan_of: Callable[[str], Document], data: st.Dat
     document = plan_of("esp32c3")
     steps = data.draw(st.permutations(document["steps"]))
     try:
-        plan = replay_plan({**document, "steps": steps})
+        plan = replayed({**document, "steps": steps})
     except CheckError as error:
         assert error.code == "SE412"
         return
@@ -141,7 +147,12 @@ def test_a_step_that_says_something_else(
 ) -> None:
     document = copy.deepcopy(plan_of("esp32c3"))
     next(item for item in document["steps"] if item["id"] == step)[member] = value
-    refusal(document)
+    try:
+        read_document(PlanDocument, document)
+    except DocumentFault as fault:
+        assert fault.place.startswith("steps[") and fault.place.endswith(member)
+    else:
+        refusal(document)
 
 
 @pytest.mark.parametrize("fields", [[], ["SPI_BOOT_CRYPT_CNT"], ["SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN", "WR_DIS"]])
@@ -220,7 +231,7 @@ def test_what_the_chip_demands(
 ) -> None:
     """Also where every step is one for this chip, and in its order."""
     document = copy.deepcopy(plan_of(chip))
-    replay_plan(document)
+    replayed(document)
     change(document)
     assert document != plan_of(chip), name
     refusal(document)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import plan_with
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,10 +18,11 @@ from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.diff import compare
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.release import release
-from secure_ext.plan.requirements import BoardRequirements
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.options import AppFacts
+from secure_ext.station.plan_document import BoardRequirements, PlanDocument
+from secure_ext.station.typed_document import document_data, read_document
 
 MEGABYTE = 0x100000
 Decided = Callable[..., Decision]
@@ -55,18 +57,20 @@ def asked(decision: Decision) -> BoardRequirements:
     return decision.plan.requirements
 
 
-def document(decision: Decision) -> dict[str, Any]:
+def document(decision: Decision) -> PlanDocument:
     return plan_document(decision.plan, decision.chip)
 
 
 @given(REQUIREMENTS)
 def test_what_is_written_is_read_again(requirements: BoardRequirements) -> None:
-    assert BoardRequirements.from_json(json.loads(json.dumps(requirements.as_json()))) == requirements
+    written = json.loads(json.dumps(document_data(requirements)))
+    assert read_document(BoardRequirements, written) == requirements
 
 
 def test_plans_of_earlier_versions_ask_nothing_more() -> None:
-    assert BoardRequirements.from_json(None) is None
-    plan = {"chip": "esp32", "images": [{"offset": 0x1000, "size": 0x10}], "min_revision": 0, "max_revision": None}
+    image = {"file": "images/bootloader.bin", "offset": 0x1000, "size": 0x10, "sha256": "0" * 64}
+    plan = plan_with("esp32", images=[image])
+    assert plan.requirements is None
     assert needed_flash(plan) == 0x1010
     assert [need.code for need in board_needs(plan, lambda _: None)] == ["SE816", "SE817"]
 
@@ -74,8 +78,9 @@ def test_plans_of_earlier_versions_ask_nothing_more() -> None:
 def test_an_ordinary_build_asks_for_its_flash(decided: Decided) -> None:
     requirements = asked(decided())
     assert asdict(requirements) == {
-        **asdict(BoardRequirements(4 * MEGABYTE, requirements.flash_end)),
-        "exclusive_purposes": ("XTS_AES_",),
+        **{"flash_size": 4 * MEGABYTE, "flash_end": requirements.flash_end, "cores": 1, "octal_flash": False},
+        **{"min_block_revision": 0, "max_block_revision": None, "secure_version": None, "secure_version_bits": 0},
+        **{"bootloader_secure_version": 0, "exclusive_purposes": ("XTS_AES_",)},
     }
     assert 2 * MEGABYTE < requirements.flash_end <= 4 * MEGABYTE
 
@@ -94,7 +99,7 @@ def test_all_that_a_build_can_ask_for(decided: Decided) -> None:
     assert (requirements.min_block_revision, requirements.max_block_revision) == (102, 199)
     assert (requirements.secure_version, requirements.secure_version_bits) == (3, 16)
     assert (requirements.cores, requirements.octal_flash, requirements.bootloader_secure_version) == (2, True, 2)
-    fields = {row["field"] for row in document(made)["layout"]}
+    fields = {row.field for row in document(made).layout}
     assert fields >= {"BLK_VERSION_MAJOR", "DIS_APP_CPU", "FLASH_TYPE", "SECURE_VERSION", "DISABLE_BLK_VERSION_MAJOR"}
 
 
@@ -134,12 +139,12 @@ def test_no_c5_below_v1_0_whatever_the_build_takes(least: int, decided: Decided)
 
 def test_a_diff_shows_what_is_asked_for_otherwise(decided: Decided) -> None:
     old, new = (
-        release(document(made), ())
+        release(document(made), {})
         for made in (decided(), decided(flash_size="8MB", app=AppFacts(min_block_revision=3)))
     )
     found = compare(old, new)
     changed = {item.subject: (item.old, item.new, item.weaker) for item in found.changed}
     assert changed["flash size"] == (4 * MEGABYTE, 8 * MEGABYTE, False)
     assert changed["least eFuse block revision"] == (0, 3, False)
-    before = {key: value for key, value in document(decided()).items() if key != "requirements"}
-    assert "flash size" not in {item.subject for item in compare(release(before, ()), new).changed}
+    before = replace(document(decided()), requirements=None)
+    assert "flash size" not in {item.subject for item in compare(release(before, {}), new).changed}

@@ -14,14 +14,23 @@ from secure_ext.errors import InputError
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-from secure_ext.project.image import NO_REVISION_LIMIT, ImageHeader, image_end, is_secure_padded, parse_image, signature_position, stray_bytes, without_padding
-from secure_ext.station.flash_sectors import SECTOR_SIZE
+from secure_ext.project.image import (
+    NO_REVISION_LIMIT,
+    ImageHeader,
+    image_end,
+    is_secure_padded,
+    parse_image,
+    signature_position,
+    stray_bytes,
+    without_padding,
+)
 from secure_ext.project.partition_table import Partition, build_partition_table
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.chip_facts import CHIPS
 from secure_ext.sample.elf import EM_RISCV, build_elf
 from secure_ext.sample.images import ImageSettings, make_app, make_bootloader
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.flash_sectors import SECTOR_SIZE
 
 PAGE = 0x10000
 COMMON = ("esp32", "esp32c6", "esp32p4")

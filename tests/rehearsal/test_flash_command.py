@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from documents import outcome_for
 from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
@@ -22,7 +23,7 @@ CELL = Cell("esp32c6", "boot")
 
 def test_a_rehearsed_bundle_is_flashed(bundle_of: BundleOf, tmp_path: Path, run_script: RunScript) -> None:
     bundle = bundle_of(CELL)
-    store_rehearsal(bundle, {"passed": True, "bundle": bundle.identity})
+    store_rehearsal(bundle, outcome_for(bundle.identity))
     with ChipProcess(chip_for(bundle), tmp_path / "chip") as chip:
         options = ("--port", chip.url, "--before", "no-reset", "--yes", "--until", "burn")
         done = run_script("flash", bundle.folder, *options)
@@ -47,12 +48,12 @@ def test_a_bundle_that_was_not_rehearsed_is_refused_unless_told(
         assert (told.returncode, chip.efuses) == (0, before), told.stdout
 
 
-@pytest.mark.parametrize("outcome", [{"passed": False}, {"passed": True, "bundle": "0" * 64}])
+@pytest.mark.parametrize(("passed", "foreign"), [(False, ""), (True, "0" * 64)])
 def test_a_failed_or_foreign_rehearsal_does_not_count(
-    outcome: dict[str, object], bundle_of: BundleOf, run_cli: Callable[..., Result]
+    passed: bool, foreign: str, bundle_of: BundleOf, run_cli: Callable[..., Result]
 ) -> None:
     bundle = bundle_of(CELL)
-    store_rehearsal(bundle, {"bundle": bundle.identity, **outcome})
+    store_rehearsal(bundle, outcome_for(foreign or bundle.identity, passed=passed))
     assert read_bundle(bundle.folder).identity == bundle.identity
     done = run_cli("flash", bundle.folder, "--port", "nowhere", "--yes")
     assert (done.exit_code, "SE732" in done.stderr) == (2, True)

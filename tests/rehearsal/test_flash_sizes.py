@@ -52,10 +52,10 @@ def test_a_good_build_passes_its_rehearsal(
     chip: str, megabytes: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     bundle = bundle_for(chip, megabytes, tmp_path, tmp_path_factory.getbasetemp())
-    assert bundle.manifest["flash_size"] == megabytes * MEGABYTE
+    assert bundle.manifest.flash_size == megabytes * MEGABYTE
     assert chip_for(bundle).flash_size == megabytes * MEGABYTE
     rehearsal = rehearse_bundle(bundle, lambda _: None)
-    assert rehearsal.passed, rehearsal.as_dict()
+    assert rehearsal.passed, rehearsal.outcome
 
 
 def test_the_chip_has_the_block_revision_that_the_app_wants(

@@ -122,7 +122,7 @@ def test_a_slow_boot_is_waited_for(bundle_of: BundleOf, emulator: Path) -> None:
 def test_an_esp32_is_one_as_it_is_sold(bundle_of: BundleOf, emulator: Path) -> None:
     """Of the emulated silicon, with the calibration that esptool reckons the baud rate by, whatever the plan says."""
     bundle = bundle_of(Cell("esp32", "release"))
-    assert bundle.plan["min_revision"] < 300
+    assert bundle.plan.min_revision < 300
     assert qemu.rehearse_in_qemu(bundle, lambda _: None, qemu.find_emulator("esp32", emulator)).passed
     fab = int.from_bytes((emulator / "fab.bin").read_bytes(), "little")
     assert (fab >> 128 & 0xFF, fab >> 111 & 1, fab >> 180 & 1) == (80, 1, 1)

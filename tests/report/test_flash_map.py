@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,19 +11,18 @@ from hypothesis import strategies as st
 
 from secure_ext.bundle.report_page.element import Element, Node
 from secure_ext.bundle.report_page.flash_map import drawing, spread, views
-from secure_ext.plan.flash_map import FlashMap, flash_map, size_text
+from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, flash_map, size_text
 from secure_ext.terminal_maps import bar, flash_lines, plain
 
 SECTOR = 0x1000
 
 
-def partition(label: str, offset: int, size: int, *, encrypted: bool = False, kind: str = "app") -> dict[str, Any]:
-    row = {"label": label, "type": kind, "subtype": "ota_0", "offset": offset, "size": size}
-    return {**row, "flags": 0, "encrypted": encrypted}
+def partition(label: str, offset: int, size: int, *, encrypted: bool = False, kind: str = "app") -> Area:
+    return Area(label, f"{kind}/ota_0", offset, size, encrypted)
 
 
-def image(name: str, offset: int, size: int, role: str = "data", *, signed: bool = False) -> dict[str, Any]:
-    return {"name": name, "role": role, "offset": offset, "size": size, "signed": signed, "encrypted": True}
+def image(name: str, offset: int, size: int, role: str = "data", *, signed: bool = False) -> PlacedImage:
+    return PlacedImage(name, role, offset, size, signed, encrypted=True)
 
 
 @st.composite
@@ -39,7 +37,7 @@ def tables(draw: st.DrawFn) -> FlashMap:
         position += sectors * SECTOR
     images += [image("bootloader", 0x1000, 0x6123, "bootloader"), image("table", 0x8000, 0xC00, "partition_table")]
     size = draw(st.sampled_from((None, 1 << 24)))
-    return flash_map(size, rows, sorted(images, key=lambda row: int(row["offset"])))
+    return flash_map(size, rows, sorted(images, key=lambda row: row.offset))
 
 
 def rectangles(node: Node) -> list[Element]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import changed, data_of
 
 from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.write import Bundle
@@ -73,16 +75,15 @@ def page_file(made_bundle: Callable[[str], Bundle], tmp_path_factory: pytest.Tem
         {"code": "SP001", "severity": severity, "place": "here", "cause": "it is", "cure": "mend it", "accepted": True}
         for severity in ("error", "warning", "info")
     ]
-    manifest = {**bundle.manifest, "findings": findings, "project": "W" * 60}
+    data = data_of(bundle.manifest)
     treatments = [(True, True), (True, False), (False, True), (False, False)]
-    manifest["images"] = [
+    images = [
         {**image, "signed": signed, "encrypted": encrypted}
-        for image, (signed, encrypted) in zip(bundle.manifest["images"], treatments, strict=True)
+        for image, (signed, encrypted) in zip(data["images"], treatments, strict=True)
     ]
-    manifest["partitions"] = [
-        {**row, "label": "W" * 16 if row["label"] == "storage" else row["label"]} for row in manifest["partitions"]
-    ]
-    plan = {**bundle.plan, "steps": [step for step in bundle.plan["steps"] if "jtag" not in step["id"]]}
+    rows = [{**row, "label": "W" * 16 if row["label"] == "storage" else row["label"]} for row in data["partitions"]]
+    manifest = changed(bundle.manifest, findings=findings, project="W" * 60, images=images, partitions=rows)
+    plan = replace(bundle.plan, steps=tuple(step for step in bundle.plan.steps if "jtag" not in step.id))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render_report(manifest, plan, None), encoding="utf-8")
     return path
@@ -116,11 +117,11 @@ def test_the_flash_map_is_to_scale(
     page = opened(bundle.folder / "report.html", width)
     drawings = page.evaluate(MEASURE)
     whole = drawings[0]
-    assert (whole["start"], whole["end"]) == (0, bundle.manifest["flash_size"])
+    assert (whole["start"], whole["end"]) == (0, bundle.manifest.flash_size)
     places = {(row["offset"], row["size"]) for row in whole["rectangles"]}
     images = {(row["offset"], row["size"]) for row in whole["rectangles"] if row["image"]}
-    assert images == {(image["offset"], image["size"]) for image in bundle.manifest["images"]}
-    assert {(row["offset"], row["size"]) for row in bundle.manifest["partitions"]} <= places
+    assert images == {(image.offset, image.size) for image in bundle.manifest.images}
+    assert {(row.offset, row.size) for row in bundle.manifest.partitions} <= places
     assert len(drawings) > 1, "the small partitions are drawn enlarged, too"
     for drawing in drawings:
         areas = [row for row in drawing["rectangles"] if not row["image"]]

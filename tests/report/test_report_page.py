@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -12,6 +12,7 @@ from typing import Any
 
 import html5lib
 import pytest
+from documents import changed, outcome_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,17 +20,15 @@ from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bu
 from secure_ext.bundle.report_page.element import el, fit, markup
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.write import Bundle
+from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.errors import InputError
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
-REHEARSED = {
-    "passed": True,
-    "esptool": "5.6.0",
-    "date": "2026-01-02T03:04:05Z",
-    "means": [{"name": "the script", "passed": True, "evidence": ["DONE."]}],
-    "boot_log": ["secure boot is on"],
-    "power_cuts": {"tried": 23, "recovered": 20, "damaged": 3, "failed": 0},
-}
+CUTS = {"tried": 23, "register_writes": 9, "recovered": 20, "damaged": 3, "failed": 0, "cuts": []}
+
+
+def rehearsed(bundle: str = "0" * 64, *, passed: bool = True) -> RehearsalOutcome:
+    return outcome_for(bundle, passed=passed, power_cuts=CUTS)
 
 
 def parsed(text: str) -> Any:
@@ -42,7 +41,7 @@ def words(tree: Any) -> str:
     return " ".join(" ".join(part.split()) for part in tree.find(f"{XHTML}body").itertext() if part.strip())
 
 
-def page_of(bundle: Bundle | FinishedBundle, rehearsal: dict[str, Any] | None = None) -> str:
+def page_of(bundle: Bundle | FinishedBundle, rehearsal: RehearsalOutcome | None = None) -> str:
     return render_report(bundle.manifest, bundle.plan, rehearsal)
 
 
@@ -71,18 +70,18 @@ def test_every_link_leads_to_a_part_and_every_name_is_used_once(bundle: Bundle) 
 
 
 def test_the_page_tells_what_the_bundle_holds(bundle: Bundle) -> None:
-    tree = parsed(page_of(bundle, REHEARSED))
+    tree = parsed(page_of(bundle, rehearsed()))
     text = words(tree)
-    for image in bundle.manifest["images"]:
-        assert image["sha256"] in text and image["source_sha256"] in text
-    for key in bundle.manifest["keys"]:
-        assert key["fingerprint"] in text
-    used = {key["block"] for key in bundle.manifest["keys"]}
+    for image in bundle.manifest.images:
+        assert image.sha256 in text and str(image.source_sha256) in text
+    for key in bundle.manifest.keys:
+        assert str(key.fingerprint) in text
+    used = {key.block for key in bundle.manifest.keys}
     assert used and all(name in text for name in used)
-    for row in bundle.manifest["partitions"]:
-        assert row["label"] in text
-    for finding in bundle.manifest["findings"]:
-        assert finding["code"] in text and finding["place"] in text
+    for row in bundle.manifest.partitions:
+        assert row.label in text
+    for finding in bundle.manifest.findings:
+        assert finding.code in text and finding.place in text
     assert "23 moments" in text and "secure boot is on" in text
 
 
@@ -102,7 +101,7 @@ def test_the_top_says_how_much_the_doctor_found(
         {"code": "SP001", "severity": severity, "place": "here", "cause": "it is", "cure": "mend", "accepted": True}
         for severity in severities
     ]
-    tree = parsed(render_report({**bundle.manifest, "findings": findings}, bundle.plan, None))
+    tree = parsed(render_report(changed(bundle.manifest, findings=findings), bundle.plan, None))
     badges = ["".join(node.itertext()) for node in next(tree.iter(f"{XHTML}header")).iter(f"{XHTML}span")]
     assert said in badges
 
@@ -121,7 +120,7 @@ def test_neighbouring_empty_key_blocks_share_a_line(made_bundle: Callable[[str],
         for node in parsed(page_of(bundle)).iter(f"{XHTML}li")
         if (node.get("class") or "").startswith("block")
     ]
-    used = sorted({key["block"] for key in bundle.manifest["keys"]})
+    used = sorted({key.block for key in bundle.manifest.keys})
     assert used == ["BLOCK_KEY0", "BLOCK_KEY1", "BLOCK_KEY5"]
     assert [text.split()[0][:10] for text in blocks] == ["BLOCK_KEY0", "BLOCK_KEY1", "BLOCK_KEY2", "BLOCK_KEY5"]
     assert blocks[2] == "BLOCK_KEY2 to BLOCK_KEY4: empty. The plan leaves them alone."
@@ -130,11 +129,11 @@ def test_neighbouring_empty_key_blocks_share_a_line(made_bundle: Callable[[str],
 def test_steps_are_numbered_as_in_the_plan_with_their_reasons(bundle: Bundle) -> None:
     tree = parsed(page_of(bundle))
     steps = [node for node in tree.iter(f"{XHTML}li") if node.get("class") == "step"]
-    assert len(steps) == len(bundle.plan["steps"])
-    for node, step in zip(steps, bundle.plan["steps"], strict=True):
+    assert len(steps) == len(bundle.plan.steps)
+    for node, step in zip(steps, bundle.plan.steps, strict=True):
         text = "".join(node.itertext())
-        reason, what = text.index(step["why"][1:]), text.index(step["title"])
-        assert text.startswith("Why: ") and reason < what < text.index(f"Wanted by: {step['source']}")
+        reason, what = text.index(step.why[1:]), text.index(step.title)
+        assert text.startswith("Why: ") and reason < what < text.index(f"Wanted by: {step.source}")
     starts = [(int(node.get("start")), len(node)) for node in tree.iter(f"{XHTML}ol") if node.get("start")]
     position = 1
     for start, count in starts:
@@ -163,16 +162,16 @@ def finished(made_bundle: Callable[[str], Bundle], tmp_path: Path) -> FinishedBu
 def test_a_rehearsal_is_added_to_the_page_and_the_bundle_stays_the_same_one(finished: FinishedBundle) -> None:
     before = (finished.folder / REPORT).read_text(encoding="utf-8")
     assert "not rehearsed yet" in before
-    store_rehearsal(finished, {**REHEARSED, "bundle": finished.identity})
+    store_rehearsal(finished, rehearsed(finished.identity))
     again = read_bundle(finished.folder)
     after = (finished.folder / REPORT).read_text(encoding="utf-8")
     assert "not rehearsed yet" not in after and "rehearsal passed" in after and "23 moments" in after
     assert again.identity == finished.identity and has_passed_rehearsal(again)
-    assert again.manifest["files"][REPORT] != finished.manifest["files"][REPORT]
+    assert again.manifest.files[REPORT] != finished.manifest.files[REPORT]
 
 
 def test_a_failed_rehearsal_is_not_hidden(finished: FinishedBundle) -> None:
-    store_rehearsal(finished, {**REHEARSED, "passed": False, "bundle": finished.identity})
+    store_rehearsal(finished, rehearsed(finished.identity, passed=False))
     assert "rehearsal FAILED" in (finished.folder / REPORT).read_text(encoding="utf-8")
 
 
@@ -192,7 +191,7 @@ def test_a_page_that_was_changed_is_found_out(finished: FinishedBundle) -> None:
 def test_interrupted_while_a_rehearsal_is_added_the_bundle_stays_sound(
     number: int, finished: FinishedBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store_rehearsal(finished, {**REHEARSED, "bundle": finished.identity})
+    store_rehearsal(finished, rehearsed(finished.identity))
     replace, calls = Path.replace, iter(range(4))
 
     def interrupted(path: Path, target: Path) -> Path:
@@ -202,11 +201,11 @@ def test_interrupted_while_a_rehearsal_is_added_the_bundle_stays_sound(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", interrupted)
-        store_rehearsal(read_bundle(finished.folder), {**REHEARSED, "passed": False, "bundle": finished.identity})
+        store_rehearsal(read_bundle(finished.folder), rehearsed(finished.identity, passed=False))
     again = read_bundle(finished.folder)
     assert again.identity == finished.identity
     assert has_passed_rehearsal(again) == (number == 0)
-    store_rehearsal(again, {**REHEARSED, "bundle": again.identity})
+    store_rehearsal(again, rehearsed(again.identity))
     assert has_passed_rehearsal(read_bundle(finished.folder))
 
 
@@ -217,7 +216,7 @@ def test_a_manifest_that_lost_something_is_an_error_and_nothing_is_written(finis
     manifest[lost] = 5 if lost != "flash_size" else "much"
     path.write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        store_rehearsal(read_bundle(finished.folder), REHEARSED)
+        store_rehearsal(read_bundle(finished.folder), rehearsed(finished.identity))
     assert caught.value.code == "SE730"
     assert not (finished.folder / "rehearsal.json").exists()
 
@@ -259,11 +258,14 @@ PAYLOADS = st.one_of(
 
 
 def hostile(document: Any, payload: str, key: str = "") -> Any:
-    """The document with `payload` in place of every text that is shown."""
+    """The document with `payload` in place of every text that is shown, also where its reader would refuse it."""
+    if dataclasses.is_dataclass(document) and not isinstance(document, type):
+        values = {field.name: getattr(document, field.name) for field in dataclasses.fields(document)}
+        return dataclasses.replace(document, **{n: hostile(value, payload, n) for n, value in values.items()})
     if isinstance(document, dict):
         return {name: hostile(value, payload, name) for name, value in document.items()}
-    if isinstance(document, list):
-        return [hostile(value, payload, key) for value in document]
+    if isinstance(document, tuple):
+        return tuple(hostile(value, payload, key) for value in document)
     return payload if isinstance(document, str) and key not in DISPATCHED else document
 
 
@@ -277,8 +279,8 @@ def shape(tree: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
 @given(payload=PAYLOADS)
 def test_hostile_names_stay_text(made_bundle: Callable[[str], Bundle], payload: str) -> None:
     bundle = made_bundle("esp32c3")
-    usual = parsed(page_of(bundle, REHEARSED))
-    documents = (hostile(copy.deepcopy(part), payload) for part in (bundle.manifest, bundle.plan, REHEARSED))
+    usual = parsed(page_of(bundle, rehearsed()))
+    documents = (hostile(part, payload) for part in (bundle.manifest, bundle.plan, rehearsed()))
     tree = parsed(render_report(*documents))
     assert list(shape(tree)) == list(shape(usual))
     heading = next(tree.iter(f"{XHTML}h1"))
@@ -296,5 +298,5 @@ def test_an_element_holds_any_text_as_text(text: str, value: str) -> None:
 
 def test_a_name_without_letters_has_a_stand_in(made_bundle: Callable[[str], Bundle]) -> None:
     bundle = made_bundle("esp32c3")
-    text = render_report({**bundle.manifest, "project": "", "idf_version": None, "findings": []}, bundle.plan, None)
+    text = render_report(changed(bundle.manifest, project="", idf_version=None, findings=[]), bundle.plan, None)
     assert "project without a name" in words(parsed(text)) and "None" not in words(parsed(text))

@@ -16,8 +16,12 @@ from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
 from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.script import render_script
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, encrypt, flash_encryption_key
 from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import read_document
 
 KEY = "keys/flash_encryption_key.bin"
 OUTSIDE = ("manifest.json", "manifest.dsse.json", "keys/")
@@ -99,7 +103,7 @@ class Forged:
 
     # ---- and how it is made right again
 
-    def seal(self, render: Callable[[dict[str, Any], str], str] = render_script) -> Forged:
+    def seal(self, render: Callable[[PlanDocument, str], str] = render_script) -> Forged:
         """Images, plan, script, commands, rehearsal, report and manifest agree with each other."""
         rows = []
         for image in self.manifest["images"]:
@@ -108,16 +112,18 @@ class Forged:
             rows.append({name: image[name] for name in ("file", "offset", "size", "sha256")})
         self.plan["images"] = rows
         self.content["plan.json"] = as_file(self.plan)
+        plan = read_document(PlanDocument, self.plan)
         if self.manifest["per_device"] is None:
             texts = {"provision.py": render, "commands.sh": render_shell, "commands.ps1": render_powershell}
             for name, rendered in texts.items():
-                self.content[name] = rendered(self.plan, self.manifest["project"]).encode()
+                self.content[name] = rendered(plan, self.manifest["project"]).encode()
         rehearsal = json.loads(self.content["rehearsal.json"])
         self.list_files()
-        bundle = FinishedBundle(self.place, self.manifest, self.plan)
+        bundle = FinishedBundle(self.place, read_document(Manifest, self.manifest), plan)
         outcome = {**rehearsal, "bundle": bundle.identity, "chip": self.plan["chip"]}
         self.content["rehearsal.json"] = as_file(outcome)
-        self.content["report.html"] = render_report(self.manifest, self.plan, outcome).encode()
+        report = render_report(bundle.manifest, plan, read_document(RehearsalOutcome, outcome))
+        self.content["report.html"] = report.encode()
         self.list_files()
         self.content["manifest.json"] = as_file(self.manifest)
         return self

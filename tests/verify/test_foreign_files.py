@@ -16,7 +16,9 @@ from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.file_names import foreign_files, name_fault, name_faults, needed_files
 from secure_ext.bundle.read import read_bundle
+from secure_ext.documents.read import read_manifest
 from secure_ext.errors import InputError
+from secure_ext.plan.read_document import read_plan
 
 FOREIGN = (
     *("argparse.py", "esptool.cfg", "setup.cfg", "sitecustomize.py", "espefuse/__init__.py", "espefuse.exe"),
@@ -90,15 +92,15 @@ def test_names_that_differ_in_case_alone() -> None:
 
 def test_every_bundle_has_good_names(encrypted: Made, readable: Made) -> None:
     for made in (encrypted, readable):
-        manifest, plan = made.load(), made.load("plan.json")
-        assert list(name_faults(manifest["files"])) == []
-        assert needed_files(manifest, plan) == set(manifest["files"]) - {"rehearsal.json"}
+        bundle = read_bundle(made.folder)
+        assert list(name_faults(bundle.manifest.files)) == []
+        assert needed_files(bundle.manifest, bundle.plan) == set(bundle.manifest.files) - {"rehearsal.json"}
 
 
 @given(st.text(max_size=20))
 def test_any_other_name_is_foreign(encrypted: Made, name: str) -> None:
-    manifest, plan = encrypted.load(), encrypted.load("plan.json")
-    known = {*manifest["files"], "manifest.json", "manifest.dsse.json"}
+    manifest, plan = read_manifest(encrypted.folder), read_plan(encrypted.folder / "plan.json")
+    known = {*manifest.files, "manifest.json", "manifest.dsse.json"}
     is_outside = name.startswith(("keys/", "journal/", "sealed/")) and not name_fault(name)
     assert bool(foreign_files([name], manifest, plan)) == (name not in known and not is_outside)
 

@@ -24,7 +24,10 @@ from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.verify.verify import verify_bundle
 from secure_ext.checks import Check, Outcome
+from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signing import load_signing_key, load_verification_key
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import read_document
 
 KEYS = ("rsa_3", "ecdsa256", "ecdsa384")
 NAMES = ("signed-statement", "statement-signature")
@@ -150,7 +153,8 @@ def test_a_changed_manifest_does_not_pass(signed: Made, tmp_path: Path) -> None:
     made = signed.copy(tmp_path / "bundle")
     (made.folder / "rehearsal.json").unlink()
     made.store({**made.load(), "created": "2001-01-01T00:00:00Z"})
-    report = render_report(made.load(), made.load("plan.json"), None)
+    manifest, plan = read_document(Manifest, made.load()), read_document(PlanDocument, made.load("plan.json"))
+    report = render_report(manifest, plan, None)
     (made.folder / "report.html").write_text(report, encoding="utf-8")
     made.relist()
     assert {check.name for check in made.verify(manifest_key=signed.keys["ecdsa256"]) if check.cure} == {NAMES[0]}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from documents import load
 
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.manifest import public_files
@@ -21,10 +22,13 @@ from secure_ext.bundle.script import render_script
 from secure_ext.bundle.verify.rebuild import BuildAtHand
 from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.rehearsal import CheckedBy, RehearsalOutcome
 from secure_ext.rehearsal.rehearse import Rehearsal
-from secure_ext.documents.rehearsal import CheckedBy
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
+from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.typed_document import read_document
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,7 @@ class Made:
         return {check.name for check in checks if check.outcome is Outcome.FAILED}
 
     def load(self, name: str = "manifest.json") -> dict[str, Any]:
-        content = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        assert isinstance(content, dict)
-        return content
+        return load(self.folder / name)
 
     def store(self, content: dict[str, Any], name: str = "manifest.json") -> None:
         (self.folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -69,11 +71,13 @@ class Made:
             for item in (image, row):
                 item["size"], item["sha256"] = len(content), hashlib.sha256(content).hexdigest()
         self.store(plan, "plan.json")
+        typed = read_document(PlanDocument, plan)
         texts = {"provision.py": render_script, "commands.sh": render_shell, "commands.ps1": render_powershell}
         for name, render in texts.items():
-            (self.folder / name).write_text(render(plan, manifest["project"]), encoding="utf-8")
-        rehearsal = self.load("rehearsal.json") if (self.folder / "rehearsal.json").exists() else None
-        report = render_report(manifest, plan, rehearsal)
+            (self.folder / name).write_text(render(typed, manifest["project"]), encoding="utf-8")
+        path = self.folder / "rehearsal.json"
+        rehearsal = read_document(RehearsalOutcome, self.load(path.name)) if path.exists() else None
+        report = render_report(read_document(Manifest, manifest), typed, rehearsal)
         (self.folder / "report.html").write_text(report, encoding="utf-8")
         self.store(manifest)
         self.relist()
@@ -91,7 +95,7 @@ def make(run_cli: Callable[..., Result], build: Path, folder: Path, keys: dict[s
     assert done.exit_code == 0, done.output
     bundle = read_bundle(folder)
     passed = CheckedBy("the script on a virtual chip", passed=True, evidence=("DONE.",))
-    store_rehearsal(bundle, Rehearsal(bundle.identity, bundle.plan["chip"], (passed,)).as_dict())
+    store_rehearsal(bundle, Rehearsal(bundle.identity, bundle.plan.chip, (passed,)).outcome)
     return Made(folder, build, keys)
 
 

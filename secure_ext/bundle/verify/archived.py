@@ -25,7 +25,7 @@ def check_archive(files: ArchiveFiles) -> Iterator[Check]:
     )
     try:
         same = archive_bytes(files.content) == read_file(files.place, ARCHIVE_LIMIT)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         yield failed("archive-form", files.place.name, "it cannot be made again from its content")
         return
     wrong = "it was packed by another program, or holds something that is not shown"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -13,15 +13,15 @@ from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.checks import Check, Outcome
 from secure_ext.documents.manifest import Manifest, ManifestImage
-from secure_ext.documents.read import MANIFEST
+from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import SHA384
+from secure_ext.plan.read_document import parse_plan
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
-from secure_ext.reading import parse_json
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument, WriteStep
-from secure_ext.station.typed_document import DocumentFault, read_document
+from secure_ext.station.typed_document import DocumentFault
 
 _STAGES = ("flash", "burn", "seal")
 _T = TypeVar("_T")
@@ -89,8 +89,8 @@ class Documents:
 
 def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     """Both documents, or None if one of them is not valid; what was checked is added to `checks`."""
-    manifest = _read(files, MANIFEST, Manifest, checks)
-    plan = _read(files, PLAN, PlanDocument, checks)
+    manifest = _read(files, MANIFEST, parse_manifest, checks)
+    plan = _read(files, PLAN, parse_plan, checks)
     if manifest is None or plan is None:
         return None
     same = document_text(manifest).encode() == files.read(MANIFEST)
@@ -98,23 +98,23 @@ def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     return Documents(manifest, plan)
 
 
-def _read(files: BundleFiles, name: str, kind: type[_T], checks: list[Check]) -> _T | None:
+def _read(files: BundleFiles, name: str, parse: Callable[[bytes], _T], checks: list[Check]) -> _T | None:
     stem = name.removesuffix(".json")
     text = files.read(name)
     if text is None:
         checks.append(failed(f"{stem}-readable", name, "it is missing", COPY_AGAIN))
         return None
+    document, fault = None, None
     try:
-        value = parse_json(text, fractions=False, lines=False)
+        document = parse(text)
+    except DocumentFault as error:
+        fault = error
     except ValueError as error:
-        checks.append(
-            failed(f"{stem}-readable", name, f"{_CODES[name]}: it is not a JSON document: {error}", COPY_AGAIN)
-        )
+        why = f"{_CODES[name]}: it is not a JSON document: {error}"
+        checks.append(failed(f"{stem}-readable", name, why, COPY_AGAIN))
         return None
     checks.append(passed(f"{stem}-readable", name, "a JSON document"))
-    try:
-        document = read_document(kind, value)
-    except DocumentFault as fault:
+    if fault is not None:
         checks.append(failed(f"{stem}-schema", name, f"{_CODES[name]}: {fault}"))
         return None
     checks.append(passed(f"{stem}-schema", name, f"valid by {stem}.schema.json"))

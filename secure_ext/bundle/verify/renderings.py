@@ -15,8 +15,8 @@ from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.read import read_rehearsal
 from secure_ext.errors import SecureProvisionError
-from secure_ext.reading import parse_json
 from secure_ext.station.plan_document import PlanDocument
 
 _RENDERINGS = (
@@ -95,9 +95,9 @@ def _of_plan(render: Callable[[PlanDocument, str], str], documents: Documents) -
 def _report(files: BundleFiles, documents: Documents) -> str:
     rehearsal = files.read(REHEARSAL) if REHEARSAL in documents.manifest.files else None
     try:
-        outcome = None if rehearsal is None else parse_json(rehearsal)
+        outcome = None if rehearsal is None else read_rehearsal(rehearsal)
     except ValueError:
-        outcome = {}
+        outcome = None  # the check of the rehearsal says so
     return render_report(documents.manifest, documents.plan, outcome)
 
 
