@@ -12,6 +12,7 @@ from pathlib import Path
 from secure_ext.bundle.file_names import PLAN, refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
+from secure_ext.bundle.readable import readable_files, refuse_secrets, secret_files
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
 from secure_ext.reading import parse_json
@@ -44,17 +45,21 @@ def check_archive_target(target: Path, bundle: Path) -> None:
         )
 
 
-def write_archive(bundle: Path, target: Path) -> None:
+def write_archive(bundle: Path, target: Path, *, with_plaintext: bool = False) -> None:
     """Writes what the manifest of `bundle` lists, the manifest and its signature; whole or not at all.
 
+    With secrets that can be read in it, which is only `with_plaintext`, the archive is the owner's alone (mode 0600).
+
     Raises what `check_archive_target` raises; InputError SE702 if it cannot be written, or a file is missing, SE715 if
-    the manifest lists one that no bundle has.
+    the manifest lists one that no bundle has; CheckError SE960 if it would show secrets and is not `with_plaintext`.
     """
     check_archive_target(target, bundle)
     try:
-        content = archive_bytes(_content(open_bundle_files(bundle)))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(target, content)
+        files = _content(open_bundle_files(bundle))
+        readable = readable_files(parse_json(files[MANIFEST]), parse_json(files[PLAN]), files.get)
+        if not with_plaintext:
+            refuse_secrets(readable, bundle)
+        write_durably(target, archive_bytes(files), 0o600 if any(item.holds.is_secret for item in readable) else 0o644)
     except OSError as error:
         raise InputError(
             "SE702",
@@ -71,13 +76,15 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
 
     Raises ValueError, KeyError if the manifest is none.
     """
-    date = _date(parse_json(files[MANIFEST])["created"])
+    manifest = parse_json(files[MANIFEST])
+    date, secret = _date(manifest["created"]), secret_files(manifest)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             member = zipfile.ZipInfo(name, date)
             member.create_system = _UNIX
-            member.external_attr = (0o100755 if name in _EXECUTABLE else 0o100644) << 16
+            mode = 0o755 if name in _EXECUTABLE else 0o600 if name in secret else 0o644
+            member.external_attr = (0o100000 | mode) << 16
             archive.writestr(member, files[name])
     return buffer.getvalue()
 

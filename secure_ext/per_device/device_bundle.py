@@ -11,6 +11,7 @@ from typing import Any
 
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.readable import READABLE, as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
 from secure_ext.durable import sync_folder, write_durably
 from secure_ext.errors import CheckError, InputError
@@ -48,7 +49,7 @@ def write_device_bundle(
     plan, manifest = copy.deepcopy(source.plan), copy.deepcopy(source.manifest)
     cipher_key = keys.cipher_key(plan["chip"])
     with replaced_directory(folder) as staging:
-        (staging / "images").mkdir()
+        contents: dict[str, bytes] = {}
         for image in manifest["images"]:
             content = read_file(source.folder / image["file"], IMAGE_LIMIT)
             if image["encrypt_per_device"] and cipher_key is not None:
@@ -58,7 +59,7 @@ def write_device_bundle(
                 manifest["checks"].append(proof)
                 image |= {"encrypted": True, "encrypt_per_device": False}
             image |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            write_durably(staging / image["file"], content)
+            contents[image["file"]] = content
         plan["images"] = [
             {name: image[name] for name in ("file", "offset", "size", "sha256")} for image in manifest["images"]
         ]
@@ -67,6 +68,10 @@ def write_device_bundle(
             key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
         for path in sorted((source.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
+        manifest[READABLE] = as_rows(readable_files(manifest, plan, contents.get))
+        secret = secret_files(manifest)
+        for name, content in contents.items():
+            write_durably(staging / name, content, 0o600 if name in secret else 0o644)
         write_durably(staging / "plan.json", _json(plan))
         write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
         files = sorted(path for path in staging.rglob("*") if path.is_file())
