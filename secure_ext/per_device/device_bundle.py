@@ -13,7 +13,7 @@ from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import READABLE, as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
-from secure_ext.durable import sync_folder, write_durably
+from secure_ext.durable import write_durably
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.keys.files import write_secret_file
@@ -84,7 +84,6 @@ def write_device_bundle(
             inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
             write_secret_file(inside / f"{name}.bin", data)
         before_it_is_there(plan)
-    sync_folder(folder.parent)
     return FinishedBundle(folder, manifest, plan)
 
 
