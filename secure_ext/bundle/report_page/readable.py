@@ -53,4 +53,7 @@ def _further(manifest: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[s
             "asked for that."
         )
     if effects_of(plan).flash_encryption == "development":
-        yield "Flash encryption is in development mode: whoever has a finished board can read its software there."
+        yield (
+            "Flash encryption is in development mode, which does not keep the software from whoever has a finished "
+            "board."
+        )
