@@ -216,12 +216,17 @@ def _refuse_modules(profile: Profile) -> None:
                 )
 
 
-def circumstances(*, archived: bool = False, output_format: str = "text") -> Making:
+def circumstances(*, archived: bool = False, with_plaintext: bool = False, output_format: str = "text") -> Making:
     """What a front knows of the run that makes a bundle; build servers set CI in the environment."""
     from secure_ext.plan.doctor.rule import Making  # noqa: PLC0415 (loaded when used)
 
     build_server = os.environ.get("CI", "").lower() not in {"", "0", "n", "no", "off", "false"}
-    return Making(build_server=build_server, archived=archived, read_by_a_program=output_format == "json")
+    return Making(
+        build_server=build_server,
+        archived=archived,
+        with_plaintext=with_plaintext,
+        read_by_a_program=output_format == "json",
+    )
 
 
 def show_next(command: str) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError
 from secure_ext.keys.file_lock import hold
 from secure_ext.reading import read_json
@@ -60,7 +61,7 @@ def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[st
     """
     with contextlib.ExitStack() as stack:
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_durably(target.parent)
             stack.enter_context(only_run(target))
             _bring_back(target, kind)
             _refuse_foreign(target, kind)
@@ -179,6 +180,7 @@ def _exchange(new: Path, target: Path) -> None:
     new.chmod(0o755 & ~_umask())
     if not target.exists():
         new.rename(target)
+        sync_folder(target.parent)
         return
     if hasattr(os, "sync"):
         os.sync()  # what was carried over must be on the disk before the only other copy goes
@@ -191,6 +193,7 @@ def _exchange(new: Path, target: Path) -> None:
         raise
     with contextlib.suppress(OSError):
         aside.rename(new)
+    sync_folder(target.parent)
 
 
 def _put_back(aside: Path, target: Path, error: BaseException) -> None:

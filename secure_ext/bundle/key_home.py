@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.ways import way
-from secure_ext.durable import sync_folder
+from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.own_files import require_own
@@ -126,12 +126,12 @@ class KeyHome:
             return
         new = self.folder.with_name(f".{self.folder.name}.partial")
         shutil.rmtree(new, ignore_errors=True)
-        new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.mkdir(mode=0o700)
+        make_folder_durably(new, 0o700)
         identity = (json.dumps(self._identity(), indent=2) + "\n").encode()
         for name, content in {**_BESIDE_THE_KEYS, IDENTITY: identity}.items():
             write_secret_file(new / name, content)
         new.rename(self.folder)
+        sync_folder(self.folder.parent)
 
     def _identity(self) -> dict[str, object]:
         return {"schema": 1, "project": self.project, "chip": self.chip, "output": self.output}

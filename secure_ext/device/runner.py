@@ -39,6 +39,7 @@ from secure_ext.device.refusals import check_conflicts, check_flash_size, check_
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
+from secure_ext.durable import make_folder_durably
 from secure_ext.keys.no_core import no_core_files
 from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
 from secure_ext.station.revision import revision_text
@@ -195,7 +196,7 @@ class Runner:
         journal = board_journal(self.plan, path)
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_durably(log.parent)  # the journal lies in it, too
             self._log = log.open("a", encoding="utf-8")
         except OSError as error:
             if self.options.dry_run and not self.options.log:

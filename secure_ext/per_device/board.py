@@ -25,7 +25,7 @@ from secure_ext.device.refusals import check_layout
 from secure_ext.device.runner import Runner, parse_arguments
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import Condition, Verdict, classify
-from secure_ext.durable import write_durably
+from secure_ext.durable import make_folder_durably, write_durably
 from secure_ext.errors import InputError
 from secure_ext.keys.sealing import load_sealing_key, seal
 from secure_ext.per_device.device_bundle import write_device_bundle
@@ -245,7 +245,7 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
     }
     recipient = load_sealing_key(template.folder / SEAL_TO)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_durably(path.parent)
         if keeps_earlier:
             _keep_earlier(path)
         write_durably(path, seal(keys.whole, label, recipient).encode())

@@ -6,12 +6,13 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from secure_ext.bundle.file_names import foreign_files, name_faults, needed_files
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST
+from secure_ext.bundle.readable import secret_files
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
@@ -47,7 +48,7 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
     yield from _kinds(files, names)
     yield _key_folder(names, documents, in_archive=files.folder is None)
     if files.folder is not None:
-        yield _permissions(files.folder)
+        yield _permissions(files.folder, secret_files(documents.manifest))
     yield from _other_folders(others)
 
 
@@ -105,13 +106,13 @@ def _key_folder(names: list[str], documents: Documents, *, in_archive: bool) -> 
     return passed("key-folder", _KEYS, f"holds {', '.join(present) or 'nothing, and nothing is needed'}")
 
 
-def _permissions(folder: Path) -> Check:
+def _permissions(folder: Path, secret: Sequence[str]) -> Check:
     keys = folder / "keys"
     if os.name != "posix":
         return unseen("key-permissions", _KEYS, "file modes say nothing on this system")
     exposed = [
         path.relative_to(folder).as_posix()
-        for path in (keys, *keys.rglob("*"))
+        for path in (keys, *keys.rglob("*"), *(folder / name for name in secret))
         if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     ]
     return judged(
@@ -120,7 +121,7 @@ def _permissions(folder: Path) -> Check:
         not exposed,
         "open to nobody but the owner",
         f"others may read or change {', '.join(exposed)}",
-        cure="chmod 700 the folder and 600 its files; treat the keys as known if others use this machine",
+        cure="chmod 700 the folder keys and 600 the files; treat what they hold as known if others use this machine",
     )
 
 
