@@ -40,10 +40,10 @@ def _lines(data: dict[str, object]) -> Iterator[str]:
             continue
         yield title
         for item in differences:
-            mark = "WEAKER" if item.weaker else ""
-            yield f"  {mark:6}  {item.what}: {_value(item, 'old')} -> {_value(item, 'new')}"
-            if item.note:
-                yield f"          {item.note}"
+            mark = "WEAKER" if item["weaker"] else ""
+            yield f"  {mark:6}  {item['what']}: {_value(item, 'old')} -> {_value(item, 'new')}"
+            if item["note"]:
+                yield f"          {item['note']}"
         yield ""
     same, notes = data["same"], data["notes"]
     if isinstance(same, list) and isinstance(notes, list):

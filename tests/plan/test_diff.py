@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from documents import data_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typed_documents import data_of
 
 from secure_ext.bundle.read_release import read_release
 from secure_ext.bundle.write import Bundle
