@@ -1,10 +1,10 @@
 # `make demo` and `make test` set up everything they need in .venv; all they ask for is Python 3.10 or later.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint power-cuts benchmark clean
+.PHONY: demo test test-all lint schemas power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -20,6 +20,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+schemas: $(VENV)/dev
+	$(BIN)/python -m secure_ext.documents.json_schema
 
 power-cuts: $(VENV)/dev
 	PYTHONPATH=tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py

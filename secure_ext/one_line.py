@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-_NO_TEXT = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Control characters, line breaks of any alphabet, and what makes text run in the other direction."""
+from secure_ext.station.typed_document import NO_TEXT
+
+_NO_TEXT = re.compile(f"[{NO_TEXT}]")
 
 
 def is_one_line(text: str) -> bool:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
-from secure_ext.bundle.manifest_document import ManifestKey
 from secure_ext.bundle.write import Bundle
-from secure_ext.chips.revision import revision_range, revision_text
 from secure_ext.command_names import as_typed_here, command_line
+from secure_ext.documents.manifest import ManifestKey
 from secure_ext.one_line import harmless, one_line, printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.doctor.rule import Finding, Severity
@@ -19,6 +18,7 @@ from secure_ext.plan.steps import Stage
 from secure_ext.plan.unplanned import unplanned_features
 from secure_ext.policy.policy import KeySource
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.revision import revision_range, revision_text
 from secure_ext.station.typed_document import document_data
 from secure_ext.terminal_maps import Line, map_lines
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from secure_ext.bundle.manifest_document import Manifest
-from secure_ext.bundle.rehearsal_document import RehearsalOutcome
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 

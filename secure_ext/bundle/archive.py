@@ -11,8 +11,9 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST
-from secure_ext.bundle.read import parse_manifest, read_documents_of
+from secure_ext.bundle.manifest import ENVELOPE
+from secure_ext.bundle.read import read_documents_of
+from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
 

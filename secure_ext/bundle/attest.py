@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
+from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.reading import parse_json

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from secure_ext.device.burn_calls import new_chip_calls
 from secure_ext.one_line import one_line
 from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.revision import revision_text
 
 _SHELL_QUESTION = (
     "printf 'Are all eFuses above as planned? Type SEAL to close the chip: '",
@@ -69,7 +70,7 @@ def _body(document: PlanDocument, quote: Callable[[str], str], port: str, questi
                 yield one_line(f"# {step.title}: {step.why}")
                 if step.min_revision > document.min_revision:
                     revision = step.min_revision
-                    yield f"#   (left out below: only for chips from v{revision // 100}.{revision % 100} on)"
+                    yield f"#   (left out below: only for chips from {revision_text(revision)} on)"
         if stage == "seal":
             yield f"espefuse {base} summary"
             yield from question

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
-from secure_ext.bundle.manifest_document import Manifest
+from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
 from secure_ext.bundle.report_page.page import REPORT
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import InputError
 from secure_ext.plan.document import key_file
 from secure_ext.plan.steps import KeyRole

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from secure_ext.bundle.manifest_document import Inputs, Tools
 from secure_ext.bundle.ways import way
+from secure_ext.documents.manifest import Inputs, Tools
 from secure_ext.plan.decide import Decision
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.signing_entry import SigningEntry, Signs

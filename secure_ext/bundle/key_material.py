@@ -9,7 +9,6 @@ from pathlib import Path
 from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
 from secure_ext.bundle.key_home import SUPERSEDED
 from secure_ext.bundle.signing.signers import BundleSigner, load_signers, signers_without_secrets
-from secure_ext.chips.facts import KeySize
 from secure_ext.errors import InputError, UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.files import write_secret_file
@@ -21,6 +20,7 @@ from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.station.chip_facts import KeySize
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
@@ -91,7 +91,6 @@ def load_key_material(
         scheme = _cipher(size)
         role = KeyRole.FLASH_ENCRYPTION.value
         flash_encryption = _secret(policy.flash_encryption.key, role, size.key_bytes, generated)
-        flash_encryption_key(scheme, flash_encryption.data)  # raises if the cipher would be weak with it
     hmac = None
     if policy.nvs.scheme is NvsScheme.HMAC and not policy.nvs.key.per_device:
         hmac = _secret(policy.nvs.key, KeyRole.NVS_HMAC.value, 32, generated)
@@ -136,7 +135,7 @@ def check_key_files(policy: Policy) -> None:
     if policy.flash_encryption.enabled and policy.flash_encryption.key.path is not None:
         size = policy.flash_encryption.key_size
         role = KeyRole.FLASH_ENCRYPTION.value
-        flash_encryption_key(_cipher(size), load_secret(policy.flash_encryption.key.path, role, (size.key_bytes,)).data)
+        load_secret(policy.flash_encryption.key.path, role, (size.key_bytes,))
     if policy.nvs.scheme is NvsScheme.HMAC and policy.nvs.key.path is not None:
         load_secret(policy.nvs.key.path, KeyRole.NVS_HMAC.value, (32,))
     if policy.nvs.has_keys_partition and policy.nvs.key.path is not None:

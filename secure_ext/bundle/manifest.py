@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from secure_ext import __version__
-from secure_ext.bundle.manifest_document import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice
-from secure_ext.bundle.produce import Check, ProducedImage
+from secure_ext.bundle.produce import ProducedImage
 from secure_ext.bundle.settings import firmware_settings
+from secure_ext.documents.manifest import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice, Proof
+from secure_ext.documents.read import MANIFEST
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
@@ -26,7 +27,6 @@ from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
 from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
-MANIFEST = "manifest.json"
 ENVELOPE = "manifest.dsse.json"
 OUTSIDE_THE_MANIFEST = ("keys/", "journal/", "sealed/")
 """Folders of a bundle that hold what is secret or belongs to one board."""
@@ -50,7 +50,7 @@ def manifest(
     decision: Decision,
     images: list[ProducedImage],
     burned: dict[KeyRole, bytes],
-    checks: list[Check],
+    checks: list[Proof],
     folder: Path,
     *,
     inputs: Inputs,
@@ -82,7 +82,7 @@ def manifest(
             for key in decision.plan.keys
         ],
         "inputs": document_data(inputs),
-        "checks": [{"name": check.name, "image": check.image, "evidence": check.evidence} for check in checks],
+        "checks": document_data(checks),
         "findings": [finding.as_dict() for finding in decision.findings],
         "per_device": document_data(per_device(decision)),
         "settings": firmware_settings(build.config),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from secure_ext.bundle.key_material import KeyMaterial
 from secure_ext.bundle.nvs import made_nvs, proved_nvs
 from secure_ext.bundle.signing.signers import keys_that_sign
+from secure_ext.documents.manifest import Proof
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
 from secure_ext.images.secure_boot import add_signatures, sign, signed_by, signed_content, verify
@@ -48,15 +49,6 @@ class ProducedImage:
         if isinstance(recipe, NvsFromCsv):
             return None
         return hashlib.sha256(self.planned.content if recipe is None else self.plaintext).hexdigest()
-
-
-@dataclass(frozen=True)
-class Check:
-    """A proof that was made: what, on which image, and by what evidence."""
-
-    name: str
-    image: str
-    evidence: str
 
 
 def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
@@ -114,7 +106,7 @@ def is_misread_by_esptool(produced: ProducedImage) -> bool:
     return produced.planned.role is Role.BOOTLOADER and looks_like_an_image and produced.content != produced.plaintext
 
 
-def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
+def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Proof]:
     """Checks an image as the chip will: decrypts it and verifies every signature.
 
     Raises CheckError SE713 when the ciphertext does not decrypt to the plaintext, and the errors of `verify` and of
@@ -132,7 +124,7 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
                 cure="this is a defect of secure-provision or of this machine; do not use the bundle, and report it",
                 place=image.name,
             )
-        yield Check("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}")
+        yield Proof("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}")
     if is_misread_by_esptool(produced):
         raise CheckError(
             "SE714",
@@ -144,10 +136,10 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
     if image.sign:
         wanted = keys_that_sign(image, keys.signers)
         verify(readable, wanted, also=[signer.digest for signer in keys.signers], place=image.source)
-        yield Check("signatures verify", image.name, f"{len(wanted)} of {len(wanted)} keys")
+        yield Proof("signatures verify", image.name, f"{len(wanted)} of {len(wanted)} keys")
     if image.recipe is not None:
         proof, evidence = proved_nvs(readable, image.recipe, keys)
-        yield Check(proof, image.name, evidence)
+        yield Proof(proof, image.name, evidence)
         return
     if not readable.startswith(signed_content(image.content)):
         raise CheckError(
@@ -156,4 +148,4 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Check]:
             cure="this is a defect of secure-provision; do not use the bundle, and report it",
             place=image.name,
         )
-    yield Check("holds the built image", image.name, hashlib.sha256(image.content).hexdigest())
+    yield Proof("holds the built image", image.name, hashlib.sha256(image.content).hexdigest())

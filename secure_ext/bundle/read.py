@@ -9,17 +9,25 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import PLAN, REHEARSAL, is_unfinished, refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, FolderFiles
-from secure_ext.bundle.manifest import MANIFEST, OUTSIDE_THE_MANIFEST, document_text, with_file
-from secure_ext.bundle.manifest_document import Manifest
-from secure_ext.bundle.rehearsal_document import RehearsalOutcome
+from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, document_text, with_file
 from secure_ext.bundle.report_page.page import REPORT, render_report
+from secure_ext.documents.manifest import Manifest
+from secure_ext.documents.read import (
+    MANIFEST,
+    damaged_manifest,
+    not_a_bundle,
+    parse_manifest,
+    read_manifest,
+    read_rehearsal,
+)
+from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.read_document import not_a_plan, parse_plan, read_plan
 from secure_ext.plan.replay import replay_plan
-from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, parse_json, read_file
+from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, read_file
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import document_data, read_document
+from secure_ext.station.typed_document import document_data
 
 CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
@@ -85,51 +93,21 @@ def read_bundle(folder: Path) -> FinishedBundle:
     return FinishedBundle(folder, manifest, plan)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of the bundle in `folder`. Raises InputError SE730 if there is none, or it is damaged."""
-    try:
-        return parse_manifest(read_file(folder / MANIFEST, DOCUMENT_LIMIT))
-    except OSError as error:
-        why = f"it has no {MANIFEST} that can be read ({error.strerror or error})"
-    except ValueError as error:
-        why = _damaged(error)
-    raise _not_a_bundle(folder, why)
-
-
-def parse_manifest(content: bytes) -> Manifest:
-    """The manifest in the content of ``manifest.json``; raises as `parse_plan` does."""
-    return read_document(Manifest, parse_json(content, fractions=False, lines=False))
-
-
 def read_documents_of(files: BundleFiles) -> tuple[Manifest, PlanDocument]:
     """Manifest and plan of a folder or an archive. Raises InputError SE730, SE875 as `read_bundle` does."""
     content, plan = files.read(MANIFEST), files.read(PLAN)
     if content is None:
-        raise _not_a_bundle(files.place, f"it has no {MANIFEST} that can be read")
+        raise not_a_bundle(files.place, f"it has no {MANIFEST} that can be read")
     try:
         manifest = parse_manifest(content)
     except ValueError as error:
-        raise _not_a_bundle(files.place, _damaged(error)) from None
+        raise not_a_bundle(files.place, damaged_manifest(error)) from None
     if plan is None:
         raise not_a_plan(str(files.place), f"there is no {PLAN} that can be read")
     try:
         return manifest, parse_plan(plan)
     except ValueError as error:
         raise not_a_plan(str(files.place), str(error)) from None
-
-
-def _damaged(error: ValueError) -> str:
-    return f"its {MANIFEST} is damaged, or of a later version of this tool: {error}"
-
-
-def _not_a_bundle(place: Path, why: str) -> InputError:
-    return InputError(
-        "SE730",
-        f"this is not a bundle: {why}",
-        cure="give the folder that `secure-provision bundle` wrote, such as build/secure; if it is one, copy all of it "
-        "again",
-        place=str(place),
-    )
 
 
 def _decided_files(folder: Path) -> set[str]:
@@ -164,11 +142,6 @@ def store_rehearsal(bundle: FinishedBundle, outcome: RehearsalOutcome) -> None:
             cure="check the permissions and the free space",
             place=str(bundle.folder),
         ) from None
-
-
-def read_rehearsal(content: bytes) -> RehearsalOutcome:
-    """What ``rehearsal.json`` holds. Raises ValueError, with the place in the document, if it is damaged."""
-    return read_document(RehearsalOutcome, parse_json(content, fractions=False, lines=False))
 
 
 def has_passed_rehearsal(bundle: FinishedBundle) -> bool:

@@ -26,8 +26,11 @@ _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """Boards that were provisioned alike. `aggressive`: the ROM revokes a slot when its bootloader fails to verify."""
+class SigningSlots:
+    """The slots for signing keys of boards that were provisioned alike.
+
+    `aggressive`: the ROM revokes a slot when its bootloader fails to verify.
+    """
 
     chip: str
     slots: tuple[Slot, ...]
@@ -54,7 +57,7 @@ class Update:
 class Rotation:
     """What came of it. `steps` is the order of a safe rotation; `refusal` says why no board takes the update."""
 
-    fleet: Fleet
+    fleet: SigningSlots
     update: Update
     accepted_by: tuple[int, ...]
     unknown: tuple[str, ...]
@@ -85,8 +88,8 @@ class Rotation:
         }
 
 
-def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
-    """The fleet that a bundle, or its ``plan.json``, has provisioned.
+def read_signing_slots(path: Path, revoked: Sequence[int]) -> SigningSlots:
+    """The slots of the boards that a bundle, or its ``plan.json``, has provisioned.
 
     Args:
         path: the bundle's folder, or its plan.
@@ -121,7 +124,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
             raise UsageError(
                 "SE693", f"{chip} has no digest slot {number}", cure=f"its slots are numbered 0 to {count - 1}"
             )
-    return Fleet(chip, slots, aggressive)
+    return SigningSlots(chip, slots, aggressive)
 
 
 def read_update(image: Path, chip: str) -> Update:
@@ -159,7 +162,7 @@ def update_signed_with(keys: Sequence[Path]) -> Update:
     return Update("an update signed with " + ", ".join(p.name for p in keys), tuple(digests))
 
 
-def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
+def plan_rotation(fleet: SigningSlots, update: Update) -> Rotation:
     """Whether the boards take the update, and what follows for their keys."""
     accepted_by = accepting_slots(fleet.slots, update.signers)
     unknown = tuple(digest.hex() for digest in update.signers if not any(slot.holds(digest) for slot in fleet.slots))
@@ -168,7 +171,7 @@ def plan_rotation(fleet: Fleet, update: Update) -> Rotation:
     return Rotation(fleet, update, accepted_by, unknown, tuple(_steps(fleet, accepted_by)))
 
 
-def _refusal(fleet: Fleet, update: Update) -> CheckError:
+def _refusal(fleet: SigningSlots, update: Update) -> CheckError:
     revoked = [slot.number for slot in fleet.slots if update.is_signed_by(slot)]
     trusted = fleet.in_state(SlotState.TRUSTED)
     why = f"its key is in slot {_list(revoked)}, which is revoked" if revoked else "its key is in none of their slots"
@@ -178,7 +181,7 @@ def _refusal(fleet: Fleet, update: Update) -> CheckError:
     return CheckError("SE690", f"no board of this fleet takes the update: {why}", cure=cure, place=update.name)
 
 
-def _steps(fleet: Fleet, accepted_by: tuple[int, ...]) -> list[str]:
+def _steps(fleet: SigningSlots, accepted_by: tuple[int, ...]) -> list[str]:
     if len(fleet.slots) == 1:
         return [
             f"{fleet.chip} has one slot, burned once: its key can never be replaced or revoked. Guard it, and keep a "

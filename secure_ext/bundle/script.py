@@ -16,8 +16,11 @@ from secure_ext.station.typed_document import document_data
 
 RUNNER_MODULES = (
     "secure_ext.station.typed_document",
+    "secure_ext.station.revision",
+    "secure_ext.station.flash_sectors",
+    "secure_ext.station.chip_facts",
+    "secure_ext.station.efuse_features",
     "secure_ext.station.plan_document",
-    "secure_ext.project.chip_ids",
     "secure_ext.keys.fingerprint",
     "secure_ext.keys.file_lock",
     "secure_ext.keys.no_core",

@@ -14,14 +14,15 @@ from secure_ext.bundle.generated_keys import GeneratedKey, GeneratedKeys, keep_k
 from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.key_home import home_of, place_for
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, SEAL_TO, document_text, image_file, manifest, with_file
-from secure_ext.bundle.manifest_document import Manifest
-from secure_ext.bundle.produce import Check, ProducedImage, produce, prove
+from secure_ext.bundle.manifest import ENVELOPE, SEAL_TO, document_text, image_file, manifest, with_file
+from secure_ext.bundle.produce import ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.signing.answers import detached_signers
 from secure_ext.bundle.signing.signers import NO_HELP, SigningHelp
+from secure_ext.documents.manifest import Manifest, Proof
+from secure_ext.documents.read import MANIFEST
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer
@@ -141,9 +142,9 @@ def _write_digests(folder: Path, material: KeyMaterial) -> None:
 
 def _produce_all(
     decision: Decision, material: KeyMaterial, folder: Path, progress: Progress
-) -> tuple[list[ProducedImage], list[Check]]:
+) -> tuple[list[ProducedImage], list[Proof]]:
     images: list[ProducedImage] = []
-    checks: list[Check] = []
+    checks: list[Proof] = []
     (folder / "images").mkdir()
     for planned in decision.images:
         steps = (("make", planned.recipe is not None), ("sign", planned.sign), ("encrypt", planned.encrypt))

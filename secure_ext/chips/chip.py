@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secure_ext.chips.efuse_table import EfuseField, EfuseTable, load_efuse_table
-from secure_ext.chips.facts import ChipFacts, chip_facts
+from secure_ext.chips.facts import chip_facts
+from secure_ext.station.chip_facts import ChipFacts
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,17 @@ class Chip:
     @property
     def has_fixed_key_blocks(self) -> bool:
         """True for the esp32, where a block's number says what it holds."""
-        return self.name == "esp32"
+        return bool(self.facts.fixed_key_blocks)
 
     @property
     def crypt_count(self) -> EfuseField:
         """The field whose odd number of set bits turns flash encryption on."""
-        return self.efuses.require("FLASH_CRYPT_CNT" if self.name == "esp32" else "SPI_BOOT_CRYPT_CNT")
+        return self.efuses.require(self.facts.crypt_count)
 
     @property
     def secure_boot_enable(self) -> EfuseField:
         """The field that turns Secure Boot V2 on."""
-        return self.efuses.require("ABS_DONE_1" if self.name == "esp32" else "SECURE_BOOT_EN")
+        return self.efuses.require(self.facts.secure_boot_enable)
 
     def uses(self, field: str) -> bool:
         """True if the chip has the lock-down `field` and ESP-IDF uses it there."""
@@ -85,8 +86,8 @@ def load_chip(name: str, revision: int) -> Chip:
     facts = chip_facts(name)
     table = load_efuse_table(name, revision)
     blocks: tuple[KeyBlock, ...]
-    if name == "esp32":
-        blocks = (_fixed_block(table, "BLOCK1", "flash_encryption"), _fixed_block(table, "BLOCK2", "secure_boot_v2"))
+    if facts.fixed_key_blocks:
+        blocks = tuple(_fixed_block(table, block, word) for block, word in facts.fixed_key_blocks)
     else:
         blocks = tuple(_key_block(table, i) for i in range(6) if table.find(f"BLOCK_KEY{i}"))
     return Chip(facts, revision, table, blocks)
@@ -126,8 +127,8 @@ def revision_bits(
     block is named once, with its bit numbers, as ``espefuse burn-bit`` takes them: most blocks can be burned only once.
     """
     values = dict(burned or {})
-    if chip.name == "esp32":
-        values |= dict.fromkeys(("CHIP_VER_REV1", "CHIP_VER_REV2")[: min(revision // 100, 2)], 1)
+    if chip.facts.revision_flags:
+        values |= dict.fromkeys(chip.facts.revision_flags[: revision // 100], 1)
     else:
         values |= _parts(chip, "WAFER_VERSION", revision) | _parts(chip, "BLK_VERSION", block_revision)
     bits: dict[str, list[int]] = {}

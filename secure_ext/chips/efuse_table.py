@@ -85,9 +85,8 @@ def load_efuse_table(chip: str, revision: int) -> EfuseTable:
         raise ToolError("SE202", "esptool is not installed", cure="pip install esptool") from None
     version = esptool.version
     folder = Path(str(esptool.locate_file("espefuse/efuse_defs")))
-    path = folder / f"{chip}.yaml"
-    if chip == "esp32p4" and revision >= 300:
-        path = folder / "esp32p4_v3.0.yaml"
+    tables = [name for least_revision, name in chip_facts(chip).efuse_tables if revision >= least_revision]
+    path = folder / f"{tables[-1] if tables else chip}.yaml"
     least = chip_facts(chip).least_esptool
     if not path.exists() or tuple(int(part) for part in version.split(".")[:2]) < least:
         raise ToolError(

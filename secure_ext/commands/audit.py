@@ -13,6 +13,7 @@ from secure_ext.commands.which_bundle import bundle_options, open_bundle
 from secure_ext.errors import UsageError
 from secure_ext.front import format_option, print_json, shown_errors
 from secure_ext.one_line import harmless
+from secure_ext.station.revision import revision_text
 
 if TYPE_CHECKING:
     from secure_ext.device.audit.board import Board
@@ -153,7 +154,7 @@ def _text(report: AuditReport, *, show_all: bool) -> str:
     from secure_ext.checks import Outcome, checks_text, count_outcomes  # noqa: PLC0415 (loaded when used)
 
     board = report.board
-    revision = "" if board.revision is None else f" v{board.revision // 100}.{board.revision % 100}"
+    revision = "" if board.revision is None else f" {revision_text(board.revision)}"
     mac = f", MAC {board.mac}" if board.mac else ""
     lines = [f"{board.source[:1].upper()}{board.source[1:]}: {board.chip}{revision}{mac}"]
     lines += [f"Compared with {report.against}.", "", checks_text(report.checks, all_of_them=show_all), ""]

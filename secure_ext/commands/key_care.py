@@ -99,7 +99,7 @@ def plan_key_rotation(
     with shown_errors(output_format):
         from secure_ext.bundle.rotation import (  # noqa: PLC0415 (loaded when used)
             plan_rotation,
-            read_fleet,
+            read_signing_slots,
             read_update,
             update_signed_with,
         )
@@ -107,7 +107,7 @@ def plan_key_rotation(
 
         if (update is None) == (not signing_key):
             raise click.UsageError("give either --update or --signing-key")
-        boards = read_fleet(fleet, revoked)
+        boards = read_signing_slots(fleet, revoked)
         wanted = read_update(update, boards.chip) if update else update_signed_with(signing_key)
         rotation = plan_rotation(boards, wanted)
         if output_format == "json":

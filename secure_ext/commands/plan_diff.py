@@ -9,6 +9,7 @@ import click
 
 from secure_ext.front import print_json
 from secure_ext.one_line import printable
+from secure_ext.station.revision import revision_text
 
 _TITLES = {
     "newly_irreversible": "newly irreversible: NEW burns it, OLD does not",
@@ -20,8 +21,8 @@ _TITLES = {
 
 def show_diff(old: Path, new: Path, output_format: str) -> int:
     """Compares two releases and prints what differs; returns the exit code: 1 if NEW is weaker, else 0."""
-    from secure_ext.bundle.read_release import read_release  # noqa: PLC0415
     from secure_ext.plan.diff import compare  # noqa: PLC0415 (loaded when used)
+    from secure_ext.plan.release import read_release  # noqa: PLC0415
 
     diff = compare(read_release(old), read_release(new))
     exit_code = int(diff.is_weaker)
@@ -56,7 +57,7 @@ def _lines(data: dict[str, object]) -> Iterator[str]:
 def _value(item: dict[str, object], side: str) -> str:
     value = item[side]
     if str(item["subject"]).endswith("revision") and isinstance(value, int):
-        return f"v{value // 100}.{value % 100}"
+        return f"{revision_text(value)}"
     return _text(value)
 
 

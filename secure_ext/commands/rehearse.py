@@ -70,10 +70,11 @@ def rehearse(
     """
     with shown_errors(output_format):
         from secure_ext.bundle.read import store_rehearsal  # noqa: PLC0415 (loaded when used)
+        from secure_ext.documents.rehearsal import CheckedBy  # noqa: PLC0415
         from secure_ext.per_device.throw_away import bundle_of_a_board  # noqa: PLC0415
         from secure_ext.rehearsal.power_cuts import power_cuts  # noqa: PLC0415
         from secure_ext.rehearsal.qemu import find_emulator, rehearse_in_qemu  # noqa: PLC0415
-        from secure_ext.rehearsal.rehearse import Means, rehearse_bundle  # noqa: PLC0415
+        from secure_ext.rehearsal.rehearse import rehearse_bundle  # noqa: PLC0415
         from secure_ext.rehearsal.text import rehearsal_text  # noqa: PLC0415
 
         if every and not cuts:
@@ -93,7 +94,7 @@ def rehearse(
             if cuts and outcome.passed:
                 report = power_cuts(ready, progress, every=every)
                 counts = ", ".join(f"{number} {end.value}" for end, number in report.counts.items())
-                means = Means("power cuts, and the script again after each", report.passed, (counts,))
+                means = CheckedBy("power cuts, and the script again after each", report.passed, (counts,))
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, means), power_cuts=report.report)
         store_rehearsal(opened, outcome.outcome)
         if output_format == "json":

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
+from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.plan_document import BoardRequirements, PlanDocument
+from secure_ext.station.revision import revision_range, revision_text
 
 MEGABYTE = 0x100000
-_OF_ONE_CORE = {"esp32": "DISABLE_APP_CPU", "esp32s3": "DIS_APP_CPU"}
-"""The eFuse by which a chip has one core only; the other chips with two cores have none."""
 _BOOTLOADER_VERSION = "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION"
 _SET_ASIDE = "set this board aside, "
 _NOTHING_ASKED = BoardRequirements(None, 0, 0, None, 1, False, None, 0, 0, ())
@@ -65,8 +65,9 @@ def board_needs(
     needs = [_flash(plan, asked, flash_size), _chip_revision(plan, value_of, revision)]
     if asked.min_block_revision or asked.max_block_revision is not None:
         needs.append(_block_revision(asked, value_of))
-    if asked.cores > 1 and plan.chip in _OF_ONE_CORE:
-        needs.append(_cores(_OF_ONE_CORE[plan.chip], value_of))
+    one_core_field = FACTS[plan.chip].one_core_field
+    if asked.cores > 1 and one_core_field:
+        needs.append(_cores(one_core_field, value_of))
     if asked.octal_flash:
         needs.append(_octal_flash(value_of))
     if asked.secure_version is not None:
@@ -80,11 +81,6 @@ def needed_flash(plan: PlanDocument) -> int:
     """Bytes of flash that a board must have: what the bootloader takes it for, and all partitions and images."""
     asked = plan.requirements or _NOTHING_ASKED
     return max([asked.flash_size or 0, asked.flash_end, *(image.end for image in plan.images)])
-
-
-def version_text(revision: int) -> str:
-    """A revision as people write it."""
-    return f"v{revision // 100}.{revision % 100}"
 
 
 def size_text(size: int) -> str:
@@ -118,10 +114,6 @@ def _flash(plan: PlanDocument, asked: BoardRequirements, size: Optional[int]) ->
     )
 
 
-def _range(low: int, high: Optional[int]) -> str:
-    return version_text(low) + (f" to {version_text(high)}" if high is not None else " or later")
-
-
 def _chip_revision(plan: PlanDocument, value_of: Callable[[str], Optional[int]], revision: Optional[int]) -> Need:
     """``bootloader_common_check_chip_revision_validity``: a burned bit switches the check of the maximum off."""
     low, high = plan.min_revision, plan.max_revision
@@ -135,8 +127,8 @@ def _chip_revision(plan: PlanDocument, value_of: Callable[[str], Optional[int]],
         "chip revision",
         "WAFER_VERSION",
         fits,
-        _range(low, high),
-        "" if revision is None else version_text(revision),
+        revision_range(low, high),
+        "" if revision is None else revision_text(revision),
         "the firmware does not start on another one, or the plan would burn wrong bits",
         "use boards with the right chip revision, or build the firmware for this one",
     )
@@ -154,8 +146,8 @@ def _block_revision(asked: BoardRequirements, value_of: Callable[[str], Optional
         "eFuse block revision",
         "BLK_VERSION",
         None if found is None else low <= found and (high is None or found <= high or unlimited),
-        _range(low, high),
-        "" if found is None else version_text(found),
+        revision_range(low, high),
+        "" if found is None else revision_text(found),
         "the bootloader refuses the app on a chip with another revision of the eFuse blocks",
         _SET_ASIDE + "or set CONFIG_ESP_EFUSE_BLOCK_REV_MIN_FULL to what your boards have and build again",
     )

@@ -13,6 +13,7 @@ import enum
 import re
 
 from secure_ext.device.chip_state import ChipState
+from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.plan_document import PlanDocument
 
 _MAKERS_FIELDS = re.compile(
@@ -29,15 +30,8 @@ _MAKERS_FIELDS = re.compile(
     re.VERBOSE,
 )
 """Fields of BLOCK0 (on esp32 also of BLOCK3)."""
-_MAKERS_BLOCKS = {"esp32": (), "esp32c2": (2,), "esp32s31": (1, 2, 9)}
-_CALIBRATED_BLOCK_10 = ("esp32p4", "esp32h4", "esp32h21")
-"""Their tables divide BLOCK10 into calibration; elsewhere it is reserved, and new chips have zeros there."""
-_KEY_BLOCKS = {"esp32": {"BLOCK1": 1, "BLOCK2": 2}, "esp32c2": {"BLOCK_KEY0": 3}}
-_USER_BLOCK = {"esp32c2": 1}
 _NAMED_USER_FIELDS = ("CUSTOM_MAC", "CUSTOM_MAC_CRC", "MAC_VERSION", "SECURE_VERSION")
 _ESP32_RD_DIS = {2: "BLOCK3", 3: "FLASH_CRYPT_CONFIG"}
-_MAKERS_WR_DIS = {"esp32": (3, 4, 5, 6), "esp32c2": (6,)}
-"""Bits that protect nothing but what is the maker's; on the other chips that of a block is its number and 19."""
 
 
 class Owner(enum.Enum):
@@ -50,7 +44,7 @@ class Owner(enum.Enum):
 
 def makers_blocks(chip: str) -> tuple[int, ...]:
     """The numbers of the blocks that the chip's maker burns."""
-    return _MAKERS_BLOCKS.get(chip, (1, 2, 10) if chip in _CALIBRATED_BLOCK_10 else (1, 2))
+    return FACTS[chip].makers_blocks
 
 
 def planned_fields(plan: PlanDocument) -> set[str]:
@@ -65,7 +59,7 @@ def owner_of(plan: PlanDocument, field: str, state: ChipState) -> Owner:
         return Owner.PLAN
     if block in makers_blocks(plan.chip):
         return Owner.MAKER
-    is_makers = _MAKERS_FIELDS.fullmatch(field) and (block == 0 or plan.chip == "esp32")
+    is_makers = _MAKERS_FIELDS.fullmatch(field) and (block == 0 or bool(FACTS[plan.chip].fixed_key_blocks))
     if block == 3 and field.startswith("ADC") and not state.values.get("BLK3_PART_RESERVE"):
         return Owner.OTHER  # without that flag its bits are user data
     return Owner.MAKER if is_makers else Owner.OTHER
@@ -96,7 +90,7 @@ def _planned_bits(plan: PlanDocument, *names: str) -> set[int]:
 def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
     """Key blocks outside the plan with a key, a purpose or a read protection; and the plan's with a half too many."""
     chip, found = plan.chip, []
-    blocks = _KEY_BLOCKS.get(chip) or {
+    blocks = dict(FACTS[chip].own_key_blocks) or {
         f"BLOCK_KEY{number}": 4 + number for number in range(6) if f"BLOCK_KEY{number}" in state.places
     }
     known = _planned_bits(plan, "rd_dis_bits", "readable_bits")
@@ -106,7 +100,7 @@ def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
             if step.block_number == number:
                 start = 16 if step.part == "high" else 0
                 content = content[:start] + bytes(step.length) + content[start + step.length :]
-        bits = (0, 1) if chip == "esp32c2" else (index,)
+        bits = (0, 1) if len(blocks) == 1 else (index,)
         is_hidden = any(state.has_bit("RD_DIS", bit) for bit in bits if bit not in known)
         purpose = state.texts.get(f"KEY_PURPOSE_{index}", "USER") if number not in _planned_blocks(plan) else "USER"
         if is_hidden or any(content) or purpose != "USER":
@@ -118,7 +112,7 @@ def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
 def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
     """The block for user data and a custom MAC address, and the last one. User data is not shown."""
     chip, found = plan.chip, []
-    user = _USER_BLOCK.get(chip, 3)
+    user = FACTS[chip].user_block
     rest = int.from_bytes(state.blocks.get(user, b""), "little")
     for field, (block, start, bits) in state.places.items():
         owner = owner_of(plan, field, state)
@@ -129,7 +123,7 @@ def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
         rest &= ~(((1 << bits) - 1) << start)
     if rest:
         found.append(f"BLOCK{user} holds user data")
-    if chip == "esp32":
+    if FACTS[chip].fixed_key_blocks:
         found += [f"{what} is read-protected" for bit, what in _ESP32_RD_DIS.items() if state.has_bit("RD_DIS", bit)]
     if "BLOCK_SYS_DATA2" in state.places and 10 not in makers_blocks(chip):
         is_hidden = state.has_bit("RD_DIS", 6)
@@ -158,7 +152,7 @@ def _burned_flags(state: ChipState) -> list[str]:
 def _protections(plan: PlanDocument, state: ChipState) -> list[str]:
     """Write protections that are neither the plan's nor those of the maker's blocks."""
     chip = plan.chip
-    makers = _MAKERS_WR_DIS.get(chip) or tuple(number + 19 for number in makers_blocks(chip))
+    makers = FACTS[chip].makers_wr_dis or tuple(number + 19 for number in makers_blocks(chip))
     known = {step.wr_dis_bit for step in plan.protections}
     known |= {*_planned_bits(plan, "wr_dis_bits"), *makers}
     bits = [bit for bit in range(state.places["WR_DIS"][2]) if state.has_bit("WR_DIS", bit) and bit not in known]

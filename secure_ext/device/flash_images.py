@@ -15,12 +15,13 @@ from typing import Optional
 from secure_ext.device.bundle_files import BundleFiles
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult
 from secure_ext.device.journal import Journal
-from secure_ext.project.chip_ids import CHIP_IDS
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 from secure_ext.station.plan_document import EraseStep, ImageEntry, PlanDocument
+from secure_ext.station.revision import revision_text
 
 ROM_FLASH_LIMIT = 0x1000000
 """How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
-_SECTOR = 0x1000
 ROM_WRITES_SINCE = (5, 4)
 """The first esptool whose way to erase and write without its stub works on every chip.
 
@@ -31,9 +32,6 @@ _IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
 """Where an image's header says what esptool looks at (esp_image_header_t)."""
 ERASED_AT_ONCE = 0x800000
 """Bytes that one command erases: esptool waits no longer than four minutes for any command (`MAX_TIMEOUT`)."""
-_FLASH_POWER = {("esp32p4", 301): ((4, 11), (5, 2)), ("esp32p4", 302): ((4, 12), (5, 3))}
-"""Chips that leave their flash without power in download mode, by revision, with the first esptool 4 and the first
-esptool 5 that turn it on (esptool, targets/esp32p4.py, `power_on_flash`)."""
 
 
 def detected_flash_size(output: str) -> Optional[int]:
@@ -63,7 +61,8 @@ class FlashImages:
 
     def check_power(self, tools: EspTools, revision: int) -> None:
         """This esptool turns on the flash of a chip that leaves it off. Raises Stop SE838."""
-        firsts = _FLASH_POWER.get((self.plan.chip, revision), ())
+        known = FACTS[self.plan.chip].flash_power
+        firsts = next(((four, five) for affected, four, five in known if affected == revision), ())
         if self.connection.virtual_file or not firsts:
             return
         if any(first <= tools.version for first in firsts if first[0] == tools.version[0]):
@@ -73,7 +72,7 @@ class FlashImages:
         raise Stop(
             4,
             "SE838",
-            f"an {self.plan.chip} v{revision // 100}.{revision % 100} leaves its flash without power in download "
+            f"an {self.plan.chip} {revision_text(revision)} leaves its flash without power in download "
             f"mode, and esptool {had} does not turn it on",
             f"install esptool {wanted} or later, best the newest: pip install --upgrade esptool",
         )
@@ -167,7 +166,7 @@ class FlashImages:
             if image.offset == first or not self._is_misread(image):
                 words += [address, file]
                 continue
-            lead = image.offset - _SECTOR
+            lead = image.offset - SECTOR_SIZE
             whole = folder / f"from_{lead:x}.bin"
             whole.write_bytes(self._content(lead, image.offset) + Path(file).read_bytes())
             apart.append(self._write_command(tools, [hex(lead), str(whole)]))
@@ -183,7 +182,7 @@ class FlashImages:
             head = file.read(_APPENDED_HASH + 1)
         if len(head) <= _APPENDED_HASH or head[0] != _IMAGE_MAGIC or head[_APPENDED_HASH] not in (0, 1):
             return False
-        return int.from_bytes(head[_CHIP_ID], "little") != CHIP_IDS[self.plan.chip]
+        return int.from_bytes(head[_CHIP_ID], "little") != FACTS[self.plan.chip].image_id
 
     def _content(self, start: int, end: int) -> bytes:
         """What the images leave in a piece of flash that was erased."""
@@ -211,7 +210,7 @@ class FlashImages:
         for image in sorted(self.plan.images, key=lambda image: image.offset):
             if image.offset > at:
                 gaps.append((at, image.offset - at))
-            at = max(at, -(-(image.end) // _SECTOR) * _SECTOR)
+            at = max(at, whole_sectors(image.end))
         return [*gaps, (at, start + size - at)] if at < start + size else gaps
 
     def _verify_line(self) -> list[str]:

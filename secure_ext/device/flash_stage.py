@@ -16,6 +16,7 @@ from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import something_else_on_it
 from secure_ext.device.step_status import StepStatus
 from secure_ext.device.verdict import Verdict
+from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 
 _REFUSES_A_BOOTLOADER_UNTIL = (5, 2)
 
@@ -67,11 +68,11 @@ def why_not_writable(state: ChipState, esptool: tuple[int, int]) -> Optional[Sto
     From esptool's ``cmds.py`` (write_flash): ciphertext is refused when flash encryption is on and manual encryption
     off; a bootloader, when secure boot is on, before 5.2.
     """
-    count = state.values.get("SPI_BOOT_CRYPT_CNT", state.values.get("FLASH_CRYPT_CNT", 0))
+    count = max(state.values.get(name, 0) for name in CRYPT_COUNTS)
     closed = [name for name in ("DIS_DOWNLOAD_MANUAL_ENCRYPT", "DISABLE_DL_ENCRYPT") if state.values.get(name)]
     if bin(count).count("1") % 2 and closed:
         return _images_missing(f"with flash encryption on and {closed[0]} burned, esptool does not write ciphertext")
-    is_verifying = any(state.values.get(name) for name in ("SECURE_BOOT_EN", "ABS_DONE_1"))
+    is_verifying = any(state.values.get(name) for name in SECURE_BOOT_SWITCHES)
     if is_verifying and esptool < _REFUSES_A_BOOTLOADER_UNTIL:
         return _images_missing(
             f"esptool {esptool[0]}.{esptool[1]} writes no bootloader when secure boot is on",

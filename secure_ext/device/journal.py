@@ -10,16 +10,36 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from secure_ext.device.esp_tools import Stop
 from secure_ext.durable import write_durably
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import document_data
+from secure_ext.station.typed_document import document_data, read_document
 
 _LIMIT = 0x10000
 """Bytes of the journal of a board."""
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """What is written down of a board; what is absent has not happened.
+
+    Attributes:
+        keys: stands for the keys that are burned.
+        keys_before: likewise, for the keys of an earlier run of which some are on the board.
+        images_written: stands for the images that were written and verified.
+        burning_begun: when burning began.
+        read_back: when all that was burned was read back; empty as long as it was not.
+    """
+
+    keys: str
+    keys_before: Optional[str] = None
+    images_written: Optional[str] = None
+    burning_begun: Optional[str] = None
+    read_back: Optional[str] = None
 
 
 class Journal:
@@ -34,59 +54,57 @@ class Journal:
         self.path = path
         self._keys_id = keys_id
         self._images_id = images_id
-        self._entry: dict[str, Any] = {}
+        self._entry = JournalEntry(keys_id)
         self.is_readable = True
         try:
-            entry = json.loads(_content(path))
+            entry = read_document(JournalEntry, json.loads(_content(path)))
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError):
             self.is_readable = False
             return
-        if isinstance(entry, dict) and keys_id in (entry.get("keys"), entry.get("keys_before")):
+        if keys_id in (entry.keys, entry.keys_before):
             self._entry = entry
 
     @property
     def images_written(self) -> bool:
         """Whether this bundle's images were written and verified on this board."""
-        return self._entry.get("images_written") == self._images_id
+        return self._entry.images_written == self._images_id
 
     @property
     def burning_begun(self) -> bool:
         """Whether these keys have begun to be burned on this board."""
-        return "burning_begun" in self._entry
+        return self._entry.burning_begun is not None
 
     @property
     def never_read_back(self) -> bool:
         """Whether burning was begun, and its end never seen. Journals of older versions do not say it: then False."""
-        return self.burning_begun and self._entry.get("read_back") == ""
+        return self.burning_begun and self._entry.read_back == ""
 
     def note_images(self) -> None:
         """Records that this bundle's images were written. Raises Stop SE830."""
-        self._write("images_written", self._images_id)
+        self._write(replace(self._entry, images_written=self._images_id))
 
     def note_burning(self) -> None:
         """Records that burning begins. Raises Stop SE830."""
-        if not self.burning_begun:
-            self._entry["read_back"] = ""
-        self._write("burning_begun", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        read_back = self._entry.read_back if self.burning_begun else ""
+        self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
 
     def note_read_back(self) -> None:
         """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""
         if self.never_read_back:
-            self._write("read_back", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            self._write(replace(self._entry, read_back=_now()))
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
-        self._entry = {"keys": self._keys_id, "keys_before": before._keys_id}
+        self._entry = JournalEntry(self._keys_id, keys_before=before._keys_id)
         self.note_burning()
 
-    def _write(self, event: str, value: str) -> None:
+    def _write(self, entry: JournalEntry) -> None:
         """Whole or not at all, and on the disk when it returns."""
-        self._entry.setdefault("keys", self._keys_id)
-        self._entry[event] = value
+        self._entry = entry
         try:
-            write_durably(self.path, (json.dumps(self._entry, indent=1) + "\n").encode())
+            write_durably(self.path, (json.dumps(document_data(entry), indent=1) + "\n").encode())
         except OSError as error:
             raise Stop(
                 3,
@@ -94,6 +112,10 @@ class Journal:
                 f"the journal cannot be written: {error}",
                 "give a writable folder with --journal; it is needed to continue an interrupted board",
             ) from None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _content(path: Path) -> bytes:

@@ -7,15 +7,14 @@ what burns, which believes no table. Part of ``provision.py``: standard library 
 from __future__ import annotations
 
 from secure_ext.device.esp_tools import Stop
+from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.plan_document import PlanDocument
 
 _FLASH_KEYS = ({"flash_encryption_key"}, {"flash_encryption_key_half_1", "flash_encryption_key_half_2"})
 _DIGESTS = {"secure_boot_digest_0", "secure_boot_digest_1", "secure_boot_digest_2"}
 _SWITCHES = {
-    "FLASH_CRYPT_CNT": "flash encryption",
-    "SPI_BOOT_CRYPT_CNT": "flash encryption",
-    "ABS_DONE_1": "secure boot",
-    "SECURE_BOOT_EN": "secure boot",
+    **dict.fromkeys(CRYPT_COUNTS, "flash encryption"),
+    **dict.fromkeys(SECURE_BOOT_SWITCHES, "secure boot"),
 }
 
 

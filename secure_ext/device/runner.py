@@ -41,6 +41,7 @@ from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
 from secure_ext.keys.no_core import no_core_files
 from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.revision import revision_text
 from secure_ext.station.typed_document import DocumentFault, read_document
 
 STAGES = ("flash", "burn", "seal")
@@ -206,7 +207,7 @@ class Runner:
         """Prints the board and every step with where it stands."""
         labels = {item.step.id: (item.label, not item.is_done) for item in statuses}
         flash = (images.value, False)
-        self.say(f"Board: {self.plan.chip} v{state.revision // 100}.{state.revision % 100}, MAC {state.mac}")
+        self.say(f"Board: {self.plan.chip} {revision_text(state.revision)}, MAC {state.mac}")
         for stage in STAGES:
             for step in (step for step in self.plan.steps if step.stage == stage):
                 label, due = labels.get(step.id, flash)

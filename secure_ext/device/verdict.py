@@ -18,6 +18,7 @@ from secure_ext.device.journal import Journal
 from secure_ext.device.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
 from secure_ext.device.security_info import parse_security_info
 from secure_ext.device.step_status import Status, StepStatus, key_content
+from secure_ext.station.efuse_features import CRYPT_COUNTS
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
 
 
@@ -126,7 +127,6 @@ def _burned_in_part(statuses: list[StepStatus], state: ChipState) -> list[str]:
 
 def _enabled_without_keys(plan: PlanDocument, statuses: list[StepStatus], state: ChipState) -> list[str]:
     """This script burns keys first: what is on without its key was turned on by hand, or by a firmware's first boot."""
-    counts = ("FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT")
     lacking = []
     for name in plan.enabling_fields:
         keys = [
@@ -135,7 +135,7 @@ def _enabled_without_keys(plan: PlanDocument, statuses: list[StepStatus], state:
             if isinstance(item.step, KeyStep)
             and item.status is Status.MISSING
             # only flash encryption keys are burned last byte first, only digests have to stay readable
-            and (item.step.reversed if name in counts else item.step.readable_bits)
+            and (item.step.reversed if name in CRYPT_COUNTS else item.step.readable_bits)
         ]
         if state.values.get(name) and keys:
             lacking.append(f"{name} was burned before its key, which {' and '.join(keys)} still lacks")

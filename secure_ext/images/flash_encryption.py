@@ -52,24 +52,10 @@ def flash_encryption_key(scheme: FlashEncryptionScheme, raw: bytes) -> FlashEncr
         raw: ESP32: 32 bytes, or 24 with the 3/4 coding scheme. XTS: 32 bytes (XTS-AES-128), 64 bytes (XTS-AES-256),
             or the 16 bytes from which an ESP32-C2 derives its key.
 
-    Raises:
-        InputError: SE510 wrong length, SE511 all zero, SE512 one byte repeated, SE513 both halves of an XTS key equal.
+    Raises ValueError for another length; what makes a key weak is decided by `secure_ext.keys.symmetric.refuse_weak`.
     """
-    lengths = KEY_LENGTHS[scheme]
-    if len(raw) not in lengths:
-        expected = ", ".join(str(length) for length in lengths[:-1]) + f" or {lengths[-1]}"
-        raise InputError(
-            "SE510",
-            f"the flash encryption key is {len(raw)} bytes long; the {scheme.value} cipher takes {expected}",
-            cure=f"check that this is a binary key file made for this chip, or {_how_to_generate(lengths[0])}",
-        )
-    if not any(raw):
-        raise _weak_key("SE511", "consists of zero bytes only, as an unburned eFuse block does", len(raw))
-    if len(set(raw)) == 1:
-        raise _weak_key("SE512", "is one byte repeated", len(raw))
-    if scheme is FlashEncryptionScheme.XTS and len(raw) != 16 and raw[: len(raw) // 2] == raw[len(raw) // 2 :]:
-        raise _weak_key("SE513", "has two equal halves; XTS needs different data and tweak keys", len(raw))
-
+    if len(raw) not in KEY_LENGTHS[scheme]:
+        raise ValueError(f"the {scheme.value} cipher takes no key of {len(raw)} bytes")
     key = bytes(raw)
     if len(key) == 24:
         key += key[8:16]  # 3/4 coding leaves 192 bits; the hardware repeats the middle third (espsecure)
@@ -170,14 +156,3 @@ def _check_range(length: int, flash_offset: int, scheme: FlashEncryptionScheme) 
             f"{scheme.address_space // MIB} MiB, the end of what {scheme.value} flash encryption can address",
             cure="check the offset and the length of the image against the partition table",
         )
-
-
-def _weak_key(code: str, what: str, length: int) -> InputError:
-    return InputError(code, f"the flash encryption key {what}", cure=_how_to_generate(length))
-
-
-def _how_to_generate(length: int) -> str:
-    return (
-        f"generate a random one: `espsecure generate-flash-encryption-key --keylen {length * 8} FILE` "
-        "(before esptool 5: `espsecure.py generate_flash_encryption_key`)"
-    )

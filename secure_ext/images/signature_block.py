@@ -18,13 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
 from secure_ext.errors import CheckError, InputError
 from secure_ext.keys.signing import RSA_BITS, SignatureScheme, VerificationKey
-from secure_ext.project.image import (
-    SECTOR_SIZE,
-    SIGNATURE_BLOCK_SIZE,
-    has_valid_crc,
-    signature_position,
-    starts_signature_block,
-)
+from secure_ext.project.image import SIGNATURE_BLOCK_SIZE, has_valid_crc, signature_position, starts_signature_block
+from secure_ext.station.flash_sectors import SECTOR_SIZE
 
 SECTOR = SECTOR_SIZE
 BLOCK_SIZE = SIGNATURE_BLOCK_SIZE

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.bundle.files import open_bundle_files
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.read import FinishedBundle, read_documents_of
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import read_images
@@ -14,6 +13,7 @@ from secure_ext.bundle.verify.documents import Documents, read_documents
 from secure_ext.bundle.verify.inventory import check_inventory
 from secure_ext.bundle.verify.keys import find_flash_key
 from secure_ext.checks import Check, Outcome
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey
 from secure_ext.plan.fleet import Fleet, FleetImage, read_fleet_facts

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from secure_ext import __version__
 from secure_ext.bundle.atomic import Kind, replaced_directory
-from secure_ext.bundle.manifest import MANIFEST, creation_time
+from secure_ext.bundle.manifest import creation_time, document_text
 from secure_ext.checks import Check, checks_data
+from secure_ext.documents.read import MANIFEST
+from secure_ext.documents.update import UpdateManifest
 from secure_ext.ota.app import UpdateApp, Wanted, make_app
 from secure_ext.ota.fleet import FleetBundle, ota_slots
 from secure_ext.ota.slots import SlotImage, pre_encrypt, size_checks
@@ -19,6 +19,7 @@ from secure_ext.plan.doctor.rule import Finding
 from secure_ext.project.build import Build
 from secure_ext.project.files import read_bytes
 from secure_ext.project.partition_table import Partition
+from secure_ext.station.typed_document import read_document
 
 SCHEMA = 1
 APP = "app.bin"
@@ -30,7 +31,7 @@ class Package:
     """A finished update package: where it is, and its manifest."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: UpdateManifest
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
 
@@ -55,8 +56,7 @@ def write_package(build: Build, fleet: FleetBundle, wanted: Wanted, output: Path
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(image.content)
         (folder / README).write_text(readme(manifest), encoding="utf-8", newline="\n")
-        text = json.dumps(manifest, indent=2) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+        (folder / MANIFEST).write_text(document_text(manifest), encoding="utf-8", newline="\n")
     return Package(output, manifest, checks, app.findings)
 
 
@@ -70,9 +70,9 @@ def _manifest(
     slots: tuple[Partition, ...],
     images: tuple[SlotImage, ...],
     checks: tuple[Check, ...],
-) -> dict[str, Any]:
+) -> UpdateManifest:
     encrypted = {image.slot: image for image in images}
-    return {
+    members = {
         "schema": SCHEMA,
         "kind": Kind.UPDATE_PACKAGE.value,
         "tool": f"idf-secure-provision {__version__}",
@@ -97,24 +97,25 @@ def _manifest(
         "checks": checks_data(checks)["checks"],
         "findings": [finding.as_dict() for finding in app.findings],
     }
+    return read_document(UpdateManifest, members)
 
 
-def _image(image: SlotImage | None) -> dict[str, Any] | None:
+def _image(image: SlotImage | None) -> dict[str, object] | None:
     if image is None:
         return None
     return {"file": _file(image.slot), "size": len(image.content), "sha256": image.sha256}
 
 
-def readme(manifest: dict[str, Any]) -> str:
+def readme(manifest: UpdateManifest) -> str:
     """What whoever gets the folder must know."""
     lines = [
-        f"Update {manifest['version']} of {manifest['project']} for {manifest['chip']}",
+        f"Update {manifest.version} of {manifest.project} for {manifest.chip}",
         "",
-        f"{APP}: the app, {'signed' if manifest['app']['signed_by'] else 'not signed'}, not encrypted. This is what",
+        f"{APP}: the app, {'signed' if manifest.app.signed_by else 'not signed'}, not encrypted. This is what",
         "esp_ota_write and esp_https_ota take: a board with flash encryption encrypts it while it writes. Send it over",
         "TLS, for whoever reads it has the code.",
     ]
-    images = [slot for slot in manifest["slots"] if slot["image"]]
+    images = [(slot, slot.image) for slot in manifest.slots if slot.image is not None]
     if images:
         lines += [
             "",
@@ -122,8 +123,8 @@ def readme(manifest: dict[str, Any]) -> str:
             "what is encrypted for one slot decrypts to noise in the other, and does not boot there. A board must",
             "fetch the file of the slot that it does not run from (esp_ota_get_next_update_partition), and write it",
             "with esp_partition_write_raw: esp_ota_write would encrypt it once more. Only for boards with this key:",
-            f"fingerprint {', '.join(manifest['key_fingerprints'])}.",
+            f"fingerprint {', '.join(manifest.key_fingerprints)}.",
             "",
-            *(f"  0x{slot['offset']:06x}  {slot['partition']:16}  {slot['image']['file']}" for slot in images),
+            *(f"  0x{slot.offset:06x}  {slot.partition:16}  {image.file}" for slot, image in images),
         ]
     return "\n".join([*lines, "", f"{MANIFEST} has the hashes, and what was checked.", ""])

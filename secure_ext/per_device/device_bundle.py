@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.bundle.atomic import replaced_directory
-from secure_ext.bundle.manifest import MANIFEST, document_text
-from secure_ext.bundle.manifest_document import Proof
+from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
+from secure_ext.documents.manifest import Proof
+from secure_ext.documents.read import MANIFEST
 from secure_ext.durable import sync_folder, write_durably
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from secure_ext.chips.facts import chip_facts
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.step_status import Status, StepStatus, key_content
 from secure_ext.errors import DeviceError
@@ -39,7 +40,7 @@ class DeviceKeys:
     def cipher_key(self, chip: str) -> FlashEncryptionKey | None:
         """The flash encryption key as the cipher takes it; None if it is not among these keys."""
         raw = self.whole.get(KeyRole.FLASH_ENCRYPTION.value)
-        scheme = FlashEncryptionScheme.ESP32 if chip == "esp32" else FlashEncryptionScheme.XTS
+        scheme = FlashEncryptionScheme.XTS if chip_facts(chip).has_xts else FlashEncryptionScheme.ESP32
         return None if raw is None else flash_encryption_key(scheme, raw)
 
 

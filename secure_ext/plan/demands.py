@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from secure_ext.chips.chip import Chip
-from secure_ext.plan.order import SEAL_FIELDS
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -21,10 +20,11 @@ from secure_ext.plan.steps import (
     Step,
     WriteProtect,
 )
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
 from secure_ext.station.plan_document import MustBeClear
+from secure_ext.station.revision import revision_text
 
 SHA384 = "SECURE_BOOT_SHA384_EN"
-JTAG_FIELDS = ("JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG")
 _ONE = frozenset(
     {
         *("DISABLE_DL_ENCRYPT", "DIS_DOWNLOAD_MANUAL_ENCRYPT", "DISABLE_DL_DECRYPT", "DISABLE_DL_CACHE"),
@@ -33,7 +33,7 @@ _ONE = frozenset(
         *("CONSOLE_DEBUG_DISABLE", "DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT", "DIS_BOOT_REMAP", "DOWNLOAD_MODE_XPD_ON"),
         *("SECURE_BOOT_AGGRESSIVE_REVOKE", SHA384, "ECC_FORCE_CONST_TIME"),
         *(f"SECURE_BOOT_KEY_REVOKE{slot}" for slot in range(3)),
-        *SEAL_FIELDS,
+        *DOWNLOAD_FIELDS,
     }
 )
 """Fields that a plan burns as 1, or leaves."""
@@ -115,7 +115,7 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
         return length, "it says whether the key fills its whole block, and it is the other way round"
     needed = least_revision(chip, plan.steps)
     if plan.min_revision < needed:
-        return "min_revision", f"it needs at least v{needed // 100}.{needed % 100} of the chip"
+        return "min_revision", f"it needs at least {revision_text(needed)} of the chip"
     asked = {item.field for item in plan.must_be_clear}
     for item in must_be_clear(chip, plan.steps):
         if item.field not in asked:
@@ -149,7 +149,7 @@ def _step_fault(chip: Chip, step: Step) -> str:
         return f"no plan write-protects {action.field}"
     expected = step_revision(chip, action.field) if isinstance(action, (BurnField, WriteProtect)) else 0
     if step.min_revision != expected:
-        return f"it is for chips from v{expected // 100}.{expected % 100} on, and would be left out on others"
+        return f"it is for chips from {revision_text(expected)} on, and would be left out on others"
     return ""
 
 

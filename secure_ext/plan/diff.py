@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secure_ext.errors import UsageError
-from secure_ext.plan.effects import DOWNLOAD_FIELDS, FLASH_KEY_ROLES
+from secure_ext.plan.effects import FLASH_KEY_ROLES
 from secure_ext.plan.release import Release, Value
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS
 
 _OF_DOWNLOAD = {f"burn-{name.lower().replace('_', '-')}" for name in (*DOWNLOAD_FIELDS, "DOWNLOAD_MODE_XPD_ON")}
 _OF_FLASH_KEY = {"burn-xts-key-length-256", *(f"burn-key-{role.replace('_', '-')}" for role in FLASH_KEY_ROLES)}

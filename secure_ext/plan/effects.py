@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from secure_ext.station.efuse_features import CRYPT_COUNTS, DOWNLOAD_FIELDS, JTAG_FIELDS, SECURE_BOOT_SWITCHES, Download
 from secure_ext.station.plan_document import PlanDocument
 
-JTAG_FIELDS = frozenset({"JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG"})
-CRYPT_COUNTS = frozenset({"FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT"})
-SECURE_BOOT_SWITCHES = frozenset({"ABS_DONE_1", "SECURE_BOOT_EN"})
 FLASH_KEY_ROLES = frozenset({"flash_encryption_key", "flash_encryption_key_half_1", "flash_encryption_key_half_2"})
-
-
-class Download(enum.IntEnum):
-    """How far the serial download mode is closed; more is further."""
-
-    OPEN = 0
-    SECURE = 1
-    DISABLED = 2
-
-
-DOWNLOAD_FIELDS = {
-    "ENABLE_SECURITY_DOWNLOAD": Download.SECURE,
-    "DIS_DOWNLOAD_MODE": Download.DISABLED,
-    "UART_DOWNLOAD_DIS": Download.DISABLED,
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +54,7 @@ def effects_of(plan: PlanDocument) -> Effects:
         else 0,
         revoked_slots=sum(name.startswith("SECURE_BOOT_KEY_REVOKE") for name in burned),
         nvs_key="nvs_hmac_key" in keys,
-        jtag_closed=bool(JTAG_FIELDS & set(burned)),
+        jtag_closed=bool(set(JTAG_FIELDS) & set(burned)),
         download=max((DOWNLOAD_FIELDS[name] for name in burned if name in DOWNLOAD_FIELDS), default=Download.OPEN),
         sealed_from=min(later, default=None),
     )

@@ -228,7 +228,7 @@ class _Firmware:
                 )
 
     def _closes_download_mode(self) -> Iterator[FirstBootBurn]:
-        off = "UART_DOWNLOAD_DIS" if self.chip.name == "esp32" else "DIS_DOWNLOAD_MODE"
+        off = self.chip.facts.download_off
         if self.config.enabled("SECURE_DISABLE_ROM_DL_MODE"):
             reason = "disables the download mode: no serial access any more"
             yield from self.field("app", off, 1, "SECURE_DISABLE_ROM_DL_MODE", reason, aborts=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from secure_ext.project.image import SECTOR_SIZE
+from secure_ext.station.flash_sectors import whole_sectors
 
 _TITLES = {"bootloader": "bootloader", "partition_table": "partition table"}
 
@@ -118,7 +118,7 @@ def _filled(area: Area, images: Iterable[PlacedImage]) -> Area:
 
 def _loose_area(image: PlacedImage, starts: Sequence[int]) -> Area:
     following = next((start for start in starts if start > image.offset), None)
-    size = -(-image.size // SECTOR_SIZE) * SECTOR_SIZE
+    size = whole_sectors(image.size)
     if image.role == "bootloader" and following is not None:
         size = following - image.offset
     label = _TITLES.get(image.role, image.name)

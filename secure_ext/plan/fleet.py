@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.chips.chip import Chip, load_chip
-from secure_ext.chips.facts import KeySize
 from secure_ext.images.secure_boot import read_signature_blocks
 from secure_ext.images.signature_block import SignatureBlock
 from secure_ext.plan.read_document import plan_of
@@ -32,6 +31,7 @@ from secure_ext.project.app_description import AppDescription, read_app_descript
 from secure_ext.project.build import Role
 from secure_ext.project.partition_table import PartitionTable
 from secure_ext.project.sdkconfig import SdkConfig
+from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.plan_document import PlanDocument
 
 

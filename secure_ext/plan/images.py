@@ -13,7 +13,7 @@ from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.project.build import Build, BuildFile, Role
 from secure_ext.project.files import read_bytes
-from secure_ext.project.image import SECTOR_SIZE, ImageHeader, parse_image, signature_position, without_padding
+from secure_ext.project.image import ImageHeader, parse_image, signature_position, without_padding
 from secure_ext.project.nvs_csv import read_nvs_csv
 from secure_ext.project.partition_table import (
     DATA_NVS,
@@ -25,6 +25,7 @@ from secure_ext.project.partition_table import (
     covered_by_flash_encryption,
 )
 from secure_ext.project.windows_names import is_device
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 _FAT, _LITTLEFS = 0x81, 0x83
 _ROLES = {"app": Role.APP, "bootloader": Role.BOOTLOADER}
@@ -69,7 +70,7 @@ class PlannedImage:
         """Bytes in flash, with padding and signature sector."""
         size = len(self.content) if self.recipe is None else self.recipe.size
         if self.sign and not self.signed_already:
-            size = -(-size // SECTOR_SIZE) * SECTOR_SIZE + SECTOR_SIZE
+            size = whole_sectors(size) + SECTOR_SIZE
         return max(size, self.fill_to)
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from secure_ext.chips.chip import Chip, KeyBlock
-from secure_ext.chips.facts import KeySize
 from secure_ext.errors import UsageError
 from secure_ext.plan.steps import BlockPart, BurnKey, KeyRole
 from secure_ext.policy.policy import NvsScheme, Policy
+from secure_ext.station.chip_facts import KeySize
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
-from secure_ext.chips.facts import KeySize
 from secure_ext.errors import CheckError
-from secure_ext.plan.demands import JTAG_FIELDS, erase_start, least_revision, must_be_clear, step_revision
+from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
-from secure_ext.plan.order import SEAL_FIELDS, PlanBuilder
+from secure_ext.plan.order import PlanBuilder
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -27,6 +26,8 @@ from secure_ext.plan.steps import (
     WriteProtect,
 )
 from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
+from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
 from secure_ext.station.plan_document import BoardRequirements
 
 
@@ -318,7 +319,7 @@ class _Planner:
 
 def burn_field(name: str, value: int, why: str, source: str, min_revision: int = 0) -> Step:
     """The step that burns `value` into `name`, in the stage the field belongs to."""
-    sealing = name in SEAL_FIELDS
+    sealing = name in DOWNLOAD_FIELDS
     return Step(
         "burn-" + name.lower().replace("_", "-"),
         Stage.SEAL if sealing else Stage.BURN,

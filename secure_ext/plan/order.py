@@ -31,9 +31,9 @@ from secure_ext.plan.steps import (
     WriteImages,
     WriteProtect,
 )
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS
 from secure_ext.station.plan_document import MustBeClear
 
-SEAL_FIELDS = frozenset({"ENABLE_SECURITY_DOWNLOAD", "DIS_DOWNLOAD_MODE", "UART_DOWNLOAD_DIS"})
 _STAGES = (Stage.FLASH, Stage.BURN, Stage.SEAL)
 _FLASH_KEYS = (
     {KeyRole.FLASH_ENCRYPTION},
@@ -165,7 +165,7 @@ class PlanBuilder:
             raise PlanOrderError(step.id, f"{action.field} is burned already")
         if not 0 < action.value < 1 << field.bits:
             raise PlanOrderError(step.id, f"{action.value} is no value for {field.bits} bits of {action.field}")
-        if (action.field in SEAL_FIELDS) != (step.stage is Stage.SEAL):
+        if (action.field in DOWNLOAD_FIELDS) != (step.stage is Stage.SEAL):
             raise PlanOrderError(
                 step.id, "the download mode is closed in the seal stage, and nothing else is done there"
             )
@@ -181,7 +181,7 @@ class PlanBuilder:
     def _check_turning_flash_encryption_on(self, step: Step) -> None:
         if not self._has_flash_key:
             raise PlanOrderError(step.id, "flash encryption without its key bricks the chip")
-        if self._chip.name == "esp32" and "FLASH_CRYPT_CONFIG" not in self._burned:
+        if "FLASH_CRYPT_CONFIG" in self._chip.efuses.fields and "FLASH_CRYPT_CONFIG" not in self._burned:
             raise PlanOrderError(step.id, "FLASH_CRYPT_CONFIG decides how the key is used, it comes first")
         self._check_images_are_written(step)
 

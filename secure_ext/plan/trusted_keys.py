@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from secure_ext.chips.facts import chip_facts
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.efuse_features import SECURE_BOOT_SWITCHES
 from secure_ext.station.plan_document import PlanDocument
 
 _DIGEST = "secure_boot_digest_"
 _REVOKE = "SECURE_BOOT_KEY_REVOKE"
-_ENABLING = ("SECURE_BOOT_EN", "ABS_DONE_1")
 
 
 class SlotState(str, enum.Enum):
@@ -69,7 +69,7 @@ def digest_slots(plan: PlanDocument, revoked: Collection[int] = ()) -> tuple[Slo
         if step.is_digest and step.fingerprint
     }
     fields = {step.field: step.value for step in plan.fields}
-    if not digests or not any(fields.get(name) for name in _ENABLING):
+    if not digests or not any(fields.get(name) for name in SECURE_BOOT_SWITCHES):
         return ()
     slots = []
     for number in range(chip_facts(plan.chip).digest_slots):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_ext.chips.facts import KeySize
 from secure_ext.policy.pkcs11_uri import Pkcs11Uri
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.chip_facts import KeySize
 
 
 class FlashEncryptionMode(str, enum.Enum):

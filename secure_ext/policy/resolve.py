@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from secure_ext.chips.chip import Chip
-from secure_ext.chips.facts import KeySize
 from secure_ext.errors import UsageError
 from secure_ext.policy.paths import given_path
 from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
@@ -34,6 +33,8 @@ from secure_ext.policy.refusals import (
     refuse_what_is_not_supported,
 )
 from secure_ext.policy.signing_entry import SigningEntry
+from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.revision import revision_text
 
 T = TypeVar("T")
 
@@ -239,7 +240,7 @@ class _Resolver:
                 place=self.origins.get("secure_boot.scheme", "secure_boot.scheme"),
             )
         if enabled and scheme == "ecdsa384" and self.chip.revision < facts.sha384_revision:
-            needed = f"v{facts.sha384_revision // 100}.{facts.sha384_revision % 100}"
+            needed = f"{revision_text(facts.sha384_revision)}"
             raise UsageError(
                 "SE322",
                 f"the build is for {facts.name} chips before {needed}, which cannot verify ecdsa384 signatures",

@@ -12,7 +12,6 @@ from pathlib import Path
 from secure_ext.errors import InputError
 from secure_ext.one_line import printable
 from secure_ext.project.bootloader_description import read_bootloader_description
-from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.content import Content, recognize
 from secure_ext.project.files import BUILD_AGAIN, read_bytes, read_json, unreadable
 from secure_ext.project.flash_size import FlashSize, bootloader_flash_size
@@ -27,17 +26,10 @@ from secure_ext.project.partition_table import (
 )
 from secure_ext.project.recorded_paths import find_recorded
 from secure_ext.project.sdkconfig import ConfigDifference, SdkConfig, differences, read_built_config, read_sdkconfig
+from secure_ext.station.chip_facts import FACTS
 
 PROJECT_DESCRIPTION = "project_description.json"
 _BOOTLOADER = "bootloader/bootloader.bin"
-_BOOTLOADER_OFFSETS = {
-    "esp32": 0x1000,
-    "esp32s2": 0x1000,
-    "esp32c5": 0x2000,
-    "esp32p4": 0x2000,
-    "esp32h4": 0x2000,
-    "esp32s31": 0x2000,
-}
 _OLD_VERSION = re.compile(r"v[0-4]\.")
 
 
@@ -166,7 +158,7 @@ def _read_build(build_dir: Path) -> Build:
     arguments = read_flasher_args(build_dir)
     config = read_built_config(build_dir)
     _refuse_partial_build(config, chip, build_dir)
-    bootloader_offset = _offset(config, "BOOTLOADER_OFFSET_IN_FLASH", _BOOTLOADER_OFFSETS.get(chip, 0))
+    bootloader_offset = _offset(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[chip].bootloader_offset)
     table_offset = _offset(config, "PARTITION_TABLE_OFFSET", 0x8000)
     entries = _complete(arguments.entries, bootloader_offset, table_offset, build_dir)
     paths = _existing_files(entries, build_dir)
@@ -199,11 +191,11 @@ def _supported_chip(description: dict[str, object], build_dir: Path) -> str:
     chip = description.get("target")
     if chip is None and "bootloader_elf" not in description:
         raise _too_old(build_dir, f"{PROJECT_DESCRIPTION} names no target")
-    if not isinstance(chip, str) or chip not in CHIP_IDS:
+    if not isinstance(chip, str) or chip not in FACTS:
         raise InputError(
             "SE105",
             f"{build_dir} is a build for {chip or 'no chip'}, which is not supported",
-            cure=f"build for one of {', '.join(sorted(CHIP_IDS))}; an ESP8266 has no eFuses for secure boot",
+            cure=f"build for one of {', '.join(sorted(FACTS))}; an ESP8266 has no eFuses for secure boot",
             place=str(build_dir / PROJECT_DESCRIPTION),
         )
     return chip

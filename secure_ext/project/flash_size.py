@@ -7,10 +7,10 @@ bootloader_flash_config_<chip>.c`` (5.0: ``src/<chip>/bootloader_<chip>.c``), re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secure_ext.project.idf_version import parse_idf_version
+from secure_ext.station.chip_facts import FACTS
 
 MEGABYTE = 0x100000
 TAKEN_FOR = 2 * MEGABYTE
@@ -18,15 +18,6 @@ TAKEN_FOR = 2 * MEGABYTE
 
 _ALWAYS_KNOWN = 16 * MEGABYTE
 _LARGEST_CODE = 7
-_Since = Mapping[tuple[int, int], int]
-_ALL_SIZES: _Since = {(5, 4): 4, (5, 5): 2, (6, 0): 0}
-_ALL_SIZES_OF: Mapping[str, _Since] = {
-    "esp32s2": {(5, 0): 0},
-    "esp32s3": {(5, 0): 0},
-    "esp32s31": {(6, 1): -1},
-    "esp32p4": {(5, 3): 2, (5, 4): 0},
-}
-_32_MB_OF: Mapping[str, _Since] = {"esp32c5": {(5, 4): 4, (5, 5): 0}}
 
 
 @dataclass(frozen=True)
@@ -59,12 +50,10 @@ def bootloader_flash_size(chip: str, code: int, version: str | None) -> FlashSiz
     size = MEGABYTE << code
     if size <= _ALWAYS_KNOWN:
         return FlashSize(size, size, size, version)
-    tables = [_ALL_SIZES_OF.get(chip, _ALL_SIZES)]
-    if size == 2 * _ALWAYS_KNOWN:
-        tables += [_32_MB_OF[chip]] if chip in _32_MB_OF else []
+    facts = FACTS[chip]
+    tables = [facts.all_flash_sizes, *([facts.flash_of_32_mb] if size == 2 * _ALWAYS_KNOWN else [])]
     release = parse_idf_version(version)
     if release is None:
-        knows_in_all = chip in ("esp32s2", "esp32s3", "esp32s31")
-        return FlashSize(size, size if knows_in_all else TAKEN_FOR, size, version)
+        return FlashSize(size, size if facts.always_all_flash_sizes else TAKEN_FOR, size, version)
     believed = size if any(release.has(since) for since in tables) else TAKEN_FOR
     return FlashSize(size, believed, believed, version)

@@ -12,13 +12,13 @@ import zlib
 from dataclasses import dataclass
 
 from secure_ext.errors import InputError
-from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.content import Content, recognize
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 NO_REVISION_LIMIT = 0xFFFF
 """The ``max_revision`` of an image that every later chip may run."""
 
-SECTOR_SIZE = 0x1000
 """Bytes of a flash sector; a Secure Boot V2 signature takes one."""
 
 SIGNATURE_BLOCK_SIZE = 1216
@@ -36,7 +36,7 @@ IMAGE_MAGIC = 0xE9
 _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
 _HASH_SIZE = 32
-_CHIP_NAMES = {number: name for name, number in CHIP_IDS.items()}
+_CHIP_NAMES = {facts.image_id: name for name, facts in FACTS.items()}
 _FLASH_MODES = ("qio", "qout", "dio", "dout", "fast_read", "slow_read")
 
 
@@ -142,7 +142,7 @@ def signature_position(data: bytes) -> int | None:
     still counts, if its padding is right: it is a damaged signature, and no place for a new one.
     """
     end = image_end(data)
-    position = len(data) - SECTOR_SIZE if end is None else _whole_sectors(end)
+    position = len(data) - SECTOR_SIZE if end is None else whole_sectors(end)
     if position < 0 or position % SECTOR_SIZE or position + SECTOR_SIZE > len(data):
         return None
     return position if starts_signature_block(data[position : position + SIGNATURE_BLOCK_SIZE]) else None
@@ -180,11 +180,7 @@ def _content_end(data: bytes) -> int:
     position, end = signature_position(data), image_end(data)
     if position is not None:
         return position + SECTOR_SIZE
-    return len(data) if end is None else min(_whole_sectors(end), len(data))
-
-
-def _whole_sectors(size: int) -> int:
-    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
+    return len(data) if end is None else min(whole_sectors(end), len(data))
 
 
 def is_secure_padded(data: bytes, header: ImageHeader, page_size: int) -> bool:
@@ -201,7 +197,7 @@ def _min_revision(chip: str, legacy: int, full: int) -> int:
     """The least revision; images from before ESP-IDF 5.0 have only one byte: the major, on ESP32-C3 the minor."""
     if full not in (0, NO_REVISION_LIMIT):
         return full
-    return legacy if chip == "esp32c3" else legacy * 100
+    return legacy if FACTS[chip].legacy_revision_is_minor else legacy * 100
 
 
 def _verify_checksum(data: bytes, segments: int, place: str) -> int:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.bundle.rehearsal_document import PowerCutReport
 from secure_ext.device.chip_process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
+from secure_ext.documents.rehearsal import PowerCutReport
 from secure_ext.errors import DeviceError
 from secure_ext.one_line import one_line
 from secure_ext.per_device.private_folder import virtual_chip_folder

@@ -19,9 +19,10 @@ from pathlib import Path
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.chips.chip import load_chip
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.documents.rehearsal import CheckedBy
 from secure_ext.errors import InputError, ToolError
 from secure_ext.per_device.private_folder import virtual_chip_folder
-from secure_ext.rehearsal.rehearse import Means, Progress
+from secure_ext.rehearsal.rehearse import Progress
 from secure_ext.rehearsal.script_run import NewChip, chip_for, run_script
 
 START_SECONDS = 10
@@ -93,7 +94,7 @@ def find_emulator(chip: str, folder: Path | None) -> Emulator:
     return Emulator(machine, program)
 
 
-def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emulator) -> Means:
+def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emulator) -> CheckedBy:
     """Provisions an emulated chip with the bundle's script, boots it, and reads its serial output.
 
     Raises ToolError SE843 if the emulator does not start.
@@ -105,12 +106,12 @@ def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emula
         with _download_mode(machine, program, chip, work) as url:
             run = run_script(bundle, url, work / "journal", seconds=SCRIPT_SECONDS)
         if run.exit_code:
-            return Means(_title(machine), passed=False, evidence=(run.last_line,))
+            return CheckedBy(_title(machine), passed=False, evidence=(run.last_line,))
         progress("the boot of the emulated chip")
         log = _boot(machine, program, chip, work)
     faults = [line for line in log if any(fault in line for fault in _FAULTS)]
     booted = any(_SUCCESS in line for line in log)
-    return Means(_title(machine), passed=booted and not faults, evidence=tuple(log) or ("it printed nothing",))
+    return CheckedBy(_title(machine), passed=booted and not faults, evidence=tuple(log) or ("it printed nothing",))
 
 
 def _title(machine: Machine) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from secure_ext import __version__
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.bundle.rehearsal_document import PowerCutReport, RehearsalOutcome
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
+from secure_ext.documents.rehearsal import CheckedBy, PowerCutReport, RehearsalOutcome
 from secure_ext.one_line import one_line
 from secure_ext.per_device.private_folder import virtual_chip_folder
 from secure_ext.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
@@ -20,15 +20,6 @@ from secure_ext.station.typed_document import document_data, read_document
 SCHEMA = 1
 Progress = Callable[[str], None]
 """Is told what is being done, a few words at a time."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """One way in which something was checked, and what came of it."""
-
-    name: str
-    passed: bool
-    evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class Rehearsal:
 
     bundle: str
     chip: str
-    means: tuple[Means, ...]
+    means: tuple[CheckedBy, ...]
     boot_log: tuple[str, ...] = ()
     script_output: str = ""
     power_cuts: PowerCutReport | None = None
@@ -100,9 +91,9 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
         report = boot_check(folder / "chip", bundle.folder)
     faults = tuple(f"{fault.code}: {fault.cause}" for fault in report.faults)
     means = (
-        Means(_SCRIPT, first.exit_code == 0, (first.last_line,)),
-        Means(_AGAIN, unchanged and _leaves_alone(second), (second.last_line,)),
-        Means(_BOOT, report.boots, faults or (f"{len(report.log)} steps of the boot, no fault",)),
+        CheckedBy(_SCRIPT, first.exit_code == 0, (first.last_line,)),
+        CheckedBy(_AGAIN, unchanged and _leaves_alone(second), (second.last_line,)),
+        CheckedBy(_BOOT, report.boots, faults or (f"{len(report.log)} steps of the boot, no fault",)),
     )
     return Rehearsal(bundle.identity, bundle.plan.chip, means, report.log, first.output)
 

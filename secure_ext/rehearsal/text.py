@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.rehearsal_document import PowerCutReport
+from secure_ext.documents.rehearsal import PowerCutReport
 from secure_ext.rehearsal.rehearse import Rehearsal
 
 

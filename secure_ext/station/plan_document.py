@@ -9,23 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Optional, Union
 
-from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, Sha256, Word32
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, OneOf, Sha256, Word32
 
-Chip = Literal[
-    "esp32",
-    "esp32s2",
-    "esp32s3",
-    "esp32c2",
-    "esp32c3",
-    "esp32c5",
-    "esp32c6",
-    "esp32c61",
-    "esp32h2",
-    "esp32p4",
-    "esp32h21",
-    "esp32h4",
-    "esp32s31",
-]
+Chip = Annotated[str, OneOf(tuple(FACTS))]
 """ESP-IDF's target names."""
 Role = Literal[
     "flash_encryption_key",
@@ -131,8 +118,8 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
-class EraseStep:
-    """Erase flash.
+class Step:
+    """What every step says.
 
     Attributes:
         title: what it does, in words.
@@ -143,39 +130,46 @@ class EraseStep:
         irreversible: whether it can never be undone.
         min_revision: it is done on chips of at least this revision; 0 for all.
         kind: what kind of step it is.
-        offset: first flash address in bytes.
-        size: bytes; null to the end of the flash that the board has.
     """
 
     title: Line
     why: Line
     source: Line
     id: StepId
+    stage: Literal["flash", "burn", "seal"]
+    irreversible: bool
+    min_revision: Revision
+    kind: str
+
+
+@dataclass(frozen=True)
+class EraseStep(Step):
+    """Erase flash.
+
+    Attributes:
+        offset: first flash address in bytes.
+        size: bytes; null to the end of the flash that the board has.
+    """
+
     stage: Literal["flash"]
     irreversible: Literal[False]
-    min_revision: Revision
     kind: Literal["erase_flash"]
     offset: Word32
     size: Optional[Annotated[int, Between(1, 0xFFFFFFFF)]]
 
 
 @dataclass(frozen=True)
-class WriteStep:
-    """Write every image, and compare its MD5 on the chip; the members are those of `EraseStep`."""
+class WriteStep(Step):
+    """Write every image, and compare its MD5 on the chip."""
 
-    title: Line
-    why: Line
-    source: Line
-    id: StepId
     stage: Literal["flash"]
     irreversible: Literal[False]
-    min_revision: Revision
     kind: Literal["write_images"]
 
 
 @dataclass(frozen=True)
-class KeyStep:
-    """Burn a key or a digest into a block, with its purpose and protections; the first members are as in `EraseStep`.
+class KeyStep(Step):
+    """Burn a key or a digest into a block, with its purpose and protections.
 
     Attributes:
         role: what the key is for.
@@ -196,13 +190,8 @@ class KeyStep:
             key signs all.
     """
 
-    title: Line
-    why: Line
-    source: Line
-    id: StepId
     stage: Literal["burn"]
     irreversible: Literal[True]
-    min_revision: Revision
     kind: Literal["burn_key"]
     role: Role
     file: Annotated[str, Matching(r"(keys|digests)/[a-z0-9_]+\.bin")]
@@ -227,42 +216,32 @@ class KeyStep:
 
 
 @dataclass(frozen=True)
-class FieldStep:
-    """Burn a value into a field; the first members are as in `EraseStep`.
+class FieldStep(Step):
+    """Burn a value into a field.
 
     Attributes:
         field: espefuse's name.
         value: what the field becomes.
     """
 
-    title: Line
-    why: Line
-    source: Line
-    id: StepId
     stage: Literal["burn", "seal"]
     irreversible: Literal[True]
-    min_revision: Revision
     kind: Literal["burn_field"]
     field: Field
     value: Annotated[int, Between(1, 0xFFFFFFFF)]
 
 
 @dataclass(frozen=True)
-class ProtectStep:
-    """Make a field, and all that share its bit of WR_DIS, read-only; the first members are as in `EraseStep`.
+class ProtectStep(Step):
+    """Make a field, and all that share its bit of WR_DIS, read-only.
 
     Attributes:
         field: espefuse's name.
         wr_dis_bit: number of the bit.
     """
 
-    title: Line
-    why: Line
-    source: Line
-    id: StepId
     stage: Literal["burn"]
     irreversible: Literal[True]
-    min_revision: Revision
     kind: Literal["write_protect"]
     field: Field
     wr_dis_bit: Annotated[int, Between(0, 31)]

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-NO_TEXT = "\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-"""Control characters, line breaks of any alphabet, and what makes text run in the other direction."""
+NO_TEXT = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
+"""For a class of a regex: control characters, line breaks of any alphabet, and what turns the direction of text."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Items:
 
     least: int = 0
     different: bool = False
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The texts that are allowed."""
+
+    texts: tuple[str, ...]
 
 
 Word32 = Annotated[int, Between(0, 0xFFFFFFFF)]
@@ -83,7 +90,7 @@ def document_data(document: Any) -> Any:
     """The value of JSON that `read_document` makes the same of."""
     if dataclasses.is_dataclass(document):
         values = ((field, getattr(document, field.name)) for field in dataclasses.fields(document))
-        return {field.name: document_data(value) for field, value in values if value is not field.default}
+        return {field.name: document_data(value) for field, value in values if value != field.default}
     if isinstance(document, Mapping):
         return {name: document_data(value) for name, value in document.items()}
     if isinstance(document, (tuple, list)):
@@ -145,6 +152,8 @@ def _check_rule(rule: object, value: Any, place: str) -> None:
         raise DocumentFault(place, f"{_shown(value)} is not from {rule.least} to {rule.most}")
     if isinstance(rule, Matching) and not re.fullmatch(rule.pattern, value):
         raise DocumentFault(place, f"{_shown(value)} is not written as it should be")
+    if isinstance(rule, OneOf) and value not in rule.texts:
+        raise DocumentFault(place, f"{_shown(value)} is not one of {', '.join(map(repr, rule.texts))}")
     if isinstance(rule, Items):
         if len(value) < rule.least:
             raise DocumentFault(place, f"it has fewer than {rule.least} items")

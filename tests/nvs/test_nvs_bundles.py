@@ -19,13 +19,13 @@ from matrix_tools import esptool_version, provision, read_efuses
 from release_oracle import Wanted, not_release
 from typed_documents import data_of
 
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.verify.rebuild import BuildAtHand
 from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
 from secure_ext.images.nvs_image import check_nvs_image

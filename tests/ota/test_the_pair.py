@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from secure_ext.bundle.rotation import plan_rotation, read_fleet, read_update
+from secure_ext.bundle.rotation import plan_rotation, read_signing_slots, read_update
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.sample.build import make_sample_build
@@ -96,7 +96,7 @@ def test_an_app_with_a_signature_of_the_fleet_and_a_new_one_is_taken(
         done = ota(fleet, sample_project("esp32c3") / "build", *keys, *options)
         assert (done.exit_code == 0, "SE757" in done.stderr) == (taken, not taken), done.output
         app = tmp_path / "update" / "app.bin"  # the last one that was packed
-        assert (plan_rotation(read_fleet(fleet, revoked), read_update(app, "esp32c3")).refusal is None) is taken
+        assert (plan_rotation(read_signing_slots(fleet, revoked), read_update(app, "esp32c3")).refusal is None) is taken
 
 
 def test_a_bundle_of_an_earlier_version_is_read_and_what_it_lacks_is_said(

@@ -16,9 +16,9 @@ from board_runs import template
 from click.testing import Result
 from typed_documents import data_of
 
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle
 from secure_ext.bundle.write import write_bundle
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import InputError
 from secure_ext.per_device.board import _record
 from secure_ext.per_device.device_bundle import write_device_bundle

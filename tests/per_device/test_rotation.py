@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from secure_ext.bundle.rotation import plan_rotation, read_fleet, read_update, update_signed_with
+from secure_ext.bundle.rotation import plan_rotation, read_signing_slots, read_update, update_signed_with
 from secure_ext.bundle.write import write_bundle
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.secure_boot import sign
@@ -143,16 +143,16 @@ def test_the_steps_of_a_rotation_are_in_a_safe_order(
 
 
 def test_nothing_is_revoked_for_an_update_by_every_key(fleet: Fleets, update: Callable[..., Path]) -> None:
-    boards = read_fleet(fleet("esp32c6", "rsa_0", "rsa_1"), ())
+    boards = read_signing_slots(fleet("esp32c6", "rsa_0", "rsa_1"), ())
     rotation = plan_rotation(boards, read_update(update("esp32c6", "rsa_0", "rsa_1"), "esp32c6"))
     assert len(rotation.steps) == 1 and "none can be revoked" in rotation.steps[0]
-    last = plan_rotation(read_fleet(fleet("esp32c6", "rsa_0", "rsa_1"), (0,)), rotation.update)
+    last = plan_rotation(read_signing_slots(fleet("esp32c6", "rsa_0", "rsa_1"), (0,)), rotation.update)
     assert "last key" in last.steps[0]
 
 
 @pytest.mark.parametrize(("chip", "key"), [("esp32", "rsa_0"), ("esp32c2", "ecdsa256")])
 def test_chips_with_one_key_cannot_rotate(chip: str, key: str, fleet: Fleets, signing_keys: dict[str, Path]) -> None:
-    rotation = plan_rotation(read_fleet(fleet(chip, key), ()), update_signed_with([signing_keys[key]]))
+    rotation = plan_rotation(read_signing_slots(fleet(chip, key), ()), update_signed_with([signing_keys[key]]))
     assert rotation.accepted_by == (0,)
     assert "can never be replaced or revoked" in rotation.steps[0]
 
@@ -166,7 +166,7 @@ def test_open_slots_and_aggressive_revocation_are_pointed_out(
     assert text.count("open no digest") == 2
     assert "Aggressive revocation is burned" in text
     assert "An open slot can get" in text
-    assert read_fleet(bundle / "plan.json", ()) == read_fleet(bundle, ())
+    assert read_signing_slots(bundle / "plan.json", ()) == read_signing_slots(bundle, ())
 
 
 def test_bad_input(
@@ -189,11 +189,11 @@ def test_bad_input(
             function(*arguments)
         return raised.value.code
 
-    assert code(read_fleet, tmp_path, ()) == "SE692"
-    assert code(read_fleet, changed, ()) == "SE692"
-    assert code(read_fleet, plain, ()) == "SE694"
-    assert code(read_fleet, good, (3,)) == "SE693"
-    assert code(read_fleet, good, (-1,)) == "SE693"
+    assert code(read_signing_slots, tmp_path, ()) == "SE692"
+    assert code(read_signing_slots, changed, ()) == "SE875"
+    assert code(read_signing_slots, plain, ()) == "SE694"
+    assert code(read_signing_slots, good, (3,)) == "SE693"
+    assert code(read_signing_slots, good, (-1,)) == "SE693"
     assert code(read_update, update("esp32c6"), "esp32c6") == "SE691"
     assert code(read_update, changed, "esp32c6") == "SE691"
     assert code(read_update, update("esp32c6", "rsa_0"), "esp32c3") == "SE691"

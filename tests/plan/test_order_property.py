@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from secure_ext.chips.chip import Chip, load_chip
-from secure_ext.chips.facts import CHIP_NAMES, ChipFacts
+from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import CheckError, UsageError
 from secure_ext.plan.make import burn_field, make_plan
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
@@ -33,6 +33,7 @@ from secure_ext.plan.steps import (
 from secure_ext.policy.policy import NvsScheme, Policy
 from secure_ext.policy.profile import Profile, check_profile
 from secure_ext.policy.resolve import resolve_policy
+from secure_ext.station.chip_facts import ChipFacts
 
 PROFILE = Path("profile.yaml")
 REVISIONS = {

@@ -17,7 +17,7 @@ from secure_ext.bundle.write import write_bundle
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
-from secure_ext.project.chip_ids import CHIP_IDS
+from secure_ext.station.chip_facts import FACTS
 
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")
 
@@ -33,7 +33,7 @@ def image_of_size(chip: str, size: int, flash_megabytes: int) -> bytes:
     content = bytes(index * 31 % 251 for index in range(256)) * (length // 256 + 1)
     length -= (24 + 8 + length + 16) % 16
     content = content[:length]
-    header = struct.pack("<BBBBIB3sHBHH4sB", 0xE9, 1, 2, flash, 0, 0, b"", CHIP_IDS[chip], 0, 0, 0xFFFF, b"", 1)
+    header = struct.pack("<BBBBIB3sHBHH4sB", 0xE9, 1, 2, flash, 0, 0, b"", FACTS[chip].image_id, 0, 0, 0xFFFF, b"", 1)
     body = header + struct.pack("<II", 0x3F400020, length) + content
     checksum = 0xEF
     for byte in content:

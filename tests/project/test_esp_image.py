@@ -14,10 +14,8 @@ from secure_ext.errors import InputError
 from secure_ext.images.secure_boot import sign
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-from secure_ext.project.chip_ids import CHIP_IDS
 from secure_ext.project.image import (
     NO_REVISION_LIMIT,
-    SECTOR_SIZE,
     ImageHeader,
     image_end,
     is_secure_padded,
@@ -31,6 +29,8 @@ from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.chip_facts import CHIPS
 from secure_ext.sample.elf import EM_RISCV, build_elf
 from secure_ext.sample.images import ImageSettings, make_app, make_bootloader
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.flash_sectors import SECTOR_SIZE
 
 PAGE = 0x10000
 COMMON = ("esp32", "esp32c6", "esp32p4")
@@ -54,7 +54,7 @@ def with_new_hash(image: bytes) -> bytes:
 
 
 def test_the_sample_knows_every_chip() -> None:
-    assert set(CHIPS) == set(CHIP_IDS)
+    assert set(CHIPS) == set(FACTS)
 
 
 @pytest.mark.parametrize("chip", ALL_CHIPS)
@@ -63,7 +63,7 @@ def test_images_of_esptool(chip: str) -> None:
     app = make_app(plain, "tiny", 3000)
     expected = ImageHeader(
         chip,
-        CHIP_IDS[chip],
+        FACTS[chip].image_id,
         1,
         CHIPS[chip].max_revision,
         len(app),
@@ -138,7 +138,7 @@ def test_padding_behind_an_image_can_be_cut_off_and_other_bytes_stay(padding: by
 )
 def test_least_revision_of_older_images(app: bytes, chip: str, legacy: int, full: int, expected: int) -> None:
     data = bytearray(app)
-    data[12:14] = CHIP_IDS[chip].to_bytes(2, "little")
+    data[12:14] = FACTS[chip].image_id.to_bytes(2, "little")
     data[14] = legacy
     data[15:17] = full.to_bytes(2, "little")
     data[17:19] = bytes(2)

@@ -23,6 +23,7 @@ from secure_ext.plan.decide import decide
 from secure_ext.plan.steps import BurnField, BurnKey, EraseFlash, Step, WriteProtect
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import make_sample_build
+from secure_ext.station.revision import revision_text
 
 GOLDEN = Path(__file__).parent / "golden"
 CHIPS = sorted({cell.chip for cell in all_cells()})
@@ -43,7 +44,7 @@ def line_of(step: Step) -> str:
         what = f"write-protect {action.field} (WR_DIS bit {action.wr_dis_bit})"
     else:
         what = "erase" if isinstance(action, EraseFlash) else "write images"
-    since = f" from v{step.min_revision // 100}.{step.min_revision % 100}" if step.min_revision else ""
+    since = f" from {revision_text(step.min_revision)}" if step.min_revision else ""
     return f"  {step.stage.value:5} {what}{since}\n"
 
 

@@ -30,12 +30,13 @@ from hostile_documents import Spoiler, spoilt_bytes, spoilt_json, spoilt_text
 from secure_ext.bundle.atomic import Kind, replaced_directory
 from secure_ext.bundle.earlier import read_earlier
 from secure_ext.bundle.key_home import KeyHome
-from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle, store_rehearsal
 from secure_ext.bundle.record import bundles_made
 from secure_ext.bundle.signing.signature_requests import REQUESTS
 from secure_ext.cli import cli
 from secure_ext.device.journal import board_journal
+from secure_ext.documents.read import MANIFEST
+from secure_ext.documents.rehearsal import CheckedBy
 from secure_ext.errors import SecureProvisionError
 from secure_ext.esp_idf.menu import read_menu
 from secure_ext.keys.files import write_secret_file
@@ -44,7 +45,7 @@ from secure_ext.keys.signing import SignatureScheme, generate_signing_key
 from secure_ext.keys.symmetric import load_secret
 from secure_ext.plan.doctor.select import read_baseline
 from secure_ext.project.nvs_csv import read_nvs_csv
-from secure_ext.rehearsal.rehearse import Means, Rehearsal
+from secure_ext.rehearsal.rehearse import Rehearsal
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -121,7 +122,7 @@ class World:
         making = ("bundle", "-B", self.build, "--signing-key", self.pem, "-o")
         command(*making, self.bundle, "--sign-manifest", self.pem)
         self.opened = read_bundle(self.bundle)
-        means = Means("the script on a virtual chip", passed=True, evidence=("DONE.",))
+        means = CheckedBy("the script on a virtual chip", passed=True, evidence=("DONE.",))
         store_rehearsal(self.opened, Rehearsal(self.opened.identity, "esp32c3", (means,)).outcome)
         command(*making, folder / "other", "--archive", self.archive)
         self.manifest = (self.bundle / MANIFEST).read_bytes()

@@ -14,9 +14,10 @@ from secure_ext.bundle.report_page.open_doors import open_doors
 from secure_ext.bundle.report_page.summary import summary_section
 from secure_ext.plan.decide import decide
 from secure_ext.plan.document import plan_document
-from secure_ext.plan.effects import Download, effects_of
+from secure_ext.plan.effects import effects_of
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.sample.options import SampleOptions
+from secure_ext.station.efuse_features import Download
 from secure_ext.station.plan_document import PlanDocument
 
 RELEASE = SampleOptions("release", secure_boot=True)

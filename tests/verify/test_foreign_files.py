@@ -15,7 +15,8 @@ from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.file_names import foreign_files, name_fault, name_faults, needed_files
-from secure_ext.bundle.read import read_bundle, read_manifest
+from secure_ext.bundle.read import read_bundle
+from secure_ext.documents.read import read_manifest
 from secure_ext.errors import InputError
 from secure_ext.plan.read_document import read_plan
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.manifest_document import PerDevice
 from secure_ext.bundle.report_page.element import Element, Node, code, command, el, table
-from secure_ext.chips.revision import revision_text
-from secure_ext.plan.effects import FLASH_KEY_ROLES, Download, Effects
+from secure_ext.documents.manifest import PerDevice
+from secure_ext.plan.effects import FLASH_KEY_ROLES, Effects
+from secure_ext.station.efuse_features import Download
 from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.revision import revision_text
 
 OTHER_BOARDS = "Take other boards, or have another build made."
 STOPS = (

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Union
 
-from secure_ext.chips.revision import revision_range
 from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.revision import revision_range
 
 _VOID = frozenset({"meta", "br", "hr"})
 # No character of HTML (control, surrogate, noncharacter), or one that turns the direction of the text around it.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from secure_ext.bundle.manifest_document import Manifest, ManifestImage, RecordedFinding
-from secure_ext.bundle.rehearsal_document import CheckedBy, PowerCutReport, RehearsalOutcome
 from secure_ext.bundle.report_page.element import Element, code, command, el, section, sentence, table
+from secure_ext.documents.manifest import Manifest, ManifestImage, RecordedFinding
+from secure_ext.documents.rehearsal import CheckedBy, PowerCutReport, RehearsalOutcome
 from secure_ext.plan.key_block_map import ROLE_TITLES
 
 _SEVERITIES = {"error": "error", "warning": "warning", "info": "note"}

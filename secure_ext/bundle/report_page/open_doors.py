@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.manifest_document import Manifest
 from secure_ext.bundle.report_page.element import Element, el
-from secure_ext.chips.revision import revision_text
-from secure_ext.plan.effects import Download, Effects
+from secure_ext.documents.manifest import Manifest
+from secure_ext.plan.effects import Effects
+from secure_ext.station.efuse_features import Download
+from secure_ext.station.revision import revision_text
 
 
 def open_doors(effects: Effects) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from secure_ext.bundle.report_page.element import Element, code, el, revisions, section, sentence
-from secure_ext.chips.revision import revision_text
 from secure_ext.station.plan_document import PlanDocument, PlanStep
+from secure_ext.station.revision import revision_text
 
 _STAGES = {
     "flash": ("Flash", "can be repeated", "safe"),

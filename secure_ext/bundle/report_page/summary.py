@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.manifest_document import Manifest, PerDevice
 from secure_ext.bundle.report_page.aftermath import to_keep, when_it_stops, who_writes_by_cable
 from secure_ext.bundle.report_page.element import Element, Node, code, command, el, section
 from secure_ext.bundle.report_page.open_doors import what_stays_open
-from secure_ext.chips.revision import revision_text
-from secure_ext.plan.effects import Download, Effects
+from secure_ext.documents.manifest import Manifest, PerDevice
+from secure_ext.plan.effects import Effects
+from secure_ext.station.efuse_features import Download
 from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.revision import revision_text
 
 
 def summary_section(manifest: Manifest, plan: PlanDocument, effects: Effects) -> Element:

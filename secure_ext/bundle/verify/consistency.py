@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import MANIFEST
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.manifest import ManifestImage
+from secure_ext.documents.read import MANIFEST
 
 _IN_PLAN = ("file", "offset", "size", "sha256")
 _PROOFS_BY_RECIPE = {"nvs-csv": "holds the values of the CSV", "nvs-keys": "holds the NVS keys"}

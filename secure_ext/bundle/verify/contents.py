@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator
 
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.bundle.verify.nvs import check_nvs
 from secure_ext.checks import Check
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt
 from secure_ext.images.secure_boot import MAX_BLOCKS, SECTOR, read_signature_blocks, signed_content, verify

@@ -9,16 +9,17 @@ from typing import TypeVar
 
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import MANIFEST, is_as_written
-from secure_ext.bundle.manifest_document import Manifest, ManifestImage
-from secure_ext.bundle.read import parse_manifest
+from secure_ext.bundle.manifest import is_as_written
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.checks import Check, Outcome
+from secure_ext.documents.manifest import Manifest, ManifestImage
+from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.plan.demands import SHA384
 from secure_ext.plan.read_document import parse_plan
 from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument, WriteStep
 from secure_ext.station.typed_document import DocumentFault
 
@@ -68,12 +69,12 @@ class Documents:
     @property
     def encrypts(self) -> bool:
         """Whether the plan turns flash encryption on."""
-        return any(name.endswith("CRYPT_CNT") for name in self.plan.enabling_fields)
+        return any(name in CRYPT_COUNTS for name in self.plan.enabling_fields)
 
     @property
     def encrypts_for_release(self) -> bool:
         """Whether flash encryption can never be turned off again: every bit of its counter is burned."""
-        return any(step.value > 1 for step in self.plan.fields if step.field.endswith("CRYPT_CNT"))
+        return any(step.value > 1 for step in self.plan.fields if step.field in CRYPT_COUNTS)
 
     @property
     def verifies_sha384(self) -> bool:
@@ -83,7 +84,7 @@ class Documents:
     @property
     def signs(self) -> bool:
         """Whether the plan turns secure boot on."""
-        return any(name in ("ABS_DONE_1", "SECURE_BOOT_EN") for name in self.plan.enabling_fields)
+        return any(name in SECURE_BOOT_SWITCHES for name in self.plan.enabling_fields)
 
 
 def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import foreign_files, name_faults, needed_files
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import ENVELOPE, MANIFEST, OUTSIDE_THE_MANIFEST
+from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.read import MANIFEST
 
 _KEYS = "keys/"
 _KEY_NAMES = re.compile(

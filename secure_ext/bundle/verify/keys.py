@@ -9,11 +9,17 @@ from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
-from secure_ext.chips.facts import KeySize
-from secure_ext.errors import SecureProvisionError
-from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.chips.facts import chip_facts
+from secure_ext.errors import InputError
+from secure_ext.images.flash_encryption import (
+    KEY_LENGTHS,
+    FlashEncryptionKey,
+    FlashEncryptionScheme,
+    flash_encryption_key,
+)
 from secure_ext.keys.fingerprint import fingerprint
-from secure_ext.keys.symmetric import load_secret
+from secure_ext.keys.symmetric import load_secret, refuse_weak
+from secure_ext.station.chip_facts import KeySize
 
 KEY_FILE = "keys/flash_encryption_key.bin"
 _ROLE = "flash_encryption_key"
@@ -28,6 +34,9 @@ def check_key_files(files: BundleFiles, documents: Documents) -> Iterator[Check]
             yield failed("key-fingerprint", step.role, wrong, "find out what that is, and remove it")
         elif content is not None:
             fits = fingerprint(content[: step.length]) == step.fingerprint
+            if not step.is_digest and (weakness := _weakness(content)):
+                yield failed("key-fingerprint", step.role, weakness, "make the bundle again with another key")
+                continue
             evidence = f"fingerprint {step.fingerprint}"
             wrong = f"{step.file} is another key than the plan's"
             yield judged("key-fingerprint", step.role, fits, evidence, wrong, cure=COPY_AGAIN)
@@ -68,8 +77,14 @@ def matches_plan(raw: bytes, documents: Documents) -> bool:
 
 def cipher_key(raw: bytes, chip: str) -> FlashEncryptionKey | None:
     """The key as the cipher of `chip` takes it; None if it is none."""
-    scheme = FlashEncryptionScheme.ESP32 if chip == "esp32" else FlashEncryptionScheme.XTS
+    scheme = FlashEncryptionScheme.XTS if chip_facts(chip).has_xts else FlashEncryptionScheme.ESP32
+    return flash_encryption_key(scheme, raw) if len(raw) in KEY_LENGTHS[scheme] else None
+
+
+def _weakness(key: bytes) -> str:
+    """Why nobody can have meant this key; empty if nothing speaks against it."""
     try:
-        return flash_encryption_key(scheme, raw)
-    except SecureProvisionError:
-        return None
+        refuse_weak(key, (len(key),), "")
+    except InputError as error:
+        return error.cause
+    return ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.nvs_reader import read_nvs
 from secure_ext.keys.nvs import KEYS_SIZE, NvsKeys, derive_nvs_keys, parse_nvs_keys

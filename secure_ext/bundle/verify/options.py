@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.inputs import A_FILE, SIGNING_KEYS
-from secure_ext.bundle.manifest import MANIFEST
 from secure_ext.bundle.verify.check import failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.read import MANIFEST
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.signing import load_verification_key

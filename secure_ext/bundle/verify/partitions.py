@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.manifest import MANIFEST, partition_row
-from secure_ext.bundle.manifest_document import ManifestImage
+from secure_ext.bundle.manifest import partition_row
 from secure_ext.bundle.verify.check import failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.manifest import ManifestImage
+from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import SecureProvisionError
 from secure_ext.project.partition_table import (
     TYPE_BOOTLOADER,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.inputs import inputs_of_build, profile_from_inputs
-from secure_ext.bundle.manifest import MANIFEST, partition_rows, per_device
-from secure_ext.bundle.manifest_document import Inputs
+from secure_ext.bundle.manifest import partition_rows, per_device
 from secure_ext.bundle.settings import firmware_settings
 from secure_ext.bundle.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.bundle.verify.options import NOTHING_REPEATED, Repeated, check_options, check_options_without_build
 from secure_ext.checks import Check
+from secure_ext.documents.manifest import Inputs
+from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.doctor.keys import ABOUT_KEY_FILES

@@ -5,10 +5,11 @@ from __future__ import annotations
 from secure_ext.bundle.file_names import REHEARSAL
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.manifest import is_as_written
-from secure_ext.bundle.read import FinishedBundle, read_rehearsal
+from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.verify.check import failed, judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.read import read_rehearsal
 
 _OF_ANOTHER = "it is about another bundle, or one before a change"
 _REHEARSE = "run `secure-provision rehearse` on this bundle"

@@ -9,13 +9,13 @@ from secure_ext import __version__
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.file_names import POWERSHELL, REHEARSAL, SCRIPT, SHELL
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.read import read_rehearsal
 from secure_ext.bundle.released_scripts import is_released_script
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, refused, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
+from secure_ext.documents.read import read_rehearsal
 from secure_ext.errors import SecureProvisionError
 from secure_ext.station.plan_document import PlanDocument
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.bundle.file_names import PLAN
-from secure_ext.bundle.manifest_document import ManifestImage
 from secure_ext.bundle.verify.check import judged, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
 from secure_ext.chips.facts import chip_facts
+from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.bootloader_description import read_bootloader_description
@@ -80,7 +80,7 @@ def _of_app(documents: Documents, header: ImageHeader, app: AppDescription | Non
         yield f"needs at most revision {header.max_revision} of the chip"
     if app is None or asked is None:
         return
-    if plan.chip != "esp32":  # whose eFuse blocks have no revision
+    if chip_facts(plan.chip).has_block_revision:
         if app.min_block_revision > asked.min_block_revision:
             yield f"needs at least revision {app.min_block_revision} of the eFuse blocks"
         if app.max_block_revision is not None and not _at_most(asked.max_block_revision, app.max_block_revision):

@@ -15,6 +15,7 @@ from secure_ext.device.refusals import check_other_keys
 from secure_ext.device.step_status import Status, StepStatus, compare, key_content
 from secure_ext.device.verdict import Condition, Verdict, classify, sealed_verdict
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
+from secure_ext.station.revision import revision_text
 
 _CONTINUE = "run the bundle's script again: it burns what is missing"
 _SET_ASIDE = "set this board aside: eFuses cannot be cleared"
@@ -151,7 +152,7 @@ class _Comparison:
         return None if self.board.revision is None else self.board.revision >= step.min_revision
 
     def _not_needed(self, name: str, place: str, step: EfuseStep) -> EfuseCheck:
-        why = f"not for this chip, which is older than {_version(step.min_revision)}"
+        why = f"not for this chip, which is older than {revision_text(step.min_revision)}"
         return EfuseCheck(name, place, Outcome.PASSED, why, "", "", "", step.why)
 
     def _field(self, step: FieldStep) -> Check:
@@ -275,7 +276,3 @@ class _Comparison:
                 meaning=MEANING[field],
                 cure="find out who burned it; if it is as it should be, put it into the profile",
             )
-
-
-def _version(revision: int) -> str:
-    return f"v{revision // 100}.{revision % 100}"

@@ -16,6 +16,7 @@ from secure_ext.checks import Check
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
 from secure_ext.device.audit.against_plan import EfuseCheck, coding_errors_check, efuse_check
 from secure_ext.device.audit.board import SEALED, Board
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
 
 _P256_ONLY_LOCKED = 3
 _FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")
@@ -228,12 +229,12 @@ class _Conditions:
         if soft and self.board.value(soft.name) == (1 << soft.bits) - 1:
             if self._blocks_for(*_JTAG_BY_HMAC):
                 return  # closed until the firmware opens it with an HMAC key: ESP-IDF takes that, too
-        for field in ("JTAG_DISABLE", "HARD_DIS_JTAG", "DIS_PAD_JTAG", "DIS_USB_JTAG"):
+        for field in JTAG_FIELDS:
             if self.chip.uses(field):
                 yield self._burned("jtag-closed", field, "a debugger could read keys and memory")
 
     def _download_mode(self) -> EfuseCheck:
-        names = [n for n in ("UART_DOWNLOAD_DIS", "ENABLE_SECURITY_DOWNLOAD", "DIS_DOWNLOAD_MODE") if self.chip.uses(n)]
+        names = [name for name in DOWNLOAD_FIELDS if self.chip.uses(name)]
         values = [self.board.value(name) for name in names]
         closed = True if any(values) else None if None in values else False
         shown = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))

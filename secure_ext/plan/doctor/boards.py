@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.project.flash_size import MEGABYTE
+from secure_ext.station.revision import revision_text
 
 _MENU = "menuconfig, Hardware Settings, Chip revision"
 
@@ -15,15 +16,15 @@ def _some_chip_fits(subject: Subject) -> Iterator[Hit]:
     if plan.max_revision is not None and plan.max_revision < plan.min_revision:
         yield Hit(
             "chip revision",
-            f"the app starts on chips up to {_version(plan.max_revision)} only, but boards are provisioned from "
-            f"{_version(plan.min_revision)} on: there is no board for this bundle",
+            f"the app starts on chips up to {revision_text(plan.max_revision)} only, but boards are provisioned from "
+            f"{revision_text(plan.min_revision)} on: there is no board for this bundle",
         )
     asked = plan.requirements
     if asked and asked.max_block_revision is not None and asked.max_block_revision < asked.min_block_revision:
         yield Hit(
             "eFuse block revision",
-            f"one image wants {_version(asked.min_block_revision)} or later, another one "
-            f"{_version(asked.max_block_revision)} at most: there is no board for this bundle",
+            f"one image wants {revision_text(asked.min_block_revision)} or later, another one "
+            f"{revision_text(asked.max_block_revision)} at most: there is no board for this bundle",
         )
 
 
@@ -39,10 +40,6 @@ def _flash_size_is_known(subject: Subject) -> Iterator[Hit]:
         f"its header says {said}, which the bootloader of {built} for {subject.chip.name} {sure} for "
         f"{flash.least // MEGABYTE} MB",
     )
-
-
-def _version(revision: int) -> str:
-    return f"v{revision // 100}.{revision % 100}"
 
 
 RULES = (

@@ -9,12 +9,9 @@ from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import PlannedImage
 from secure_ext.project.app_description import AppDescription, read_app_description
 from secure_ext.project.image import NO_REVISION_LIMIT
+from secure_ext.station.revision import revision_text
 
 _MENU = "build again with the fleet's setting"
-
-
-def _shown(revision: int) -> str:
-    return f"v{revision // 100}.{revision % 100}"
 
 
 def _described(image: PlannedImage) -> AppDescription:
@@ -29,8 +26,8 @@ def _least_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[H
     if needed > fleet.plan.min_revision:
         yield Hit(
             image.source,
-            f"the app needs chip revision {_shown(needed)}, and the fleet's boards begin at "
-            f"{_shown(fleet.plan.min_revision)}",
+            f"the app needs chip revision {revision_text(needed)}, and the fleet's boards begin at "
+            f"{revision_text(fleet.plan.min_revision)}",
         )
 
 
@@ -40,13 +37,13 @@ def _greatest_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterato
         return
     if fleet.plan.max_revision is None:
         yield Unseen(
-            "maximum chip revision", f"the app runs up to {_shown(most)}; which revisions there are, nobody says"
+            "maximum chip revision", f"the app runs up to {revision_text(most)}; which revisions there are, nobody says"
         )
     elif most < fleet.plan.max_revision:
         yield Hit(
             image.source,
-            f"the app runs up to chip revision {_shown(most)}, and the fleet's boards may be of up to "
-            f"{_shown(fleet.plan.max_revision)}",
+            f"the app runs up to chip revision {revision_text(most)}, and the fleet's boards may be of up to "
+            f"{revision_text(fleet.plan.max_revision)}",
         )
 
 
@@ -62,15 +59,17 @@ def _block_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[H
     if least > known[0]:
         yield Hit(
             image.source,
-            f"the app needs eFuse block revision {_shown(least)}, and the fleet's boards begin at {_shown(known[0])}",
+            f"the app needs eFuse block revision {revision_text(least)}, and the fleet's boards begin at "
+            f"{revision_text(known[0])}",
         )
     if most is not None and known[1] is None:
-        yield Unseen("eFuse block revision", f"the app runs up to {_shown(most)}; the fleet's own app sets no limit")
+        limit = f"the app runs up to {revision_text(most)}; the fleet's own app sets no limit"
+        yield Unseen("eFuse block revision", limit)
     elif most is not None and known[1] is not None and most < known[1]:
         yield Hit(
             image.source,
-            f"the app runs up to eFuse block revision {_shown(most)}, and the fleet's boards may be of up to "
-            f"{_shown(known[1])}",
+            f"the app runs up to eFuse block revision {revision_text(most)}, and the fleet's boards may be of up to "
+            f"{revision_text(known[1])}",
         )
 
 
@@ -146,7 +145,7 @@ def _rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit |
 
 def _cores(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
     config, there = subject.build.config, fleet.setting("FREERTOS_UNICORE")
-    if subject.chip.name == "esp32" and there and not config.enabled("FREERTOS_UNICORE"):
+    if subject.chip.facts.one_core_field == "DISABLE_APP_CPU" and there and not config.enabled("FREERTOS_UNICORE"):
         yield Hit("CONFIG_FREERTOS_UNICORE", "the app starts two cores, and the fleet's own app only one")
 
 

@@ -174,12 +174,14 @@ def _virtual_efuses(subject: Subject) -> Iterator[Hit]:
 
 
 def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
-    # ESP-IDF v6.1, components/esp_system/port/soc/esp32c5/Kconfig.cpu; earlier versions leave 240 MHz on
+    # earlier versions of ESP-IDF than 6.1 leave 240 MHz on
+    most = subject.chip.facts.encrypted_write_clock
     frequency = subject.build.config.integer("ESP_DEFAULT_CPU_FREQ_MHZ") or 0
-    if subject.chip.name == "esp32c5" and subject.policy.flash_encryption.enabled and frequency > 160:
+    if most and subject.policy.flash_encryption.enabled and frequency > most:
         yield Hit(
             "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ",
-            f"the CPU runs at {frequency} MHz: above 160 MHz an ESP32-C5 can corrupt what it writes encrypted",
+            f"the CPU runs at {frequency} MHz: above {most} MHz an {subject.chip.name} can corrupt what it writes "
+            "encrypted",
         )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.project.build import Role
 from secure_ext.project.flash_size import MEGABYTE
-from secure_ext.project.image import SECTOR_SIZE
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 _ROM_BUFFER = 0x10000
 _ROM_BUFFER_OF_ESP32 = 0xC000
@@ -39,11 +39,7 @@ def _table_offset_for(subject: Subject, end: int) -> int:
     grows = (policy.flash_encryption.enabled and not config.enabled("SECURE_FLASH_ENC_ENABLED")) or (
         policy.secure_boot.enabled and not config.enabled("SECURE_BOOT_V2_ENABLED")
     )
-    return max(_whole_sectors(end + _GROWTH_BY_FEATURES), _USUAL_TABLE_OFFSET) if grows else _whole_sectors(end)
-
-
-def _whole_sectors(size: int) -> int:
-    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
+    return max(whole_sectors(end + _GROWTH_BY_FEATURES), _USUAL_TABLE_OFFSET) if grows else whole_sectors(end)
 
 
 def _image_in_partition(subject: Subject) -> Iterator[Hit]:
@@ -55,7 +51,7 @@ def _image_in_partition(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"{image.source} in partition {partition.label}",
                 f"the image{signed} has {image.final_size} bytes, the partition {partition.size}",
-                f"give {partition.label} the size 0x{_whole_sectors(image.final_size):x} or more in the CSV, or "
+                f"give {partition.label} the size 0x{whole_sectors(image.final_size):x} or more in the CSV, or "
                 "make the image smaller",
             )
 
@@ -144,11 +140,11 @@ def _flash_size_known(subject: Subject) -> Iterator[Hit]:
 
 
 def _bootloader_fits_rom(subject: Subject) -> Iterator[Hit]:
-    limit = _ROM_BUFFER_OF_ESP32 if subject.chip.name == "esp32" else _ROM_BUFFER
+    limit = subject.chip.facts.rom_bootloader_limit
     for image in subject.images:
         if image.offset != subject.build.bootloader_offset or image.header is None or not image.sign:
             continue
-        size = -(-image.header.image_length // SECTOR_SIZE) * SECTOR_SIZE
+        size = whole_sectors(image.header.image_length)
         if size > limit:
             yield Hit(
                 image.source,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.chips.revision import revision_text
 from secure_ext.plan.doctor.rule import Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode
+from secure_ext.station.revision import revision_text
 
 _SOC_FIELDS = {
     "SOC_EFUSE_DIS_PAD_JTAG": "DIS_PAD_JTAG",
@@ -104,7 +104,7 @@ _P4_FLASH_POWER = (
 def _p4_secure_download(subject: Subject) -> Iterator[Hit]:
     """Only v3.1 and v3.2 leave their flash without power in download mode (esptool, `power_on_flash`)."""
     is_sealed = subject.policy.locks_down and subject.policy.lockdown.download_mode is DownloadMode.SECURE
-    if subject.chip.name != "esp32p4" or not is_sealed:
+    if not (subject.chip.facts.flash_power and is_sealed):
         return
     least, most = subject.plan.min_revision, subject.plan.max_revision
     limits = [text for revision, text in _P4_FLASH_POWER if least <= revision and (most is None or revision <= most)]
@@ -134,9 +134,9 @@ def _revision(subject: Subject) -> Iterator[Hit]:
         if built < revision:
             yield Hit(
                 "minimum chip revision",
-                f"the build allows chips from v{built // 100}.{built % 100}, but {feature} on {subject.chip.name} "
-                f"needs v{revision // 100}.{revision % 100}; the script will stop on older chips",
-                f"choose v{revision // 100}.{revision % 100} as minimum supported revision (menuconfig, Hardware "
+                f"the build allows chips from {revision_text(built)}, but {feature} on {subject.chip.name} "
+                f"needs {revision_text(revision)}; the script will stop on older chips",
+                f"choose {revision_text(revision)} as minimum supported revision (menuconfig, Hardware "
                 f"Settings, Chip revision; CONFIG_{subject.chip.name.upper()}_REV_MIN_FULL={revision}) and build again",
             )
 

@@ -9,9 +9,9 @@ from secure_ext.plan.fleet import Fleet, nvs_scheme
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
 from secure_ext.policy.policy import NvsScheme
-from secure_ext.project.image import SECTOR_SIZE
 from secure_ext.project.nvs_format import LEAST_WRITABLE, first_written, is_entry_intact
 from secure_ext.project.partition_table import DATA_NVS, DATA_NVS_KEYS, TYPE_DATA, Partition
+from secure_ext.station.flash_sectors import SECTOR_SIZE
 
 _DEFAULT = "nvs"
 """Label of the partition that ``nvs_flash_init`` opens; it encrypts this one only (``nvs_flash/src/nvs_api.cpp``)."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from secure_ext.plan.doctor.rule import Concern, Hit, Rule, Severity, Subject
 from secure_ext.policy.policy import BlankContent, NvsScheme
-from secure_ext.project.image import SECTOR_SIZE
 from secure_ext.project.partition_table import (
     DATA_NVS,
     DATA_NVS_KEYS,
@@ -14,6 +13,7 @@ from secure_ext.project.partition_table import (
     Partition,
     covered_by_flash_encryption,
 )
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 _SPIFFS, _COREDUMP = 0x82, 0x03
 _PHY, _EFUSE_EMULATION = 0x01, 0x05
@@ -27,7 +27,7 @@ _NVS_KEYS = {
 
 def _row(partition: Partition, *, flags: str) -> str:
     """What to write in the CSV; an encrypted partition takes whole sectors (SP063)."""
-    size = -(-partition.size // SECTOR_SIZE) * SECTOR_SIZE if flags else partition.size
+    size = whole_sectors(partition.size) if flags else partition.size
     row = f"{partition.label}, {partition.type_name}, {partition.subtype_name}, , 0x{size:x}, {flags}"
     return f"change the row in the CSV to: {row.rstrip()}"
 
@@ -73,7 +73,7 @@ def _flagged_size(subject: Subject) -> Iterator[Hit]:
             yield Hit(
                 f"partition {partition.label}",
                 f"its size 0x{partition.size:x} is no multiple of 0x{SECTOR_SIZE:x}, but the chip encrypts by sectors",
-                f"in the CSV, make the size of {partition.label} 0x{-(-partition.size // SECTOR_SIZE) * SECTOR_SIZE:x}",
+                f"in the CSV, make the size of {partition.label} 0x{whole_sectors(partition.size):x}",
             )
 
 

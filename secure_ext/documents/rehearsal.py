@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from secure_ext.bundle.manifest_document import SomeText, Time, Tool
+from secure_ext.documents.manifest import SomeText, Time, Tool
 from secure_ext.station.plan_document import Chip
 from secure_ext.station.typed_document import Between, Items, Sha256
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from secure_ext.station.plan_document import BlockName, Chip, ImageFile, Role
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
-SomeText = Annotated[str, Matching("(?s).+")]
+SomeText = Annotated[str, Matching(r"[\s\S]+")]
 Tool = Annotated[str, Matching(r"idf-secure-provision \S+")]
 Time = Annotated[str, Matching("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
 ImageName = Annotated[str, Matching("[A-Za-z0-9._-]+")]
@@ -127,8 +127,7 @@ class Inputs:
         options: what was said on the command line or in the menu, by profile key; no key and no path of one.
         tools: versions.
         build_dir: the way from the bundle to the build directory; absent in bundles of 0.1.0.
-        key_home: the way to the home of the generated keys; null if none were generated; absent (here: empty) in
-            bundles of 0.1.0.
+        key_home: the way to the home of the generated keys; null if none were generated; absent in bundles of 0.1.0.
     """
 
     sdkconfig: Sha256
@@ -138,7 +137,7 @@ class Inputs:
     options: Mapping[str, object]
     tools: Tools
     build_dir: SomeText | None = None
-    key_home: SomeText | None = ""
+    key_home: SomeText | None = ""  # absent: not null, which counts for what the bundle is
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What is written down and read back, as typed documents, and their JSON Schemas; nothing that decides anything."""
