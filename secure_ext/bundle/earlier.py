@@ -48,7 +48,7 @@ def read_earlier(output: Path) -> EarlierBundle | None:
         inputs = manifest.get("inputs", {})
         recorded = inputs.get("build_dir")
         build_dir = (output.resolve() / recorded).resolve() if isinstance(recorded, str) else None
-        return EarlierBundle(output, str(manifest["chip"]), str(manifest["project"]), build_dir, "build_dir" in inputs)
+        return EarlierBundle(output, str(manifest["chip"]), str(manifest["project"]), build_dir, "key_home" in inputs)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

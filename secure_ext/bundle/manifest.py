@@ -23,7 +23,7 @@ from secure_ext.plan.flash_map import Area, PlacedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
-from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
 from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
@@ -149,6 +149,14 @@ def placed_images(images: Iterable[ManifestImage]) -> list[PlacedImage]:
 def document_text(document: object) -> str:
     """A document of the bundle as it lies in its file."""
     return json.dumps(document_data(document), indent=2) + "\n"
+
+
+def is_as_written(content: bytes) -> bool:
+    """Whether a document's file is as `document_text` writes it, whatever the order of its members.
+
+    Raises as `parse_json` does.
+    """
+    return (json.dumps(parse_json(content), indent=2) + "\n").encode() == content
 
 
 def public_files(folder: Path) -> list[str]:

@@ -50,7 +50,7 @@ class SecretFile:
 def recorded_home(bundle: FinishedBundle) -> Path | None:
     """Where the home of the bundle's generated keys is, or was when it was made; None if it has none."""
     recorded = bundle.manifest.inputs.key_home
-    return None if recorded is None else (bundle.folder.resolve() / recorded).resolve()
+    return (bundle.folder.resolve() / recorded).resolve() if recorded else None
 
 
 def is_home(folder: Path) -> bool:

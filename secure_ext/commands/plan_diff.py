@@ -21,8 +21,8 @@ _TITLES = {
 
 def show_diff(old: Path, new: Path, output_format: str) -> int:
     """Compares two releases and prints what differs; returns the exit code: 1 if NEW is weaker, else 0."""
-    from secure_ext.bundle.read_release import read_release  # noqa: PLC0415
     from secure_ext.plan.diff import compare  # noqa: PLC0415 (loaded when used)
+    from secure_ext.plan.release import read_release  # noqa: PLC0415
 
     diff = compare(read_release(old), read_release(new))
     exit_code = int(diff.is_weaker)
@@ -41,10 +41,10 @@ def _lines(data: dict[str, object]) -> Iterator[str]:
             continue
         yield title
         for item in differences:
-            mark = "WEAKER" if item.weaker else ""
-            yield f"  {mark:6}  {item.what}: {_value(item, 'old')} -> {_value(item, 'new')}"
-            if item.note:
-                yield f"          {item.note}"
+            mark = "WEAKER" if item["weaker"] else ""
+            yield f"  {mark:6}  {item['what']}: {_value(item, 'old')} -> {_value(item, 'new')}"
+            if item["note"]:
+                yield f"          {item['note']}"
         yield ""
     same, notes = data["same"], data["notes"]
     if isinstance(same, list) and isinstance(notes, list):

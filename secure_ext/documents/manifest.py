@@ -127,7 +127,7 @@ class Inputs:
         options: what was said on the command line or in the menu, by profile key; no key and no path of one.
         tools: versions.
         build_dir: the way from the bundle to the build directory; absent in bundles of 0.1.0.
-        key_home: the way to the home of the generated keys; absent if none were generated, and in bundles of 0.1.0.
+        key_home: the way to the home of the generated keys; null if none were generated; absent in bundles of 0.1.0.
     """
 
     sdkconfig: Sha256
@@ -137,7 +137,7 @@ class Inputs:
     options: Mapping[str, object]
     tools: Tools
     build_dir: SomeText | None = None
-    key_home: SomeText | None = None
+    key_home: SomeText | None = ""  # absent: not null, which counts for what the bundle is
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def damaged_manifest(error: ValueError) -> str:
 
 
 def not_a_bundle(place: Path, why: str) -> InputError:
-    """What is wrong with a folder or an archive that is taken for a bundle."""
+    """What is wrong with the bundle at `place`, whoever reads it."""
     return InputError(
         "SE730",
         f"this is not a bundle: {why}",
@@ -49,5 +49,5 @@ def not_a_bundle(place: Path, why: str) -> InputError:
 
 
 def read_rehearsal(content: bytes) -> RehearsalOutcome:
-    """What ``rehearsal.json`` holds; raises as `parse_manifest` does."""
+    """What ``rehearsal.json`` holds. Raises ValueError, with the place in the document, if it is damaged."""
     return read_document(RehearsalOutcome, parse_json(content, fractions=False, lines=False))

@@ -1,7 +1,7 @@
 """JSON documents as frozen dataclasses: each member is read as the type that its annotation says, or refused.
 
-A member without a default is always there. One whose default is None may be absent, as documents of earlier versions
-lack what later ones have; it is then None, and left out again when it is written.
+A member without a default is always there. One with a default may be absent, as documents of earlier versions lack what
+later ones have; it has its default then, and is left out again when it is written.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.
 """
@@ -89,9 +89,8 @@ def read_document(kind: type[_T], value: object, place: str = "") -> _T:
 def document_data(document: Any) -> Any:
     """The value of JSON that `read_document` makes the same of."""
     if dataclasses.is_dataclass(document):
-        absent = {name for name, (_, is_optional) in members_of(type(document)).items() if is_optional}
-        values = ((name, getattr(document, name)) for name in members_of(type(document)))
-        return {name: document_data(value) for name, value in values if not (value is None and name in absent)}
+        values = ((field, getattr(document, field.name)) for field in dataclasses.fields(document))
+        return {field.name: document_data(value) for field, value in values if value != field.default}
     if isinstance(document, Mapping):
         return {name: document_data(value) for name, value in document.items()}
     if isinstance(document, (tuple, list)):
@@ -103,7 +102,10 @@ def members_of(kind: Any) -> dict[str, tuple[Any, bool]]:
     """The type of each member of a document, and whether it may be absent."""
     if kind not in _MEMBERS:
         hints = get_type_hints(kind, include_extras=True)
-        _MEMBERS[kind] = {field.name: (hints[field.name], field.default is None) for field in dataclasses.fields(kind)}
+        _MEMBERS[kind] = {
+            field.name: (hints[field.name], field.default is not dataclasses.MISSING)
+            for field in dataclasses.fields(kind)
+        }
     return _MEMBERS[kind]
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from audited_boards import EACH_CHIP, Boards, burned, provisioned_boards  # noqa: F401 (a fixture is among them)
 from click.testing import Result
-from documents import data_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from matrix_cells import Cell
 from matrix_tools import espefuse, esptool_version
+from typed_documents import data_of
 
 from secure_ext.device.audit.report import audit_against_plan, audit_for_release
 from secure_ext.device.audit.summary_file import read_summary

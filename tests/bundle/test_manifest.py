@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from documents import data_of, load
+from typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.chips.facts import CHIP_NAMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from documents import key_data, place_data, plan_with
+from typed_documents import key_data, place_data, plan_with
 
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from documents import changed, plan_with
+from typed_documents import changed, plan_with
 
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.journal import Journal, board_journal, boards_not_read_back

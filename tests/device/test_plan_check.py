@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import load
+from typed_documents import load
 
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle

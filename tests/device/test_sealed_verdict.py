@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from documents import changed, data_of, field_data, key_data, place_data, plan_with
+from typed_documents import changed, data_of, field_data, key_data, place_data, plan_with
 
 from secure_ext.device.verdict import Condition, sealed_verdict
 

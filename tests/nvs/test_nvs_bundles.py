@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
-from documents import data_of
 from matrix_tools import esptool_version, provision, read_efuses
 from release_oracle import Wanted, not_release
+from typed_documents import data_of
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.verify.rebuild import BuildAtHand

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from documents import key_data
+from typed_documents import key_data
 
 from secure_ext.device.chip_state import ChipState
 from secure_ext.device.step_status import Status, StepStatus

@@ -190,7 +190,7 @@ def test_bad_input(
         return raised.value.code
 
     assert code(read_signing_slots, tmp_path, ()) == "SE692"
-    assert code(read_signing_slots, changed, ()) == "SE692"
+    assert code(read_signing_slots, changed, ()) == "SE875"
     assert code(read_signing_slots, plain, ()) == "SE694"
     assert code(read_signing_slots, good, (3,)) == "SE693"
     assert code(read_signing_slots, good, (-1,)) == "SE693"

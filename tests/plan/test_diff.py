@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from documents import data_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typed_documents import data_of
 
-from secure_ext.bundle.read_release import read_release
 from secure_ext.bundle.write import Bundle
 from secure_ext.errors import InputError, UsageError
 from secure_ext.plan.decide import decide
 from secure_ext.plan.diff import PlanDiff, compare
 from secure_ext.plan.document import plan_document
-from secure_ext.plan.release import Release, release
+from secure_ext.plan.release import Release, read_release, release
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.policy.signing_entry import SigningEntry, Signs
 from secure_ext.station.plan_document import PlanDocument

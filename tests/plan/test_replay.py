@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import data_of, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrix_cells import Cell, all_cells, options_of, profile_of
+from typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle
 from secure_ext.errors import CheckError
@@ -68,6 +68,16 @@ def refusal(document: Document) -> str:
     assert not isinstance(caught.value, PlanOrderError)
     assert caught.value.code == "SE412"
     return caught.value.cause
+
+
+def refused_at_once_or_on_replay(document: Document, member: str) -> None:
+    """What no plan has there is refused where it is read, and what this plan must not have when it is replayed."""
+    try:
+        read_document(PlanDocument, document)
+    except DocumentFault as fault:
+        assert member in fault.place
+    else:
+        refusal(document)
 
 
 @pytest.mark.parametrize("cell", all_cells(), ids=str)
@@ -147,18 +157,13 @@ def test_a_step_that_says_something_else(
 ) -> None:
     document = copy.deepcopy(plan_of("esp32c3"))
     next(item for item in document["steps"] if item["id"] == step)[member] = value
-    try:
-        read_document(PlanDocument, document)
-    except DocumentFault as fault:
-        assert fault.place.startswith("steps[") and fault.place.endswith(member)
-    else:
-        refusal(document)
+    refused_at_once_or_on_replay(document, member)
 
 
 @pytest.mark.parametrize("fields", [[], ["SPI_BOOT_CRYPT_CNT"], ["SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN", "WR_DIS"]])
 def test_what_turns_the_features_on_is_named(fields: list[str], plan_of: Callable[[str], Document]) -> None:
     """The script goes by it: images are due as long as none of them is burned."""
-    refusal({**plan_of("esp32c3"), "enabling_fields": fields})
+    refused_at_once_or_on_replay({**plan_of("esp32c3"), "enabling_fields": fields}, "enabling_fields")
 
 
 def changed_step(step: str, **members: object) -> Callable[[Document], None]:
@@ -168,12 +173,16 @@ def changed_step(step: str, **members: object) -> Callable[[Document], None]:
     return change
 
 
+def step_id(what: str, field: str) -> str:
+    return f"{what}-{field.lower().replace('_', '-')}"
+
+
 def another_field(field: str, value: int = 1) -> Callable[[Document], None]:
     """A step that no plan has, well-formed, in front of what turns the features on."""
 
     def change(plan: Document) -> None:
         position = next(n for n, step in enumerate(plan["steps"]) if step["kind"] == "burn_field")
-        step = {**plan["steps"][position], "id": f"burn-{field.lower()}", "field": field, "value": value}
+        step = {**plan["steps"][position], "id": step_id("burn", field), "field": field, "value": value}
         plan["steps"].insert(position, step)
 
     return change
@@ -182,7 +191,7 @@ def another_field(field: str, value: int = 1) -> Callable[[Document], None]:
 def protected_field(field: str, bit: int) -> Callable[[Document], None]:
     def change(plan: Document) -> None:
         position = next(n for n, step in enumerate(plan["steps"]) if step["kind"] == "write_protect")
-        step = {**plan["steps"][position], "id": f"protect-{field.lower()}", "field": field, "wr_dis_bit": bit}
+        step = {**plan["steps"][position], "id": step_id("protect", field), "field": field, "wr_dis_bit": bit}
         plan["steps"].insert(position, step)
 
     return change

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import plan_with
 from hypothesis import given
 from hypothesis import strategies as st
+from typed_documents import plan_with
 
 from secure_ext.device.board_needs import board_needs, needed_flash
 from secure_ext.plan.decide import Decision, decide

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import changed, data_of
+from typed_documents import changed, data_of
 
 from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.write import Bundle

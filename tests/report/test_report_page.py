@@ -12,9 +12,9 @@ from typing import Any
 
 import html5lib
 import pytest
-from documents import changed, outcome_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typed_documents import changed, outcome_for
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle, store_rehearsal
 from secure_ext.bundle.report_page.element import el, fit, markup

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from documents import manifest_with
+from typed_documents import manifest_with
 
 from secure_ext.bundle.report_page.aftermath import STOPS
 from secure_ext.bundle.report_page.element import Node

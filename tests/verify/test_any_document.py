@@ -6,7 +6,6 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
+from secure_ext.documents.json_schema import DOCUMENTS, schema_of
 from secure_ext.documents.read import parse_manifest
 from secure_ext.plan.read_document import parse_plan
 
 SCHEMAS = {
-    "manifest.json": json.loads((resources.files("secure_ext.documents") / "manifest.schema.json").read_text("utf-8")),
-    "plan.json": json.loads((resources.files("secure_ext.documents") / "plan.schema.json").read_text("utf-8")),
+    "manifest.json": schema_of(DOCUMENTS["manifest"]),
+    "plan.json": schema_of(DOCUMENTS["plan"]),
 }
 PARSE: dict[str, Callable[[bytes], object]] = {"manifest.json": parse_manifest, "plan.json": parse_plan}
 ODD_VALUES = st.sampled_from(

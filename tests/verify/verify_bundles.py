@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from documents import load
+from typed_documents import load
 
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.manifest import public_files

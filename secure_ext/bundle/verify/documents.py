@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from secure_ext.bundle.file_names import PLAN
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import document_text
+from secure_ext.bundle.manifest import is_as_written
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.checks import Check, Outcome
 from secure_ext.documents.manifest import Manifest, ManifestImage
@@ -93,7 +93,7 @@ def read_documents(files: BundleFiles, checks: list[Check]) -> Documents | None:
     plan = _read(files, PLAN, parse_plan, checks)
     if manifest is None or plan is None:
         return None
-    same = document_text(manifest).encode() == files.read(MANIFEST)
+    same = is_as_written(files.read(MANIFEST) or b"")
     checks.append(judged("manifest-form", MANIFEST, same, "as written", "it was edited", cure=COPY_AGAIN))
     return Documents(manifest, plan)
 

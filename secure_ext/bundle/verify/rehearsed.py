@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secure_ext.bundle.file_names import REHEARSAL
 from secure_ext.bundle.files import BundleFiles
-from secure_ext.bundle.manifest import document_text
+from secure_ext.bundle.manifest import is_as_written
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.verify.check import failed, judged, unseen
 from secure_ext.bundle.verify.documents import Documents
@@ -27,9 +27,7 @@ def check_rehearsal(files: BundleFiles, documents: Documents, *, is_signed: bool
         outcome = read_rehearsal(content)
     except ValueError as error:
         return failed("rehearsal", REHEARSAL, f"SE744: it is damaged: {error}", _REHEARSE)
-    is_whole = document_text(outcome).encode() == content and outcome.passed is all(
-        item.passed for item in outcome.means
-    )
+    is_whole = is_as_written(content) and outcome.passed is all(item.passed for item in outcome.means)
     identity = FinishedBundle(files.place, documents.manifest, documents.plan).identity
     wrong = (
         (not outcome.passed, "it did not pass"),
