@@ -41,7 +41,7 @@ def write_device_bundle(
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
-    missing); CheckError SE713 (an image does not decrypt to what was encrypted).
+    missing, an image was changed); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
     is_encrypted = begun is not None and keys.cipher_key(template.plan["chip"]) is None
     source = begun if begun is not None and is_encrypted else template
@@ -50,7 +50,7 @@ def write_device_bundle(
     with replaced_directory(folder) as staging:
         (staging / "images").mkdir()
         for image in manifest["images"]:
-            content = read_file(source.folder / image["file"], IMAGE_LIMIT)
+            content = _image(source.folder, image)
             if image["encrypt_per_device"] and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image["offset"], image["name"])
                 evidence = f"at flash offset 0x{image['offset']:x}"
@@ -65,7 +65,7 @@ def write_device_bundle(
         known = {key["role"]: key["fingerprint"] for key in begun.manifest["keys"]} if begun is not None else {}
         for key in (*(step for step in plan["steps"] if step["kind"] == "burn_key"), *manifest["keys"]):
             key["fingerprint"] = {**known, **keys.fingerprints}.get(key["role"], key["fingerprint"])
-        for path in sorted((source.folder / "digests").glob("*.bin")):
+        for path in sorted((template.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
         write_durably(staging / "plan.json", _json(plan))
         write_durably(staging / "provision.py", render_script(plan, manifest["project"]).encode())
@@ -81,6 +81,22 @@ def write_device_bundle(
         before_it_is_there(plan)
     sync_folder(folder.parent)
     return FinishedBundle(folder, manifest, plan)
+
+
+def _image(folder: Path, image: dict[str, Any]) -> bytes:
+    """An image of a bundle. Raises InputError SE731 if it is not the one that was looked at when that was opened."""
+    try:
+        content = read_file(folder / image["file"], IMAGE_LIMIT)
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image["sha256"]:
+        raise InputError(
+            "SE731",
+            f"{image['file']} is missing, or is not the file that the bundle was made with",
+            cure="make the bundle again, or copy the whole of it again",
+            place=str(folder),
+        )
+    return content
 
 
 def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:
