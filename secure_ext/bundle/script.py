@@ -37,6 +37,7 @@ RUNNER_MODULES = (
     "secure_ext.device.virtual_efuses",
     "secure_ext.device.flash_images",
     "secure_ext.device.flash_stage",
+    "secure_ext.device.run_log",
     "secure_ext.device.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""

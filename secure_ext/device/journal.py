@@ -18,6 +18,7 @@ from secure_ext.durable import write_durably
 
 _LIMIT = 0x10000
 """Bytes of the journal of a board."""
+_NEEDED = "give a writable folder with --journal; it is needed to continue an interrupted board"
 
 
 class Journal:
@@ -72,14 +73,17 @@ class Journal:
     def note_read_back(self) -> None:
         """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""
         if self.never_read_back:
-            self._write("read_back", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            # Before the seal: after it nobody could see any more how far the board is.
+            cure = "make room, or give a writable folder with --journal, and run the script again: it goes on with "
+            cure += "this board. Its keys are burned and read back; it is protected, but NOT closed yet"
+            self._write("read_back", time.strftime("%Y-%m-%dT%H:%M:%S%z"), cure)
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
         self._entry = {"keys": self._keys_id, "keys_before": before._keys_id}
         self.note_burning()
 
-    def _write(self, event: str, value: str) -> None:
+    def _write(self, event: str, value: str, cure: str = _NEEDED) -> None:
         """Whole or not at all, and on the disk when it returns."""
         self._entry.setdefault("keys", self._keys_id)
         self._entry[event] = value
@@ -90,7 +94,7 @@ class Journal:
                 3,
                 "SE830",
                 f"the journal cannot be written: {error}",
-                "give a writable folder with --journal; it is needed to continue an interrupted board",
+                cure,
             ) from None
 
 

@@ -22,7 +22,7 @@ import sys
 
 try:
     from secure_ext.idf import action_extensions
-except ImportError as error:
+except Exception as error:  # also of a package that this user may not read: idf.py goes on
     sys.stderr.write(f"WARNING: no secure-* actions: {error}. Run: python -m pip install idf-secure-provision\\n")
 
     def action_extensions(*_):
