@@ -93,12 +93,14 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             click.option(
                 "-B",
                 "--build-dir",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 default="build",
                 show_default=True,
                 help="ESP-IDF build directory.",
             ),
-            click.option("--profile", type=click.Path(path_type=Path), help="Profile that overrides sdkconfig."),
+            click.option(
+                "--profile", type=click.Path(path_type=Path, readable=False), help="Profile that overrides sdkconfig."
+            ),
             click.option(
                 "--signing-key",
                 multiple=True,
@@ -114,13 +116,13 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             ),
             click.option(
                 "--flash-encryption-key",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 metavar="FILE",
                 help="Flash encryption key file, or per-device. Overrides the profile.",
             ),
             click.option(
                 "--nvs-key",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 metavar="FILE",
                 help="NVS HMAC key file, or the NVS keys of the nvs_keys partition. Overrides the profile.",
             ),
@@ -132,7 +134,7 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             click.option("--secure-boot/--no-secure-boot", default=None, help="Secure Boot V2. Overrides the profile."),
             click.option(
                 "--allow-files-in",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 multiple=True,
                 metavar="DIR",
                 help="The build may put files from this folder, too, into the flash. Repeatable.",

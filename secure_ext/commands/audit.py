@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from secure_ext.device.audit.board import Board
     from secure_ext.device.audit.report import AuditReport
 
-_FILE = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command()

@@ -149,7 +149,7 @@ def _quoted(text: str) -> str:
 @click.option(
     "-B",
     "--build-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="build",
     show_default=True,
     help="ESP-IDF build directory.",
