@@ -6,7 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _ALL_MAY = ("-dac_override", "-dac_read_search", "-fowner")
@@ -34,14 +34,14 @@ def run(
     limit: int | None = None,
     narrow: bool = False,
     cwd: Path | None = None,
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end; stdout and stderr are both in its stdout."""
     words = [str(word) for word in line]
     return subprocess.run(
         without_roots_rights(words) if narrow else words,
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -102,7 +102,7 @@ def test_a_home_and_a_place_for_temporary_files_that_may_not_be_entered(variable
     (world / "closed").mkdir(mode=0)
     for command in ("bundle", "flash"):
         line = [sys.executable, "-m", "secure_ext", *COMMANDS[command]]
-        done = run(line, narrow=True, cwd=world, **{variable: str(world / "closed")})
+        done = run(line, narrow=True, cwd=world, environment={variable: str(world / "closed")})
         ends_with_a_code(done.stdout, done.returncode)
 
 
