@@ -204,7 +204,8 @@ def generated_key_lines(bundle: Bundle) -> Iterator[str]:
     }
     yield f"Generated keys, kept in {bundle.key_home} (back it up: there is no other way to these boards)"
     for key in bundle.generated_keys:
-        yield f"  {key.name:30} {told[key.state]}"
+        found = "" if key.path is None else f": {key.path}"
+        yield f"  {key.name:30} {told[key.state]}{found}"
 
 
 def _key_name(key: ManifestKey) -> str:

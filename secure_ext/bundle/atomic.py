@@ -114,7 +114,7 @@ def _beside(target: Path, what: str) -> list[Path]:
 
 def _locked(path: Path, target: Path) -> TextIO:
     while True:
-        lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o600), "a", encoding="ascii")
+        lock = _opened(path)
         try:
             hold(lock)
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
@@ -132,6 +132,27 @@ def _locked(path: Path, target: Path) -> TextIO:
                 place=str(target),
             ) from None
         lock.close()
+
+
+def _opened(path: Path) -> TextIO:
+    """The file of the lock. One of another user, left by a run with sudo for example, can be locked without writing it.
+
+    Raises InputError SE944 if not even that is possible.
+    """
+    try:
+        return os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "a", encoding="ascii")
+    except PermissionError:
+        if not os.path.lexists(path):
+            raise
+    try:
+        return os.fdopen(os.open(path, _LOCK_FLAGS & ~(os.O_RDWR | os.O_CREAT | os.O_APPEND)), encoding="ascii")
+    except PermissionError:
+        raise InputError(
+            "SE944",
+            "the lock of this output belongs to another user: a run as root, perhaps, which goes on or was killed",
+            cure="if no run of another user is going on, delete the file; or give another directory with -o",
+            place=str(path),
+        ) from None
 
 
 def _bring_back(target: Path, kind: Kind) -> None:

@@ -91,11 +91,12 @@ def write_bundle(
         own = earlier if earlier is not None and earlier.is_of(build) else None
         generated = GeneratedKeys(home_of(place, build.project_name, build.chip, output), own)
         material = load_key_material(policy, folder / "keys", generated, signing.secrets)
-        names = (path.name for path in sorted((folder / "keys").glob("*")) if path.is_file())
+        names = (path.name for path in sorted((folder / "keys").glob("[!.]*")) if path.is_file())
         decision = decision.with_making(
             replace(
                 circumstances,
                 new_keys=generated.new,
+                kept_keys=generated.found,
                 home_is_named=policy.key_home is not None,
                 bundled_keys=tuple(output / "keys" / name for name in names),
             )

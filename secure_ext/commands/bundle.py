@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 @click.command()
 @project_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the bundle. [default: <build-dir>/secure]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    help="Directory of the bundle. [default: <build-dir>/secure]",
 )
 @click.option(
     "--replace",
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--key-home",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Where generated keys are kept, for good. [default: secure_keys in the project]",
 )
@@ -44,7 +47,10 @@ if TYPE_CHECKING:
     help="Sign the manifest with this private key, so that `verify --manifest-key` tells who made the bundle.",
 )
 @click.option(
-    "--archive", type=click.Path(path_type=Path), metavar="FILE.zip", help="Also write the bundle without its keys."
+    "--archive",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE.zip",
+    help="Also write the bundle without its keys.",
 )
 @click.option(
     "--with-plaintext",
@@ -53,12 +59,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--to-be-signed",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Write what a signing service has to sign into this new directory, and make no bundle.",
 )
 @click.option(
-    "--signatures", type=click.Path(path_type=Path), metavar="DIR", help="Use the signatures in this directory."
+    "--signatures",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="DIR",
+    help="Use the signatures in this directory.",
 )
 @passphrase_option
 def bundle(

@@ -14,16 +14,18 @@ from secure_ext.front import format_option, print_json, shown_errors
 
 @click.command()
 @bundle_options
-@click.option("--profile", type=click.Path(path_type=Path), help="Profile that the bundle was made with.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path, readable=False), help="Profile that the bundle was made with."
+)
 @click.option(
     "--flash-encryption-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Flash encryption key, if the bundle's folder keys is not there.",
 )
 @click.option(
     "--manifest-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="PEM",
     help="Public key of who must have signed the bundle (bundle --sign-manifest).",
 )
@@ -55,7 +57,7 @@ from secure_ext.front import format_option, print_json, shown_errors
 )
 @click.option(
     "--archive",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE.zip",
     help="If nothing failed, write BUNDLE without its keys: what goes to a factory.",
 )

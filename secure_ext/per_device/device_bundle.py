@@ -12,7 +12,7 @@ from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
-from secure_ext.documents.manifest import Proof
+from secure_ext.documents.manifest import ManifestImage, Proof
 from secure_ext.documents.read import MANIFEST
 from secure_ext.durable import write_durably
 from secure_ext.errors import CheckError, InputError
@@ -44,7 +44,7 @@ def write_device_bundle(
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
-    missing); CheckError SE713 (an image does not decrypt to what was encrypted).
+    missing, an image was changed); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
     is_encrypted = begun is not None and keys.cipher_key(template.plan.chip) is None
     source = begun if begun is not None and is_encrypted else template
@@ -53,7 +53,7 @@ def write_device_bundle(
         images, proofs = [], list(source.manifest.checks)
         contents: dict[str, bytes] = {}
         for image in source.manifest.images:
-            content = read_file(source.folder / image.file, IMAGE_LIMIT)
+            content = _image(source.folder, image)
             if image.encrypt_per_device and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image.offset, image.name)
                 proofs.append(Proof("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}"))
@@ -72,7 +72,7 @@ def write_device_bundle(
                 for step in source.plan.steps
             ),
         )
-        for path in sorted((source.folder / "digests").glob("*.bin")):
+        for path in sorted((template.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
         manifest = replace(
             source.manifest,
@@ -100,8 +100,20 @@ def write_device_bundle(
     return FinishedBundle(folder, manifest, plan)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _image(folder: Path, image: ManifestImage) -> bytes:
+    """An image of a bundle. Raises InputError SE731 if it is not the one that was looked at when that was opened."""
+    try:
+        content = read_file(folder / image.file, IMAGE_LIMIT)
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise InputError(
+            "SE731",
+            f"{image.file} is missing, or is not the file that the bundle was made with",
+            cure="make the bundle again, or copy the whole of it again",
+            place=str(folder),
+        )
+    return content
 
 
 def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:
