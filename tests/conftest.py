@@ -8,12 +8,13 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.warm_python import REAL_PYTHON, is_possible, warm_python
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.cli import cli
@@ -36,6 +37,25 @@ SIGNING_KEYS = {
     "ecdsa256": SignatureScheme.ECDSA256,
     "ecdsa384": SignatureScheme.ECDSA384,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """The programs that tests start have their modules loaded already; see `support.warm_python`."""
+    if not is_possible():
+        yield
+        return
+    with warm_python() as stand_in:
+        sys.executable = stand_in
+        yield
+    sys.executable = REAL_PYTHON
+
+
+@pytest.fixture(autouse=True)
+def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test with the marker ``cold`` starts real Pythons only."""
+    if request.node.get_closest_marker("cold"):
+        monkeypatch.setattr(sys, "executable", REAL_PYTHON)
 
 
 @pytest.fixture(scope="session")
