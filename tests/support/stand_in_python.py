@@ -8,7 +8,7 @@ to a new Python.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import marshal
 import posix

@@ -87,9 +87,10 @@ def _become(job: Job, files: list[int]) -> None:
         os.setsid()
     os.environ.clear()
     os.environb.update(job.environment)
-    sys.stdin = sys.__stdin__ = _like(sys.stdin, 0, "rb")
-    sys.stdout = sys.__stdout__ = _like(sys.stdout, 1, "wb")
-    sys.stderr = sys.__stderr__ = _like(sys.stderr, 2, "wb")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _like(getattr(sys, name), number, "wb" if number else "rb")
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     tempfile.tempdir = None
     sys.executable = job.executable
     sys.orig_argv = [job.executable, *job.words]
@@ -113,7 +114,8 @@ def _run(words: list[str]) -> None:
     """Runs a command line of Python: a module, code or a file."""
     is_safe = bool(os.environ.get("PYTHONSAFEPATH"))
     if hasattr(yaml, "CSafeLoader") and words[:2] != ["-m", "secure_ext"]:
-        yaml.SafeLoader = yaml.CSafeLoader  # PyYAML's fast one: espefuse reads the tables of its chip at every start
+        # PyYAML's fast one: espefuse reads the tables of its chip at every start
+        yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc, assignment]
     if words[0] == "-m":
         sys.argv = ["-m", *words[2:]]
         sys.path[:0] = [] if is_safe else [str(Path.cwd())]
