@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint power-cuts benchmark clean
+.PHONY: demo test test-share test-all lint power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -12,6 +12,14 @@ demo: $(VENV)/core
 test: $(VENV)/dev
 	$(BIN)/pytest -q -n auto -m "not long"
 
+# The quick tests and a part of the long ones, another each day: in two weeks all of them have run. `make test-share
+# SHARE=3/14` runs the third of fourteen parts.
+SHARE ?= $(shell date +%j)/14
+test-share: $(VENV)/dev
+	$(BIN)/pytest -q -n auto --long-share $(SHARE)
+
+# In real Pythons only: those of `make test` have esptool, espefuse and the package loaded (tests/support/warm_python.py).
+test-all: export SECURE_EXT_COLD_TESTS := 1
 test-all: $(VENV)/dev
 	$(BIN)/pytest -q -n auto -m long
 	$(BIN)/nox -s esptool

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.long_share import Share, keep_share
 from support.warm_python import REAL_PYTHON, is_possible, warm_python
 
 from secure_ext.bundle.write import Bundle, write_bundle
@@ -37,6 +38,16 @@ SIGNING_KEYS = {
     "ecdsa256": SignatureScheme.ECDSA256,
     "ecdsa384": SignatureScheme.ECDSA384,
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-share", metavar="K/N", help="of the long tests only the K-th of N parts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long-share"):
+        others = keep_share(items, Share.of_text(config.getoption("--long-share")))
+        config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -48,5 +48,6 @@ def warm_python() -> Iterator[str]:
     try:
         yield str(stand_in)
     finally:
+        server.kill()  # it may still be loading
         server.communicate()
         shutil.rmtree(folder, ignore_errors=True)
