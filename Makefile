@@ -30,7 +30,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 power-cuts: $(VENV)/dev
-	PYTHONPATH=tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
+	PYTHONPATH=tests:tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/flash_encryption.py
