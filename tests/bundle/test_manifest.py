@@ -210,7 +210,7 @@ def test_made_again_keeps_generated_keys_and_journal(make: Callable[..., Bundle]
     keys = key_files(first)
     again = make()
     assert key_files(again) == keys
-    assert set(keys) == {"flash_encryption_key.bin", "nvs_hmac_key.bin", "secure_boot_signing_key_1.pem"}
+    assert set(keys) == {"flash_encryption_key.bin", "nvs_hmac_key.bin", "secure_boot_signing_key_1.pem", ".gitignore"}
     assert again.manifest.keys == first.manifest.keys
     assert again.plan.steps == first.plan.steps
     assert journal.read_text(encoding="utf-8") == "{}"
