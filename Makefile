@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint schemas power-cuts benchmark clean
+.PHONY: demo test test-share test-all lint schemas power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -12,6 +12,14 @@ demo: $(VENV)/core
 test: $(VENV)/dev
 	$(BIN)/pytest -q -n auto -m "not long"
 
+# The quick tests and a part of the long ones, another each day: in two weeks all of them have run. `make test-share
+# SHARE=3/14` runs the third of fourteen parts.
+SHARE ?= $(shell date +%j)/14
+test-share: $(VENV)/dev
+	$(BIN)/pytest -q -n auto --long-share $(SHARE)
+
+# In real Pythons only: those of `make test` have esptool, espefuse and the package loaded (tests/support/warm_python.py).
+test-all: export SECURE_EXT_COLD_TESTS := 1
 test-all: $(VENV)/dev
 	$(BIN)/pytest -q -n auto -m long
 	$(BIN)/nox -s esptool
@@ -25,7 +33,7 @@ schemas: $(VENV)/dev
 	$(BIN)/python -m secure_ext.documents.json_schema
 
 power-cuts: $(VENV)/dev
-	PYTHONPATH=tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
+	PYTHONPATH=tests:tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/flash_encryption.py

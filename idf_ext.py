@@ -17,7 +17,7 @@ def action_extensions(base_actions: dict[str, Any], project_path: str) -> dict[s
     """What idf.py calls."""
     try:
         from secure_ext.idf import action_extensions as extensions  # noqa: PLC0415 (after the path is complete)
-    except ImportError as error:
+    except Exception as error:  # also of a package that this user may not read: idf.py goes on
         print(f"WARNING: no secure-* actions: {error}. Run: python -m pip install idf-secure-provision")  # noqa: T201
         return {}
     return extensions(base_actions, project_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Any
 
 import click
 
@@ -20,11 +21,20 @@ from secure_ext.commands.profile import profile
 from secure_ext.commands.rehearse import rehearse
 from secure_ext.commands.verify import verify
 from secure_ext.esp_idf.setup import component_dir, idf
+from secure_ext.front import shown_errors
 from secure_ext.keys.no_core import no_core_files
 from secure_ext.secret_prompt import take_secrets_from_environment
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """What a command does before and after its own work ends with a code, too."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with shown_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="secure-provision")
 @click.pass_context
 def cli(context: click.Context) -> None:

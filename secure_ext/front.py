@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from secure_ext.command_names import as_typed_here, command_line
-from secure_ext.errors import SecureProvisionError, UsageError
+from secure_ext.errors import InputError, SecureProvisionError, UsageError
 from secure_ext.one_line import harmless
 
 if TYPE_CHECKING:
@@ -52,11 +53,25 @@ class Failed(click.ClickException):
 
 @contextlib.contextmanager
 def shown_errors(output_format: str = "text") -> Iterator[None]:
-    """Turns the package's errors into exits."""
+    """Turns the package's errors into exits, and a file or folder that nobody thought of into SE943."""
     try:
         yield
     except SecureProvisionError as error:
         raise Failed(error, as_json=output_format == "json") from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # nobody reads any more: click ends the command
+            raise
+        raise Failed(_unusable(error), as_json=output_format == "json") from None
+
+
+def _unusable(error: OSError) -> InputError:
+    return InputError(
+        "SE943",
+        f"a file or a folder cannot be used: {error.strerror or error}",
+        cure="check that you may enter the folder and read (or write) what is in it, the free space, and the folder "
+        "for temporary files (TMPDIR)",
+        place=str(error.filename or ""),
+    )
 
 
 def format_option(formats: Sequence[str] = ("text", "json")) -> Callable[[Function], Function]:
@@ -78,12 +93,14 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             click.option(
                 "-B",
                 "--build-dir",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 default="build",
                 show_default=True,
                 help="ESP-IDF build directory.",
             ),
-            click.option("--profile", type=click.Path(path_type=Path), help="Profile that overrides sdkconfig."),
+            click.option(
+                "--profile", type=click.Path(path_type=Path, readable=False), help="Profile that overrides sdkconfig."
+            ),
             click.option(
                 "--signing-key",
                 multiple=True,
@@ -99,13 +116,13 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             ),
             click.option(
                 "--flash-encryption-key",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 metavar="FILE",
                 help="Flash encryption key file, or per-device. Overrides the profile.",
             ),
             click.option(
                 "--nvs-key",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 metavar="FILE",
                 help="NVS HMAC key file, or the NVS keys of the nvs_keys partition. Overrides the profile.",
             ),
@@ -117,7 +134,7 @@ def project_options(command: Function, formats: Sequence[str] = ("text", "json")
             click.option("--secure-boot/--no-secure-boot", default=None, help="Secure Boot V2. Overrides the profile."),
             click.option(
                 "--allow-files-in",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 multiple=True,
                 metavar="DIR",
                 help="The build may put files from this folder, too, into the flash. Repeatable.",
@@ -216,12 +233,17 @@ def _refuse_modules(profile: Profile) -> None:
                 )
 
 
-def circumstances(*, archived: bool = False, output_format: str = "text") -> Making:
+def circumstances(*, archived: bool = False, with_plaintext: bool = False, output_format: str = "text") -> Making:
     """What a front knows of the run that makes a bundle; build servers set CI in the environment."""
     from secure_ext.plan.doctor.rule import Making  # noqa: PLC0415 (loaded when used)
 
     build_server = os.environ.get("CI", "").lower() not in {"", "0", "n", "no", "off", "false"}
-    return Making(build_server=build_server, archived=archived, read_by_a_program=output_format == "json")
+    return Making(
+        build_server=build_server,
+        archived=archived,
+        with_plaintext=with_plaintext,
+        read_by_a_program=output_format == "json",
+    )
 
 
 def show_next(command: str) -> None:

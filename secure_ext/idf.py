@@ -136,11 +136,12 @@ def _call(function: Callable[..., Any], ctx: Any, **options: Any) -> None:
     from idf_py_actions.errors import FatalError  # noqa: PLC0415 (only there is in idf.py)
 
     from secure_ext.errors import ToolError  # noqa: PLC0415
-    from secure_ext.front import Failed  # noqa: PLC0415
+    from secure_ext.front import Failed, shown_errors  # noqa: PLC0415
 
     try:
         try:
-            function(**options)
+            with shown_errors():
+                function(**options)
         except ImportError as error:
             missing = ToolError("SE901", f"ESP-IDF's Python environment is not complete: {error}", cure=_cure())
             raise Failed(missing, as_json=False) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
+from secure_ext.bundle.readable import from_rows, readable_text
 from secure_ext.bundle.write import Bundle
 from secure_ext.command_names import as_typed_here, command_line
 from secure_ext.documents.manifest import ManifestKey
@@ -187,6 +188,7 @@ def bundle_text(decision: Decision, bundle: Bundle) -> str:
                 "",
                 f"{len(bundle.manifest.checks)} checks passed: every image decrypts and verifies as on the chip.",
                 f"Bundle: {bundle.folder}   (its folder keys holds secrets: keep it off archives and chats)",
+                *_readable_lines(bundle),
                 *_next_lines(bundle),
             ]
         )
@@ -202,7 +204,8 @@ def generated_key_lines(bundle: Bundle) -> Iterator[str]:
     }
     yield f"Generated keys, kept in {bundle.key_home} (back it up: there is no other way to these boards)"
     for key in bundle.generated_keys:
-        yield f"  {key.name:30} {told[key.state]}"
+        found = "" if key.path is None else f": {key.path}"
+        yield f"  {key.name:30} {told[key.state]}{found}"
 
 
 def _key_name(key: ManifestKey) -> str:
@@ -215,7 +218,13 @@ def _per_device_lines(bundle: Bundle) -> Iterator[str]:
     yield f"{len(bundle.manifest.checks)} checks passed: every image verifies as on the chip."
     yield f"Bundle: {bundle.folder}   (its images are encrypted for each board when it is flashed)"
     yield f"Each board gets a key of its own; {kept}. See docs/per-device-keys.md."
+    yield from _readable_lines(bundle)
     yield from _next_lines(bundle)
+
+
+def _readable_lines(bundle: Bundle) -> Iterator[str]:
+    """What its files show without its keys. With its keys all of it can be read."""
+    yield f"Readable in it without its keys: {readable_text(tuple(from_rows(bundle.manifest)))}"
 
 
 def _next_lines(bundle: Bundle) -> Iterator[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.long_share import Share, keep_share
+from support.once_a_run import once_a_run
+from support.warm_python import REAL_PYTHON, is_possible, warm_python
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.cli import cli
@@ -38,14 +42,46 @@ SIGNING_KEYS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-share", metavar="K/N", help="of the long tests only the K-th of N parts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long-share"):
+        others = keep_share(items, Share.of_text(config.getoption("--long-share")))
+        config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """The programs that tests start have their modules loaded already; see `support.warm_python`."""
+    if not is_possible():
+        yield
+        return
+    with warm_python() as stand_in:
+        sys.executable = stand_in
+        yield
+    sys.executable = REAL_PYTHON
+
+
+@pytest.fixture(autouse=True)
+def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test with the marker ``cold`` starts real Pythons only."""
+    if request.node.get_closest_marker("cold"):
+        monkeypatch.setattr(sys, "executable", REAL_PYTHON)
+
+
 @pytest.fixture(scope="session")
 def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Private signing keys, by name; the files must not be changed."""
-    folder = tmp_path_factory.mktemp("signing-keys")
-    paths = {name: folder / f"{name}.pem" for name in SIGNING_KEYS}
-    for name, path in paths.items():
-        write_secret_file(path, generate_signing_key(SIGNING_KEYS[name]))
-    return paths
+
+    def generate(folder: Path) -> dict[str, Path]:
+        paths = {name: folder / f"{name}.pem" for name in SIGNING_KEYS}
+        for name, path in paths.items():
+            write_secret_file(path, generate_signing_key(SIGNING_KEYS[name]))
+        return paths
+
+    return once_a_run(tmp_path_factory, "signing-keys", generate)
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +93,12 @@ def signing_key_for(signing_keys: dict[str, Path]) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def sample_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The project directory of a sample with flash encryption and secure boot, by chip; it must not be changed."""
-    made: dict[str, Path] = {}
 
+    @functools.cache
     def project(chip: str) -> Path:
-        if chip not in made:
-            made[chip] = tmp_path_factory.mktemp(f"sample-{chip}")
-            make_sample_build(made[chip], chip, options=SECURE)
-        return made[chip]
+        return once_a_run(
+            tmp_path_factory, f"sample-{chip}", lambda folder: make_sample_build(folder, chip, options=SECURE).parent
+        )
 
     return project
 
@@ -89,14 +124,14 @@ def made_bundle(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Bundle]:
     """The bundle of a chip's sample, with generated keys; it must not be changed."""
-    made: dict[str, Bundle] = {}
 
+    def make(chip: str, folder: Path) -> Bundle:
+        profile = Profile(Path.cwd(), {"secure_boot.keys": (str(signing_key_for(chip)),)})
+        return write_bundle(decide(sample_project(chip) / "build", profile), folder / chip, lambda _: None)
+
+    @functools.cache
     def bundle(chip: str) -> Bundle:
-        if chip not in made:
-            profile = Profile(Path.cwd(), {"secure_boot.keys": (str(signing_key_for(chip)),)})
-            decision = decide(sample_project(chip) / "build", profile)
-            made[chip] = write_bundle(decision, tmp_path_factory.mktemp("bundles") / chip, lambda _: None)
-        return made[chip]
+        return once_a_run(tmp_path_factory, f"bundle-{chip}", lambda folder: make(chip, folder))
 
     return bundle
 

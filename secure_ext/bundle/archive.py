@@ -13,6 +13,7 @@ from secure_ext.bundle.file_names import refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE
 from secure_ext.bundle.read import read_documents_of
+from secure_ext.bundle.readable import readable_files, refuse_secrets, secret_files
 from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
@@ -45,17 +46,22 @@ def check_archive_target(target: Path, bundle: Path) -> None:
         )
 
 
-def write_archive(bundle: Path, target: Path) -> None:
+def write_archive(bundle: Path, target: Path, *, with_plaintext: bool = False) -> None:
     """Writes what the manifest of `bundle` lists, the manifest and its signature; whole or not at all.
 
+    With secrets that can be read in it, which is only `with_plaintext`, the archive is the owner's alone (mode 0600).
+
     Raises what `check_archive_target` raises; InputError SE702 if it cannot be written, or a file is missing, SE715 if
-    the manifest lists one that no bundle has.
+    the manifest lists one that no bundle has; CheckError SE960 if it would show secrets and is not `with_plaintext`.
     """
     check_archive_target(target, bundle)
     try:
-        content = archive_bytes(_content(open_bundle_files(bundle)))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(target, content)
+        opened = open_bundle_files(bundle)
+        files = _content(opened)
+        readable = readable_files(*read_documents_of(opened), files.get)
+        if not with_plaintext:
+            refuse_secrets(readable, bundle)
+        write_durably(target, archive_bytes(files), 0o600 if any(item.holds.is_secret for item in readable) else 0o644)
     except OSError as error:
         raise InputError(
             "SE702",
@@ -72,13 +78,15 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
 
     Raises ValueError if the manifest is damaged.
     """
-    date = _date(parse_manifest(files[MANIFEST]).created)
+    manifest = parse_manifest(files[MANIFEST])
+    date, secret = _date(manifest.created), secret_files(manifest)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             member = zipfile.ZipInfo(name, date)
             member.create_system = _UNIX
-            member.external_attr = (0o100755 if name in _EXECUTABLE else 0o100644) << 16
+            mode = 0o755 if name in _EXECUTABLE else 0o600 if name in secret else 0o644
+            member.external_attr = (0o100000 | mode) << 16
             archive.writestr(member, files[name])
     return buffer.getvalue()
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError
 from secure_ext.keys.file_lock import hold
 from secure_ext.reading import read_json
@@ -60,7 +61,7 @@ def replaced_directory(target: Path, kind: Kind = Kind.BUNDLE, *, keep: tuple[st
     """
     with contextlib.ExitStack() as stack:
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_durably(target.parent)
             stack.enter_context(only_run(target))
             _bring_back(target, kind)
             _refuse_foreign(target, kind)
@@ -113,7 +114,7 @@ def _beside(target: Path, what: str) -> list[Path]:
 
 def _locked(path: Path, target: Path) -> TextIO:
     while True:
-        lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o600), "a", encoding="ascii")
+        lock = _opened(path)
         try:
             hold(lock)
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
@@ -131,6 +132,27 @@ def _locked(path: Path, target: Path) -> TextIO:
                 place=str(target),
             ) from None
         lock.close()
+
+
+def _opened(path: Path) -> TextIO:
+    """The file of the lock. One of another user, left by a run with sudo for example, can be locked without writing it.
+
+    Raises InputError SE944 if not even that is possible.
+    """
+    try:
+        return os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "a", encoding="ascii")
+    except PermissionError:
+        if not os.path.lexists(path):
+            raise
+    try:
+        return os.fdopen(os.open(path, _LOCK_FLAGS & ~(os.O_RDWR | os.O_CREAT | os.O_APPEND)), encoding="ascii")
+    except PermissionError:
+        raise InputError(
+            "SE944",
+            "the lock of this output belongs to another user: a run as root, perhaps, which goes on or was killed",
+            cure="if no run of another user is going on, delete the file; or give another directory with -o",
+            place=str(path),
+        ) from None
 
 
 def _bring_back(target: Path, kind: Kind) -> None:
@@ -179,6 +201,7 @@ def _exchange(new: Path, target: Path) -> None:
     new.chmod(0o755 & ~_umask())
     if not target.exists():
         new.rename(target)
+        sync_folder(target.parent)
         return
     if hasattr(os, "sync"):
         os.sync()  # what was carried over must be on the disk before the only other copy goes
@@ -191,6 +214,7 @@ def _exchange(new: Path, target: Path) -> None:
         raise
     with contextlib.suppress(OSError):
         aside.rename(new)
+    sync_folder(target.parent)
 
 
 def _put_back(aside: Path, target: Path, error: BaseException) -> None:

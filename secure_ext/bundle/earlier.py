@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.bundle.key_home import KEYS_IGNORED
 from secure_ext.errors import InputError
+from secure_ext.keys.own_files import own_files_below, require_own, require_own_document
 from secure_ext.project.build import Build
 from secure_ext.reading import read_json
 
@@ -35,6 +38,27 @@ class EarlierBundle:
     def keys(self) -> Path:
         """Its folder with keys, which need not be there."""
         return self.folder / "keys"
+
+    def own_keys(self) -> list[Path]:
+        """The keys in it and below, old ones included; none if it has no such folder.
+
+        Whoever may write anywhere on the way to them, or the manifest that says whose they are, may have planted them.
+
+        Raises InputError SE735 then, and SE942 if they cannot be looked at.
+        """
+        try:
+            if not os.path.lexists(self.keys):
+                return []
+            require_own(self.folder)
+            require_own_document(self.folder / _MANIFEST)
+            return [path for path in own_files_below(self.keys) if path != self.keys / KEYS_IGNORED]
+        except OSError as error:
+            raise InputError(
+                "SE942",
+                f"the keys of the bundle that is to be replaced cannot be looked at: {error.strerror or error}",
+                cure="check the owner and the permissions of its folder keys, or give another directory with -o",
+                place=str(error.filename or self.keys),
+            ) from None
 
     def is_of(self, build: Build) -> bool:
         """Whether it is of the same project and chip: then its keys are the new bundle's."""

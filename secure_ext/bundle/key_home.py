@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.ways import way
-from secure_ext.durable import sync_folder
+from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
-from secure_ext.keys.own_files import require_own
+from secure_ext.keys.own_files import require_own, require_own_place
 from secure_ext.project.build import Build
 from secure_ext.reading import KEY_FILE_LIMIT, read_file, read_json
 
@@ -37,8 +37,10 @@ Boards carry these keys. Without them they can never be given another firmware o
 never any update at all. Back this folder up where nobody else can read it. When the last board is done,
 `secure-provision keys destroy` on this folder, or on the bundle, shows what is lost with each key, and deletes them.
 """
-_BESIDE_THE_KEYS = {".gitignore": b"*\n", "README.txt": _README}
-NO_KEYS = (IDENTITY, *_BESIDE_THE_KEYS)
+KEYS_IGNORED = ".gitignore"
+"""The file, in a home and in a bundle's folder keys, that keeps all of that folder out of git."""
+_README_NAME = "README.txt"
+NO_KEYS = (IDENTITY, KEYS_IGNORED, _README_NAME)
 """The files of a home that are not keys."""
 _NAME_LENGTH = 40
 
@@ -64,6 +66,11 @@ class KeyHome:
         """Whether keys were put there before."""
         return os.path.lexists(self.folder)
 
+    @property
+    def ignored(self) -> bytes:
+        """The content of KEYS_IGNORED, here and in bundles: it says whose home the keys have, and takes in nothing."""
+        return f"# secrets of {self.folder.name}: never commit them\n*\n".encode()
+
     def require_right(self) -> None:
         """Raises InputError SE735 if it may be somebody else's, SE736 if it cannot be read, SE738 if it is another's.
 
@@ -72,6 +79,7 @@ class KeyHome:
         if not self.exists:
             return
         try:
+            require_own_place(self.folder.parent)
             require_own(self.folder, self.folder / IDENTITY)
             identity = read_json(self.folder / IDENTITY)
         except FileNotFoundError:
@@ -126,12 +134,12 @@ class KeyHome:
             return
         new = self.folder.with_name(f".{self.folder.name}.partial")
         shutil.rmtree(new, ignore_errors=True)
-        new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.mkdir(mode=0o700)
+        make_folder_durably(new, 0o700)
         identity = (json.dumps(self._identity(), indent=2) + "\n").encode()
-        for name, content in {**_BESIDE_THE_KEYS, IDENTITY: identity}.items():
+        for name, content in {KEYS_IGNORED: self.ignored, _README_NAME: _README, IDENTITY: identity}.items():
             write_secret_file(new / name, content)
         new.rename(self.folder)
+        sync_folder(self.folder.parent)
 
     def _identity(self) -> dict[str, object]:
         return {"schema": 1, "project": self.project, "chip": self.chip, "output": self.output}
@@ -166,6 +174,11 @@ def place_for(build: Build, named: Path | None, output: Path) -> Path:
                 place=str(place),
             )
     return place
+
+
+def ignores_all(content: bytes) -> bool:
+    """Whether a .gitignore keeps all of its folder out of git: it has one rule, and for the rest comments."""
+    return [line for line in content.splitlines() if not line.startswith(b"#")] == [b"*"]
 
 
 def key_files(folder: Path) -> list[Path]:

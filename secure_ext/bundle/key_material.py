@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
-from secure_ext.bundle.key_home import SUPERSEDED
+from secure_ext.bundle.key_home import KEYS_IGNORED, SUPERSEDED
 from secure_ext.bundle.signing.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.errors import InputError, UsageError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
@@ -111,16 +111,17 @@ def load_key_material(
         secrets[NVS_KEYS] = nvs_keys.image()
     for name, data in secrets.items():
         write_secret_file(keys_folder / f"{name}.bin", data)
-    if generated.earlier_keys is not None:
-        _keep_superseded(generated.earlier_keys, keys_folder)
+    _keep_superseded(generated.earlier_keys, keys_folder)
+    if keys_folder.is_dir():
+        write_secret_file(keys_folder / KEYS_IGNORED, generated.home.ignored)
     return material
 
 
-def _keep_superseded(earlier_keys: Path, keys_folder: Path) -> None:
+def _keep_superseded(earlier_keys: Iterable[Path], keys_folder: Path) -> None:
     """Saves what the new bundle does not use any more: it may be the only copy of a key that boards carry."""
     present = {read_file(path, IMAGE_LIMIT) for path in keys_folder.glob("*") if path.is_file()}
-    for path in sorted(earlier_keys.rglob("*")):
-        if path.is_file() and (data := read_file(path, IMAGE_LIMIT)) not in present:
+    for path in earlier_keys:
+        if (data := read_file(path, IMAGE_LIMIT)) not in present:
             present.add(data)
             write_secret_file(keys_folder / SUPERSEDED / superseded_name(path, data), data)
 

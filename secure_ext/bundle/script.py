@@ -44,6 +44,7 @@ RUNNER_MODULES = (
     "secure_ext.device.virtual_efuses",
     "secure_ext.device.flash_images",
     "secure_ext.device.flash_stage",
+    "secure_ext.device.run_log",
     "secure_ext.device.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
@@ -76,13 +77,17 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
     del sys.path[0]  # the folder of this file: nothing that lies beside it is imported"""
 
 
-def render_script(document: PlanDocument, project: str) -> str:
-    """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`)."""
+def render_script(document: PlanDocument, project: str, bundle: Path | None = None) -> str:
+    """The text of ``provision.py`` for a plan (see `secure_ext.plan.document.plan_document`).
+
+    It reads the files of `bundle`, or without one those beside itself.
+    """
     parts = [script_head(document, project, __version__), _BEGINNING, script_table(document)]
     for module in RUNNER_MODULES:
         title = f"# ---- {module} "
         parts.append(title + "-" * (_WIDTH - len(title)) + "\n" + embedded_source(module))
-    parts.append('if __name__ == "__main__":\n    sys.exit(main(PLAN, Path(__file__).resolve().parent))\n')
+    folder = "Path(__file__).resolve().parent" if bundle is None else f"Path({str(bundle)!r})"
+    parts.append(f'if __name__ == "__main__":\n    sys.exit(main(PLAN, {folder}))\n')
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from secure_ext.bundle.atomic import left_over, moved_aside, only_run
 from secure_ext.bundle.deleted_files import Remains, delete, files_below, linked_folders
-from secure_ext.bundle.key_home import IDENTITY, NO_KEYS, remove_if_empty
+from secure_ext.bundle.key_home import IDENTITY, KEYS_IGNORED, NO_KEYS, remove_if_empty
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
@@ -64,7 +64,7 @@ def secrets_left(bundle: FinishedBundle) -> tuple[SecretFile, ...]:
     Raises InputError SE696 if one cannot be read.
     """
     folder, home = bundle.folder / "keys", recorded_home(bundle)
-    files = _below(folder)
+    files = [path for path in _below(folder) if path != folder / KEYS_IGNORED]
     if home is not None and is_home(home):
         files += _keys_at(home)
     return _secrets(files, folder, _boards(bundle), set(_burned_fingerprints(bundle)))
@@ -120,7 +120,12 @@ def destroy(secrets: Sequence[SecretFile], folder: Path, home: Path | None) -> t
             raise _cannot(path, "deleted", error) from None
     try:
         for path in sorted([folder, *folder.rglob("*")], reverse=True):
-            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            if (
+                path.is_dir()
+                and not path.is_symlink()
+                and not any(item != folder / KEYS_IGNORED for item in path.iterdir())
+            ):
+                (path / KEYS_IGNORED).unlink(missing_ok=True)
                 path.rmdir()
         if home is not None and is_home(home):
             remove_if_empty(home)

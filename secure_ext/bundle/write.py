@@ -17,6 +17,7 @@ from secure_ext.bundle.key_material import KeyMaterial, load_key_material
 from secure_ext.bundle.manifest import ENVELOPE, SEAL_TO, document_text, image_file, manifest, with_file
 from secure_ext.bundle.produce import ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.readable import as_rows, from_rows, readable_files, refuse_secrets, secret_files
 from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
 from secure_ext.bundle.signing.answers import detached_signers
@@ -76,7 +77,8 @@ def write_bundle(
 
     Raises CheckError SE404 if the doctor found errors; the errors of the keys (SE6xx, SE71x, SE734 to SE738), of the
     images (SE5xx) and of writing (SE701, SE702); InputError SE739 if a bundle of another chip, project or build
-    directory is in `output` and may not be replaced (`keep_others`). Nothing is written then.
+    directory is in `output` and may not be replaced (`keep_others`); CheckError SE960 if an archive of it is wanted
+    that would show secrets to everybody. Nothing is written then.
     """
     decision.require_healthy()
     build, policy = decision.build, decision.policy
@@ -89,11 +91,12 @@ def write_bundle(
         own = earlier if earlier is not None and earlier.is_of(build) else None
         generated = GeneratedKeys(home_of(place, build.project_name, build.chip, output), own)
         material = load_key_material(policy, folder / "keys", generated, signing.secrets)
-        names = (path.name for path in sorted((folder / "keys").glob("*")) if path.is_file())
+        names = (path.name for path in sorted((folder / "keys").glob("[!.]*")) if path.is_file())
         decision = decision.with_making(
             replace(
                 circumstances,
                 new_keys=generated.new,
+                kept_keys=generated.found,
                 home_is_named=policy.key_home is not None,
                 bundled_keys=tuple(output / "keys" / name for name in names),
             )
@@ -120,6 +123,9 @@ def write_bundle(
         home = generated.home.folder if generated.uses_home else None
         inputs = recorded_inputs(decision, output, home)
         content = manifest(decision, images, material.burned(), checks, folder, inputs=inputs)
+        content = _with_readable(content, document, images, folder)
+        if circumstances.archived and not circumstances.with_plaintext:
+            refuse_secrets(tuple(from_rows(content)), output)
         report = render_report(content, document, None)
         _write_text(folder / REPORT, report)
         content = with_file(content, REPORT, report)
@@ -155,6 +161,15 @@ def _produce_all(
         (folder / image_file(produced)).write_bytes(produced.content)
         images.append(produced)
     return images, checks
+
+
+def _with_readable(content: Manifest, document: PlanDocument, images: list[ProducedImage], folder: Path) -> Manifest:
+    """The manifest with what can be read; files that hold secrets become the owner's alone (the folder is still)."""
+    by_file = {image_file(image): image.content for image in images}
+    content = replace(content, readable=as_rows(readable_files(content, document, by_file.get)))
+    for name in secret_files(content):
+        (folder / name).chmod(0o600)
+    return content
 
 
 def _document(decision: Decision, images: list[ProducedImage], material: KeyMaterial) -> PlanDocument:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from secure_ext.device.audit.report import AuditReport
     from secure_ext.station.plan_document import PlanDocument
 
-_FILE = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, readable=False)
 
 
 @click.command()

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 @click.command()
 @project_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the bundle. [default: <build-dir>/secure]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    help="Directory of the bundle. [default: <build-dir>/secure]",
 )
 @click.option(
     "--replace",
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--key-home",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Where generated keys are kept, for good. [default: secure_keys in the project]",
 )
@@ -44,16 +47,27 @@ if TYPE_CHECKING:
     help="Sign the manifest with this private key, so that `verify --manifest-key` tells who made the bundle.",
 )
 @click.option(
-    "--archive", type=click.Path(path_type=Path), metavar="FILE.zip", help="Also write the bundle without its keys."
+    "--archive",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE.zip",
+    help="Also write the bundle without its keys.",
+)
+@click.option(
+    "--with-plaintext",
+    is_flag=True,
+    help="With --archive: also if it holds secrets that whoever has it can read, such as NVS without encryption.",
 )
 @click.option(
     "--to-be-signed",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Write what a signing service has to sign into this new directory, and make no bundle.",
 )
 @click.option(
-    "--signatures", type=click.Path(path_type=Path), metavar="DIR", help="Use the signatures in this directory."
+    "--signatures",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="DIR",
+    help="Use the signatures in this directory.",
 )
 @passphrase_option
 def bundle(
@@ -63,6 +77,7 @@ def bundle(
     key_home: Path | None,
     sign_manifest: str | None,
     archive: Path | None,
+    with_plaintext: bool,
     to_be_signed: Path | None,
     signatures: Path | None,
     passphrase_fd: int | None,
@@ -84,6 +99,7 @@ def bundle(
     with shown_errors(output_format):
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.readable import from_rows, readable_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.signing.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
         from secure_ext.esp_idf.menu import read_menu, with_menu  # noqa: PLC0415 (loaded when used)
@@ -92,6 +108,8 @@ def bundle(
 
         if to_be_signed is not None and (signatures is not None or output is not None):
             raise _not_together()
+        if with_plaintext and archive is None:
+            raise click.UsageError("--with-plaintext needs --archive")
         folder = output or read_menu(build_dir).output
         if archive:
             check_archive_target(archive, folder)
@@ -115,18 +133,21 @@ def bundle(
                 progress,
                 signing,
                 manifest_key=manifest_key,
-                circumstances=circumstances(archived=archive is not None, output_format=output_format),
+                circumstances=circumstances(
+                    archived=archive is not None, with_plaintext=with_plaintext, output_format=output_format
+                ),
                 keep_others=not replace,
             )
             record_bundle(build_dir, folder, decision, profile)
             if archive:
-                write_archive(folder, archive)
+                write_archive(folder, archive, with_plaintext=with_plaintext)
         if output_format == "json":
             print_json(bundle_data(decision, made))
         else:
             click.echo(bundle_text(decision, made))
             if archive:
                 click.echo(f"Archive, no keys in it:    {archive}")
+                click.echo(f"Readable by whoever has the archive: {readable_text(tuple(from_rows(made.manifest)))}")
 
 
 def _write_requests(decision: Decision, folder: Path, output_format: str) -> None:

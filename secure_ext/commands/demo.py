@@ -14,7 +14,7 @@ from secure_ext.front import shown_errors
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="secure-demo",
     show_default=True,
     help="New directory for the sample, its bundle and the virtual chip.",

@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 @click.option("--explain", metavar="CODE", help="Explain one code, such as SP065, and look at nothing.")
 @click.option("--select", multiple=True, metavar="CODES", help="Only these: codes or beginnings, such as SP06,SP080.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Not these: codes or beginnings. Repeatable.")
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Findings that are known already.")
 @click.option(
-    "--write-baseline", type=click.Path(path_type=Path), metavar="FILE", help="Write what is found now as baseline."
+    "--baseline",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Findings that are known already.",
+)
+@click.option(
+    "--write-baseline",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Write what is found now as baseline.",
 )
 def doctor(
     *,

@@ -35,16 +35,19 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask for the word BURN.")
 @click.option(
     "--journal",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Folder of the records that let a board be continued. [default: in the bundle]",
 )
 @click.option(
-    "--log", type=click.Path(path_type=Path), metavar="FILE", help="Log file. [default: in the journal folder]"
+    "--log",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Log file. [default: in the journal folder]",
 )
 @click.option(
     "--sealed",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Folder of the sealed copies of per-device keys. [default: in the bundle]",
 )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command("sealing-pair")
-@click.argument("private", type=click.Path(path_type=Path))
-@click.argument("public", type=click.Path(path_type=Path))
+@click.argument("private", type=click.Path(path_type=Path, readable=False))
+@click.argument("public", type=click.Path(path_type=Path, readable=False))
 def sealing_pair(private: Path, public: Path) -> None:
     """Make a key pair to seal copies of per-device keys with: PRIVATE opens them, PUBLIC goes into the profile.
 
@@ -40,10 +40,17 @@ def sealing_pair(private: Path, public: Path) -> None:
 
 
 @click.command("unseal")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--key", type=click.Path(path_type=Path), required=True, metavar="PEM", help="The private key.")
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the keys are written."
+    "--key", type=click.Path(path_type=Path, readable=False), required=True, metavar="PEM", help="The private key."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    metavar="DIR",
+    help="Where the keys are written.",
 )
 @passphrase_option
 def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) -> None:
@@ -68,15 +75,17 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
 @click.command("plan-rotation")
 @click.option(
     "--fleet",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
     metavar="BUNDLE",
     help="The bundle that provisioned the boards, or its plan.json.",
 )
-@click.option("--update", type=click.Path(path_type=Path), metavar="IMAGE", help="A signed image, not encrypted.")
+@click.option(
+    "--update", type=click.Path(path_type=Path, readable=False), metavar="IMAGE", help="A signed image, not encrypted."
+)
 @click.option(
     "--signing-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     multiple=True,
     metavar="PEM",
     help="In place of an image: a key (private or public) that an update is to be signed with. Repeatable.",
@@ -129,7 +138,7 @@ _DELETED = (
 
 
 @click.command("destroy")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @click.option("--yes", is_flag=True, help="Do not ask for the word DESTROY.")
 @click.option("--with-signing-keys", is_flag=True, help="Signing keys too, which are otherwise left alone.")
 def destroy_keys(bundle: Path, yes: bool, with_signing_keys: bool) -> None:

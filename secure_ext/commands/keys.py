@@ -32,7 +32,7 @@ def keys() -> None:
 
 @keys.command("generate")
 @click.argument("kind", type=click.Choice([*SIGNING_SCHEMES, *SECRET_LENGTHS]))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 def generate_key(kind: str, file: Path) -> None:
     """Write a new random key of KIND to FILE, readable by you alone. Never overwrites.
 
@@ -56,7 +56,9 @@ def generate_key(kind: str, file: Path) -> None:
 
 @keys.command("digest")
 @click.argument("key", metavar="FILE|URI")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the 32 bytes to this file as well.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, readable=False), help="Write the 32 bytes to this file as well."
+)
 def key_digest(key: str, output: Path | None) -> None:
     """Show the secure boot digest of a signing key (PEM, or pkcs11: URI): what is burned into eFuse.
 

@@ -16,7 +16,7 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 @click.option(
     "-B",
     "--build-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="build",
     show_default=True,
     help="ESP-IDF build directory of the new app.",
@@ -24,12 +24,15 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 @click.option(
     "--fleet",
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="BUNDLE",
     help="The bundle, folder or archive, that the boards were made with. [default: that of the build directory]",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the package. [default: <build-dir>/ota]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    help="Directory of the package. [default: <build-dir>/ota]",
 )
 @click.option(
     "--signing-key",
@@ -55,13 +58,13 @@ from secure_ext.secret_prompt import passphrase_option, secrets_of_the_command
 @click.option("--pre-encrypted", is_flag=True, help="Also one encrypted image a slot, for boards that share one key.")
 @click.option(
     "--flash-encryption-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="The fleet's flash encryption key, if it is not in its bundle.",
 )
 @click.option(
     "--allow-files-in",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     multiple=True,
     metavar="DIR",
     help="The build may have files of this folder, too. Repeatable.",

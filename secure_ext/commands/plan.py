@@ -15,7 +15,7 @@ from secure_ext.front import decision_from_options, print_json, project_options,
 @project_options
 @click.option(
     "--diff",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     nargs=2,
     metavar="OLD NEW",
     help="Compare two bundles, or their plan.json, instead; exit code 1 if NEW is weaker.",

@@ -11,7 +11,7 @@ from secure_ext.front import print_json, shown_errors
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=click.Path(path_type=Path, readable=False), required=False)
 @click.option("--init", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE", help="Write a new profile.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
 def profile(file: Path | None, init: Path | None, schema: bool) -> None:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 @click.option("--revision", metavar="MAJOR.MINOR", help="Revision of the virtual chip. [default: the plan's least]")
 @click.option("--burned", multiple=True, metavar="BLOCK:BIT", help="Burned on the virtual chip already. Repeatable.")
 @click.option("--qemu", is_flag=True, help="Also run the script against Espressif's QEMU, and boot the result.")
-@click.option("--qemu-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where QEMU is, if not on PATH.")
+@click.option(
+    "--qemu-dir", type=click.Path(path_type=Path, readable=False), metavar="DIR", help="Where QEMU is, if not on PATH."
+)
 @click.option("--serve", is_flag=True, help="Rehearse nothing: keep a new virtual chip up, to try commands by hand.")
 @click.option(
     "--tcp-port", type=int, default=0, metavar="PORT", help="With --serve: its TCP port. [default: a free one]"

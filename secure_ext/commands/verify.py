@@ -14,16 +14,18 @@ from secure_ext.front import format_option, print_json, shown_errors
 
 @click.command()
 @bundle_options
-@click.option("--profile", type=click.Path(path_type=Path), help="Profile that the bundle was made with.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path, readable=False), help="Profile that the bundle was made with."
+)
 @click.option(
     "--flash-encryption-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Flash encryption key, if the bundle's folder keys is not there.",
 )
 @click.option(
     "--manifest-key",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="PEM",
     help="Public key of who must have signed the bundle (bundle --sign-manifest).",
 )
@@ -55,9 +57,14 @@ from secure_ext.front import format_option, print_json, shown_errors
 )
 @click.option(
     "--archive",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE.zip",
     help="If nothing failed, write BUNDLE without its keys: what goes to a factory.",
+)
+@click.option(
+    "--with-plaintext",
+    is_flag=True,
+    help="With --archive: also if it holds secrets that whoever has it can read, such as NVS without encryption.",
 )
 @click.option("--all", "all_of_them", is_flag=True, help="Also show what passed.")
 @format_option()
@@ -74,6 +81,7 @@ def verify(
     signing_key: tuple[str, ...],
     digest_only_key: tuple[str, ...],
     archive: Path | None,
+    with_plaintext: bool,
     all_of_them: bool,
     output_format: str,
 ) -> None:
@@ -98,6 +106,8 @@ def verify(
         from secure_ext.checks import checks_data, checks_text, has_failures  # noqa: PLC0415
         from secure_ext.esp_idf.menu import read_menu  # noqa: PLC0415
 
+        if with_plaintext and archive is None:
+            raise click.UsageError("--with-plaintext needs --archive")
         menu = read_menu(build_dir)
         named = profile is not None or _is_named("build_dir")
         repeated = Repeated(flash_encryption, secure_boot, tuple(accept), tuple(signing_key), tuple(digest_only_key))
@@ -110,15 +120,15 @@ def verify(
         verified = verify_place(place, at_hand)
         checks, documents = verified.checks, verified.documents
         if archive and not has_failures(checks):
-            write_archive(place, archive)
+            write_archive(place, archive, with_plaintext=with_plaintext)
     if archive and not has_failures(checks):
         click.echo(f"{archive}: written, no keys in it", err=True)
     if output_format == "json":
-        print_json({**checks_data(checks), **({} if documents is None else closing_data(documents))})
+        print_json({**checks_data(checks), **({} if documents is None else closing_data(documents, verified.readable))})
     else:
         click.echo(as_typed_here(checks_text(checks, all_of_them=all_of_them)))
         if documents is not None:
-            click.echo(closing_text(documents))
+            click.echo(closing_text(documents, verified.readable))
     if has_failures(checks):
         sys.exit(1)
 

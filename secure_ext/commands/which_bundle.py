@@ -25,14 +25,18 @@ def bundle_options(command: Function) -> Function:
             raise click.UsageError("name the bundle once: as BUNDLE, or with --bundle")
         return command(bundle=bundle or bundle_option, **options)
 
-    whole = click.argument("bundle", type=click.Path(path_type=Path), required=False)(with_one_bundle)
+    whole = click.argument("bundle", type=click.Path(path_type=Path, readable=False), required=False)(with_one_bundle)
     whole = click.option(
-        "--bundle", "bundle_option", type=click.Path(path_type=Path), metavar="DIR", help="The same as BUNDLE."
+        "--bundle",
+        "bundle_option",
+        type=click.Path(path_type=Path, readable=False),
+        metavar="DIR",
+        help="The same as BUNDLE.",
     )(whole)
     whole = click.option(
         "-B",
         "--build-dir",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         default="build",
         show_default=True,
         help="ESP-IDF build directory, whose bundle is taken if no BUNDLE is named.",

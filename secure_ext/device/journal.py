@@ -21,6 +21,7 @@ from secure_ext.station.typed_document import document_data, read_document
 
 _LIMIT = 0x10000
 """Bytes of the journal of a board."""
+_NEEDED = "give a writable folder with --journal; it is needed to continue an interrupted board"
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,17 @@ class Journal:
     def note_read_back(self) -> None:
         """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""
         if self.never_read_back:
-            self._write(replace(self._entry, read_back=_now()))
+            # Before the seal: after it nobody could see any more how far the board is.
+            cure = "make room, or give a writable folder with --journal, and run the script again: it goes on with "
+            cure += "this board. Its keys are burned and read back; it is protected, but NOT closed yet"
+            self._write(replace(self._entry, read_back=_now()), cure)
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
         self._entry = JournalEntry(self._keys_id, keys_before=before._keys_id)
         self.note_burning()
 
-    def _write(self, entry: JournalEntry) -> None:
+    def _write(self, entry: JournalEntry, cure: str = _NEEDED) -> None:
         """Whole or not at all, and on the disk when it returns."""
         self._entry = entry
         try:
@@ -110,7 +114,7 @@ class Journal:
                 3,
                 "SE830",
                 f"the journal cannot be written: {error}",
-                "give a writable folder with --journal; it is needed to continue an interrupted board",
+                cure,
             ) from None
 
 

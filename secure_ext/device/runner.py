@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +35,7 @@ from secure_ext.device.journal import Journal, board_journal, boards_not_read_ba
 from secure_ext.device.plan_check import check_plan
 from secure_ext.device.port_lock import lock_port
 from secure_ext.device.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
+from secure_ext.device.run_log import RunLog
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import classify, sealed_verdict
 from secure_ext.device.virtual_efuses import prepare_virtual_efuses
@@ -60,14 +60,13 @@ class Runner:
         self.connection = Connection(plan.chip, options.port, options.baud, options.before, options.virt)
         self.burning = False
         self.images = FlashImages(plan, self.files, self.connection, self.say)
-        self._log: TextIO | None = None
+        self.log = RunLog()
         self._port_lock: TextIO | None = None
 
     def say(self, text: str = "") -> None:
         """Shows a line, and logs it once the log is open."""
-        if self._log:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact(text)}\n")
-            self._log.flush()
+        if not self.log.write(redact(text)):
+            text += f"\nWARNING: the log cannot be written any more: {self.log.lost}. What follows is shown here alone."
         try:
             print(text, flush=True)  # noqa: T201 (this is the script's voice)
         except OSError:
@@ -136,6 +135,10 @@ class Runner:
             return f"DONE: the rehearsal on {self.options.virt} reached the end. No board was touched."
         return "DONE. Label this board and take the next one."
 
+    def how_far(self) -> str:
+        """Whether the board has changed for ever, for a run that ends in the middle."""
+        return "eFuses may be burned in part: do not set the board aside" if self.burning else "no eFuse was burned"
+
     def until_note(self) -> str:
         """What `--until` left out, for the closing line."""
         return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
@@ -195,8 +198,7 @@ class Runner:
         journal = board_journal(self.plan, path)
         log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            self._log = log.open("a", encoding="utf-8")
+            self.log.open(log)
         except OSError as error:
             if self.options.dry_run and not self.options.log:
                 return journal  # it changes nothing, so the bundle may lie on what cannot be written
@@ -232,7 +234,10 @@ class Runner:
         """Says so, and on a finished board also that nobody knows whose keys it has, where the journal has no entry."""
         self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
         if not self.options.dry_run and all(item.is_done for item in statuses if item.step.stage == "burn"):
-            journal.note_read_back()
+            try:
+                journal.note_read_back()
+            except Stop as stop:
+                self.say(f"Note: {stop.cause}. The board is as it should be all the same.")
         if any(item.hidden for item in statuses) and not journal.burning_begun:
             self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
 
@@ -262,6 +267,9 @@ class Runner:
         # Writing the flash takes minutes: what is burned now must be what the plan was made for.
         self.files.check()
         self.files.check_needed_keys(statuses)
+        if self.log.lost and not self.burning:
+            cure = "make room, or give another file with --log; no eFuse was burned by this run"
+            raise Stop(3, "SE821", f"the log cannot be written: {self.log.lost}", cure)
         journal.note_burning()
         self.burning = True
         for number, call in enumerate(calls):
@@ -386,8 +394,11 @@ def main(table: Any, bundle: Path, arguments: list[str] | None = None) -> int:
         runner.say(f"  What to do: {stop.cure}")
         return stop.exit_code
     except KeyboardInterrupt:
-        begun = "eFuses may be burned in part: do not set the board aside" if runner.burning else "no eFuse was burned"
-        runner.say(f"STOP SE827: interrupted; {begun}")
+        runner.say(f"STOP SE827: interrupted; {runner.how_far()}")
         runner.say("  What to do: run the script again: it reads the chip and continues")
         return 5
+    except OSError as error:
+        runner.say(f"STOP SE941: this computer cannot use a file or folder: {redact(str(error))}; {runner.how_far()}")
+        runner.say("  What to do: check permissions, free space and TMPDIR, and run the script again")
+        return 3
     return 0

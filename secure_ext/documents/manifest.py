@@ -192,6 +192,30 @@ class PerDevice:
 
 
 @dataclass(frozen=True)
+class ReadableImage:
+    """What an image shows to whoever has its file and no key.
+
+    Attributes:
+        file: path in the bundle.
+        holds: what is in it; the last four are secrets, whose files are the owner's alone.
+    """
+
+    file: ImageFile
+    holds: Literal[
+        "ciphertext",
+        "nvs-ciphertext",
+        "erased",
+        "partition-table",
+        "firmware",
+        "data",
+        "nvs-values",
+        "nvs-keys",
+        "core-dump",
+        "private-key",
+    ]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What is in a bundle, from what it was made, and what was proved.
 
@@ -213,6 +237,7 @@ class Manifest:
         checks: what was proved when it was made.
         findings: of the doctor.
         per_device: the keys that each board gets for itself; null if there are none.
+        readable: what each image shows, in the order of the images; absent in bundles of 0.1.0.
     """
 
     schema: Literal[1]
@@ -232,3 +257,4 @@ class Manifest:
     findings: tuple[RecordedFinding, ...]
     per_device: PerDevice | None
     settings: Mapping[str, bool | int | str] | None = None
+    readable: tuple[ReadableImage, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterator
@@ -35,7 +36,22 @@ _CLEANING = (
 
 
 def warn_before_flashing(ctx: Any, global_args: Any, tasks: list[Any]) -> None:  # noqa: ARG001 (idf.py's)
-    """What idf.py calls before it runs anything; quiet unless a project with a bundle is about to be harmed."""
+    """What idf.py calls before it runs anything; quiet unless a project with a bundle is about to be harmed.
+
+    Whatever it may not look into, or cannot read, idf.py goes on: with a warning if it is about to flash.
+    """
+    try:
+        _warn(global_args, tasks)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            click.echo(
+                f"WARNING: whether boards of this project were provisioned cannot be seen: {error}. If they were, do "
+                f"not go on with plaintext. No such warning: {SWITCH}=0",
+                err=True,
+            )
+
+
+def _warn(global_args: Any, tasks: list[Any]) -> None:
     names = [str(task.name) for task in tasks]
     effects = {name: effect for name in names if (effect := _effect(name))}
     if not effects or os.environ.get(SWITCH, "").lower() in {"0", "n", "no", "off", "false"}:

@@ -22,7 +22,7 @@ import sys
 
 try:
     from secure_ext.idf import action_extensions
-except ImportError as error:
+except Exception as error:  # also of a package that this user may not read: idf.py goes on
     sys.stderr.write(f"WARNING: no secure-* actions: {error}. Run: python -m pip install idf-secure-provision\\n")
 
     def action_extensions(*_):
@@ -149,7 +149,7 @@ def _quoted(text: str) -> str:
 @click.option(
     "-B",
     "--build-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="build",
     show_default=True,
     help="ESP-IDF build directory.",

@@ -7,6 +7,7 @@ the journal from before the first burn until the board is done. See docs/decisio
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,12 +26,13 @@ from secure_ext.device.refusals import check_layout
 from secure_ext.device.runner import Runner, parse_arguments
 from secure_ext.device.step_status import Status, StepStatus, compare
 from secure_ext.device.verdict import Condition, Verdict, classify
-from secure_ext.durable import write_durably
-from secure_ext.errors import InputError
+from secure_ext.durable import make_folder_durably, write_durably
+from secure_ext.errors import InputError, SecureProvisionError
 from secure_ext.keys.sealing import load_sealing_key, seal
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.private_folder import private_folder, remove_left_over
+from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 Say = Callable[[str], None]
@@ -67,9 +69,9 @@ class BoardRun:
         """The folder of what is needed to finish a board without its keys."""
         return self.journal / "boards" / state.mac
 
-    def script_line(self, bundle: FinishedBundle, state: ChipState, *keys: str) -> list[str]:
+    def script_line(self, script: Path, state: ChipState, *keys: str) -> list[str]:
         """The command line of the board's script."""
-        line = [sys.executable, str(bundle.script), "--port", self.port, "--baud", str(self.baud)]
+        line = [sys.executable, str(script), "--port", self.port, "--baud", str(self.baud)]
         line += ["--before", self.before, "--until", self.until, "--mac", state.mac, "--journal", str(self.journal)]
         return [*line, *(["--dry-run"] if self.dry_run else []), *self.options, *keys]
 
@@ -112,7 +114,8 @@ def flash_board(template: FinishedBundle, run: BoardRun, say: Say) -> int:
     Returns the exit code of the board's script.
 
     Raises Stop of the script for a board that is left alone; InputError SE686 (no private folder), SE687 (a sealed copy
-    cannot be written), SE688 (the record of the board is damaged), and those of `write_device_bundle`.
+    cannot be written), SE688 (the record of the board is damaged), SE940 (it is not of this bundle), and those of
+    `write_device_bundle`.
     """
     for folder in remove_left_over(run.private):
         say(f"An earlier run was killed and left keys behind in {folder}: destroyed.")
@@ -135,7 +138,9 @@ def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> in
         keys = completed_keys(look.own, look.state)
         if keys is None:
             say("An earlier run has burned this board's keys. It is finished from its record, without them.")
-            code = call_script(run.script_line(look.begun, look.state, "--without-keys"))
+            with private_folder(run.private) as (folder, lock):
+                script = write_private_script(folder, look.begun)
+                code = call_script(run.script_line(script, look.state, "--without-keys"), lock)
             return _close(run, look, code)
         some = "some of " if look.has_own_keys else ""
         say(f"An earlier run on this board ended before {some}its keys were burned, and those are gone.")
@@ -159,6 +164,8 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
         runner.identify(tools)
         state = read_chip(tools, runner.connection)
     begun = _record(run.record_of(state))
+    if begun is not None:
+        begun = as_the_bundle_has_it(begun, template)
     known = begun or template
     runner = Runner(known.plan, known.folder, options)
     check_layout(known.plan, state)
@@ -171,14 +178,17 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
 
 
 def _record(folder: Path) -> FinishedBundle | None:
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return None
     try:
+        if folder.is_symlink() or not folder.is_dir():
+            raise NotADirectoryError("it is a link or no folder")
         return read_bundle(folder)
-    except InputError as error:
+    except (SecureProvisionError, OSError) as error:
+        cause = error.cause if isinstance(error, SecureProvisionError) else str(error)
         raise InputError(
             "SE688",
-            f"the record of this board, which an earlier run began, is damaged: {error.cause}",
+            f"the record of this board, which an earlier run began, is damaged: {cause}",
             cure="restore it from a backup of the journal; for a board whose keys were not burned, delete it",
             place=str(folder),
         ) from None
@@ -202,7 +212,8 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
         record = run.record_of(look.state)
         board = write_device_bundle(template, keys, record, folder / "keys", look.begun, before_it_is_there=keep_known)
         words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
-        code = call_script(run.script_line(board, look.state, *words), lock)
+        script = write_private_script(folder, board)
+        code = call_script(run.script_line(script, look.state, *words), lock)
     if folder.exists():
         say(f"WARNING: the keys of this board could not be removed from {folder}: remove that folder yourself.")
     journal = board_journal(board.plan, journal_file)
@@ -245,7 +256,7 @@ def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Pa
     }
     recipient = load_sealing_key(template.folder / SEAL_TO)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_durably(path.parent)
         if keeps_earlier:
             _keep_earlier(path)
         write_durably(path, seal(keys.whole, label, recipient).encode())

@@ -10,10 +10,11 @@ from pathlib import Path
 from secure_ext.bundle.atomic import replaced_directory
 from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.bundle.readable import as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
-from secure_ext.documents.manifest import Proof
+from secure_ext.documents.manifest import ManifestImage, Proof
 from secure_ext.documents.read import MANIFEST
-from secure_ext.durable import sync_folder, write_durably
+from secure_ext.durable import write_durably
 from secure_ext.errors import CheckError, InputError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.keys.files import write_secret_file
@@ -43,22 +44,22 @@ def write_device_bundle(
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
-    missing); CheckError SE713 (an image does not decrypt to what was encrypted).
+    missing, an image was changed); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
     is_encrypted = begun is not None and keys.cipher_key(template.plan.chip) is None
     source = begun if begun is not None and is_encrypted else template
     cipher_key = keys.cipher_key(source.plan.chip)
     with replaced_directory(folder) as staging:
-        (staging / "images").mkdir()
         images, proofs = [], list(source.manifest.checks)
+        contents: dict[str, bytes] = {}
         for image in source.manifest.images:
-            content = read_file(source.folder / image.file, IMAGE_LIMIT)
+            content = _image(source.folder, image)
             if image.encrypt_per_device and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image.offset, image.name)
                 proofs.append(Proof("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}"))
                 image = replace(image, encrypted=True, encrypt_per_device=False)  # noqa: PLW2901
             images.append(replace(image, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
-            write_durably(staging / image.file, content)
+            contents[image.file] = content
         known = () if begun is None else begun.manifest.keys
         fingerprints: dict[str, str | None] = {**{key.role: key.fingerprint for key in known}, **keys.fingerprints}
         plan = replace(
@@ -71,34 +72,48 @@ def write_device_bundle(
                 for step in source.plan.steps
             ),
         )
-        for path in sorted((source.folder / "digests").glob("*.bin")):
+        for path in sorted((template.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
-        write_durably(staging / "plan.json", document_text(plan).encode())
-        write_durably(staging / "provision.py", render_script(plan, source.manifest.project).encode())
-        files = sorted(path for path in staging.rglob("*") if path.is_file())
         manifest = replace(
             source.manifest,
             images=tuple(images),
-            files={
-                path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-            },
             keys=tuple(
                 replace(key, fingerprint=fingerprints.get(key.role, key.fingerprint)) for key in source.manifest.keys
             ),
             checks=tuple(proofs),
             per_device=None,
         )
+        manifest = replace(manifest, readable=as_rows(readable_files(manifest, plan, contents.get)))
+        secret = secret_files(manifest)
+        for name, content in contents.items():
+            write_durably(staging / name, content, 0o600 if name in secret else 0o644)
+        write_durably(staging / "plan.json", document_text(plan).encode())
+        write_durably(staging / "provision.py", render_script(plan, source.manifest.project).encode())
+        files = sorted(path for path in staging.rglob("*") if path.is_file())
+        hashes = {path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        manifest = replace(manifest, files=hashes)
         write_durably(staging / MANIFEST, document_text(manifest).encode())
         for name, data in {**_shared_keys(template, plan), **keys.burned}.items():
             inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
             write_secret_file(inside / f"{name}.bin", data)
         before_it_is_there(plan)
-    sync_folder(folder.parent)
     return FinishedBundle(folder, manifest, plan)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _image(folder: Path, image: ManifestImage) -> bytes:
+    """An image of a bundle. Raises InputError SE731 if it is not the one that was looked at when that was opened."""
+    try:
+        content = read_file(folder / image.file, IMAGE_LIMIT)
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise InputError(
+            "SE731",
+            f"{image.file} is missing, or is not the file that the bundle was made with",
+            cure="make the bundle again, or copy the whole of it again",
+            place=str(folder),
+        )
+    return content
 
 
 def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:

@@ -35,7 +35,7 @@ def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
     Raises InputError SE686 if it cannot be made.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root or roots()[0]))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root or next(iter(roots()), None)))
     except OSError as error:
         raise _cannot_make(error) from None
     try:
@@ -48,7 +48,10 @@ def private_folder(root: Path | None = None) -> Iterator[tuple[Path, TextIO]]:
 @contextlib.contextmanager
 def virtual_chip_folder() -> Iterator[Path]:
     """A private folder for virtual chips, which hold keys and whole flashes: on the disk, not in memory."""
-    root = Path(tempfile.gettempdir())
+    try:
+        root = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise _cannot_make(error) from None
     remove_left_over(root)
     with private_folder(root) as (folder, _):
         yield folder
@@ -107,8 +110,13 @@ def _remove(folder: Path) -> None:
 
 
 def roots() -> list[Path]:
-    """Where such folders are made (the first), and where they may be left over: memory, and the temporary folder."""
-    places = [Path(tempfile.gettempdir())]
+    """Where such folders are made (the first), and where they may be left over: memory, and the temporary folder.
+
+    A kiosk, or a container with a read-only root, may have none of them.
+    """
+    places = []
+    with contextlib.suppress(OSError):
+        places.append(Path(tempfile.gettempdir()))
     if sys.platform == "linux" and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK):
         places.insert(0, _MEMORY)
     return places

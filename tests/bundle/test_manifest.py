@@ -34,8 +34,8 @@ def schema(package: str, name: str) -> dict[str, Any]:
     return content
 
 
-MANIFEST = schema("secure_ext.bundle", "manifest.schema.json")
-PLAN = schema("secure_ext.plan", "plan.schema.json")
+MANIFEST = schema("secure_ext.documents", "manifest.schema.json")
+PLAN = schema("secure_ext.documents", "plan.schema.json")
 LATER_MEMBERS = ("requirements", "settings")
 """Not in the documents of earlier versions, which are still read."""
 VALID_MANIFEST = jsonschema.Draft202012Validator(MANIFEST)

@@ -27,6 +27,8 @@ from click.testing import Result
 
 from secure_ext.keys.fingerprint import fingerprint
 
+pytestmark = pytest.mark.cold
+
 # ---- disk, clock, interrupts, two at once
 
 

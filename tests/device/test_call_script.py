@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.cold
+
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path

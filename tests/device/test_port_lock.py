@@ -13,7 +13,7 @@ import pytest
 from secure_ext.device.esp_tools import Stop
 from secure_ext.device.port_lock import lock_port, port_identity
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="looks at files as POSIX has them")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="looks at files as POSIX has them"), pytest.mark.cold]
 
 
 @pytest.fixture(autouse=True)

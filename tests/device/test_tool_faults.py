@@ -17,7 +17,10 @@ from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line"),
+    pytest.mark.cold,
+]
 CHIP = "esp32c3"
 
 

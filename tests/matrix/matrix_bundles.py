@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from matrix_cells import Bundles, Cell, Made, make
+from support.once_a_run import once_a_run
 
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
@@ -21,15 +22,15 @@ def signing_keys(scheme: str, folder: Path) -> tuple[Path, ...]:
     return paths
 
 
-@functools.cache
-def made_bundle(cell: Cell, folder: Path) -> Made:
-    """The bundle of a cell in a folder that all cells share."""
-    return make(cell, lambda scheme: signing_keys(scheme, folder), folder / str(cell))
-
-
 @pytest.fixture(name="bundles", scope="session")
 def shared_bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
     """The bundle of a cell; it must not be changed."""
-    folder = tmp_path_factory.getbasetemp() / "matrix"
-    folder.mkdir(exist_ok=True)
-    return lambda cell: made_bundle(cell, folder)
+
+    def keys(scheme: str) -> tuple[Path, ...]:
+        return once_a_run(tmp_path_factory, f"matrix-{scheme}", lambda folder: signing_keys(scheme, folder))
+
+    @functools.cache
+    def bundle(cell: Cell) -> Made:
+        return once_a_run(tmp_path_factory, f"matrix-{cell}", lambda folder: make(cell, keys, folder))
+
+    return bundle

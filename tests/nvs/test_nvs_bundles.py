@@ -308,7 +308,7 @@ def test_nothing_secret_is_left_anywhere(
     assert list(temporary.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     image = image_of(bundle, "nvs")[0]
-    schema = json.loads((resources.files("secure_ext.bundle") / "manifest.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((resources.files("secure_ext.documents") / "manifest.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(data_of(bundle.manifest))
     assert (image.source, image.source_sha256) == ("nvs.csv", None)
     assert hashlib.sha256(CSV.encode()).hexdigest() not in json.dumps(data_of(bundle.manifest))

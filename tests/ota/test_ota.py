@@ -159,7 +159,7 @@ def test_pre_encrypted_images_decrypt_to_the_app_in_their_slot_alone(
 
 
 def test_the_manifest_keeps_to_its_schema_and_holds_no_key(world: World) -> None:
-    schema = json.loads((resources.files("secure_ext.ota") / "ota.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((resources.files("secure_ext.documents") / "update.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     assert world.ota("--signing-key", world.keys["rsa_0"], "--pre-encrypted").exit_code == 0
     jsonschema.Draft202012Validator(schema).validate(manifest(world))

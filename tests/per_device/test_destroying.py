@@ -39,12 +39,12 @@ def bundle(tmp_path: Path) -> FinishedBundle:
 
 def names(bundle: FinishedBundle) -> set[str]:
     folder = bundle.folder / "keys"
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file()}
 
 
 def test_what_is_there_is_told_and_deleted(bundle: FinishedBundle, run_cli: Callable[..., Result]) -> None:
     """The signing key stays: without it no board ever gets an update."""
-    keys = {path: path.read_bytes() for path in (bundle.folder / "keys").rglob("*") if path.is_file()}
+    keys = {path: path.read_bytes() for path in (bundle.folder / "keys").rglob("[!.]*") if path.is_file()}
     done = run_cli("keys", "destroy", bundle.folder, "--yes")
     assert done.exit_code == 0, done.output
     for path, content in keys.items():

@@ -48,8 +48,8 @@ def shared(
 
 def test_the_shared_bundle_says_what_it_is(shared: FinishedBundle) -> None:
     """Plaintext that is marked as such, no key and no fingerprint, by the schemas."""
-    schema("secure_ext.bundle", "manifest.schema.json").validate(data_of(shared.manifest))
-    schema("secure_ext.plan", "plan.schema.json").validate(data_of(shared.plan))
+    schema("secure_ext.documents", "manifest.schema.json").validate(data_of(shared.manifest))
+    schema("secure_ext.documents", "plan.schema.json").validate(data_of(shared.plan))
     own = set(shared.own_roles)
     assert own and not (shared.folder / "keys").exists()
     keys = [(key.role, key.fingerprint) for key in shared.manifest.keys]
@@ -73,8 +73,8 @@ def test_its_script_sends_to_the_command(shared: FinishedBundle) -> None:
 def test_the_bundle_of_a_board_is_like_any_other(shared: FinishedBundle) -> None:
     """By its schemas, with keys that fit their fingerprints, and images that espsecure decrypts to the shared ones."""
     with bundle_of_a_board(shared) as made:
-        schema("secure_ext.bundle", "manifest.schema.json").validate(data_of(made.manifest))
-        schema("secure_ext.plan", "plan.schema.json").validate(data_of(made.plan))
+        schema("secure_ext.documents", "manifest.schema.json").validate(data_of(made.manifest))
+        schema("secure_ext.documents", "plan.schema.json").validate(data_of(made.plan))
         again = read_bundle(made.folder)
         assert (again.manifest, again.plan) == (made.manifest, made.plan)
         assert not made.has_per_device_keys

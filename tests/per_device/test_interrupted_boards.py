@@ -12,7 +12,7 @@ from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
 from secure_ext.keys.sealing import unseal
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.cold]
 MAC = "0200000000b1"
 
 

@@ -15,7 +15,7 @@ from secure_ext.errors import InputError
 from secure_ext.per_device import private_folder as module
 from secure_ext.per_device.private_folder import private_folder, remove_left_over, roots
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes as POSIX does")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="kills processes as POSIX does"), pytest.mark.cold]
 HOLDER = """
 import pathlib, subprocess, sys, time
 from secure_ext.per_device import private_folder as module

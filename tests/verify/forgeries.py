@@ -270,6 +270,18 @@ def an_image_in_plain(it: Forged) -> None:
 
 
 @forgery(ALONE)
+def values_said_to_be_ciphertext(it: Forged) -> None:
+    """An image in plain, and whoever believes the manifest gives it away."""
+    an_image_in_plain(it)
+    assert all(row["holds"] == "ciphertext" for row in it.manifest["readable"])
+
+
+@forgery(ALONE)
+def nothing_said_of_what_can_be_read(it: Forged) -> None:
+    del it.manifest["readable"]
+
+
+@forgery(ALONE)
 def an_image_elsewhere(it: Forged) -> None:
     content = it.plaintext("sample")
     it.image("sample")["offset"] = 0x30000

@@ -13,6 +13,7 @@ from secure_ext.bundle.report_page.flash_map import flash_map_section
 from secure_ext.bundle.report_page.glossary import glossary_section
 from secure_ext.bundle.report_page.key_blocks import key_blocks_section
 from secure_ext.bundle.report_page.open_doors import open_doors
+from secure_ext.bundle.report_page.readable import readable_sections
 from secure_ext.bundle.report_page.steps import steps_section
 from secure_ext.bundle.report_page.style import STYLE
 from secure_ext.bundle.report_page.summary import summary_section
@@ -53,6 +54,7 @@ def render_report(manifest: Manifest, plan: PlanDocument, rehearsal: RehearsalOu
         steps_section(plan),
         findings_section(manifest.findings),
         rehearsal_section(rehearsal),
+        *readable_sections(manifest, plan),
         hashes_section(manifest),
         glossary_section(),
     )

@@ -13,6 +13,7 @@ from secure_ext.checks import Check
 from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
 from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt
+from secure_ext.images.in_the_clear import is_plaintext
 from secure_ext.images.secure_boot import MAX_BLOCKS, SECTOR, read_signature_blocks, signed_content, verify
 from secure_ext.images.signature_block import BLOCK_SIZE
 from secure_ext.keys.signing import SignatureScheme
@@ -35,7 +36,7 @@ def read_images(
         if not image.encrypted:
             readable[name] = content
             continue
-        plain = _is_plaintext(content)
+        plain = is_plaintext(content)
         checks.append(
             judged("image-ciphertext", name, not plain, "of no readable kind", "it is marked as encrypted, and is not")
         )
@@ -67,23 +68,6 @@ def check_contents(files: BundleFiles, documents: Documents, readable: dict[str,
             yield _source(image, content)
         if image.signed:
             yield _signatures(files, documents, image, content)
-
-
-def _is_plaintext(content: bytes) -> bool:
-    """An image or a table that is whole, or erased flash: no ciphertext is that by chance."""
-    if content.count(0xFF) == len(content):
-        return True
-    try:
-        parse_image(content, place="")
-    except SecureProvisionError:
-        pass
-    else:
-        return True
-    try:
-        parse_partition_table(content, place="")
-    except SecureProvisionError:
-        return False
-    return True
 
 
 def _content(image: ManifestImage, content: bytes, chip: str) -> Check:

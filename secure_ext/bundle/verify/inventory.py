@@ -6,12 +6,14 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from secure_ext.bundle.file_names import foreign_files, name_faults, needed_files
 from secure_ext.bundle.files import BundleFiles
+from secure_ext.bundle.key_home import KEYS_IGNORED, ignores_all
 from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST
+from secure_ext.bundle.readable import secret_files
 from secure_ext.bundle.verify.check import COPY_AGAIN, failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
@@ -45,9 +47,9 @@ def check_inventory(files: BundleFiles, documents: Documents) -> Iterator[Check]
     yield from _foreign(documents)
     yield from _names({*names, *listed})
     yield from _kinds(files, names)
-    yield _key_folder(names, documents, in_archive=files.folder is None)
+    yield _key_folder(files, documents)
     if files.folder is not None:
-        yield _permissions(files.folder)
+        yield _permissions(files.folder, secret_files(documents.manifest))
     yield from _other_folders(others)
 
 
@@ -89,8 +91,11 @@ def _kinds(files: BundleFiles, names: list[str]) -> Iterator[Check]:
         yield passed("file-kind", "the bundle", f"{len(names)} plain files")
 
 
-def _key_folder(names: list[str], documents: Documents, *, in_archive: bool) -> Check:
-    present = [name for name in names if name.startswith(_KEYS)]
+def _key_folder(files: BundleFiles, documents: Documents) -> Check:
+    ignored = _KEYS + KEYS_IGNORED
+    present = [name for name in files.names() if name.startswith(_KEYS) and name != ignored]
+    if ignored in files.names() and not ignores_all(files.read(ignored) or b""):
+        return failed("key-folder", ignored, "it does not keep the keys out of git", "put one line into it: *")
     unknown = [name for name in present if not _KEY_NAMES.fullmatch(name)]
     later = documents.per_device_roles
     burned = [step for step in documents.plan.keys if step.role not in later]
@@ -100,18 +105,18 @@ def _key_folder(names: list[str], documents: Documents, *, in_archive: bool) -> 
         also = f"it also holds {', '.join(unknown)}"
         return failed("key-folder", _KEYS, also, "find out what that is, and remove it")
     if missing:
-        where = "an archive holds none" if in_archive else "the script needs them when a board is burned"
+        where = "an archive holds none" if files.folder is None else "the script needs them when a board is burned"
         return unseen("key-folder", _KEYS, f"not here: {', '.join(missing)}; {where}")
     return passed("key-folder", _KEYS, f"holds {', '.join(present) or 'nothing, and nothing is needed'}")
 
 
-def _permissions(folder: Path) -> Check:
+def _permissions(folder: Path, secret: Sequence[str]) -> Check:
     keys = folder / "keys"
     if os.name != "posix":
         return unseen("key-permissions", _KEYS, "file modes say nothing on this system")
     exposed = [
         path.relative_to(folder).as_posix()
-        for path in (keys, *keys.rglob("*"))
+        for path in (keys, *keys.rglob("*"), *(folder / name for name in secret))
         if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     ]
     return judged(
@@ -120,7 +125,7 @@ def _permissions(folder: Path) -> Check:
         not exposed,
         "open to nobody but the owner",
         f"others may read or change {', '.join(exposed)}",
-        cure="chmod 700 the folder and 600 its files; treat the keys as known if others use this machine",
+        cure="chmod 700 the folder keys and 600 the files; treat what they hold as known if others use this machine",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_ext.bundle.inputs import A_FILE, SIGNING_KEYS
+from secure_ext.bundle.readable import ReadableFile, as_rows, readable_text
 from secure_ext.bundle.verify.check import failed, judged, passed, unseen
 from secure_ext.bundle.verify.documents import Documents
 from secure_ext.checks import Check
@@ -22,6 +23,7 @@ from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.signing import load_verification_key
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.signing_entry import Signs, is_digest
+from secure_ext.station.typed_document import document_data
 
 _NAME, _KEYS = "options-repeated", "signing-keys"
 _MODE, _ENABLED, _ACCEPT = "flash_encryption.mode", "secure_boot.enabled", "doctor.accept"
@@ -96,24 +98,26 @@ def check_signing_keys(documents: Documents, repeated: Repeated) -> Iterator[Che
     yield judged(_KEYS, "plan.json", burned == wanted, f"the {len(given)} given", wrong)
 
 
-def closing_data(documents: Documents) -> dict[str, Any]:
+def closing_data(documents: Documents, readable: Sequence[ReadableFile]) -> dict[str, Any]:
     """What verify says at its end: things that nobody but the reader can judge."""
     return {
         "made_by": documents.manifest.tool,
         "options": documents.manifest.inputs.options,
         "trusted_signing_keys": [step.fingerprint for step, _ in documents.signing_keys],
+        "readable": document_data(as_rows(readable)),
     }
 
 
-def closing_text(documents: Documents) -> str:
+def closing_text(documents: Documents, readable: Sequence[ReadableFile]) -> str:
     """The same for a terminal."""
-    data = closing_data(documents)
+    data = closing_data(documents, readable)
     options = ", ".join(f"{key} = {_shown(value)}" for key, value in data["options"].items())
     keys = ", ".join(map(str, data["trusted_signing_keys"]))
     return "\n".join(
         (
             f"made by {data['made_by']}, with these options beside configuration and profile: {options or 'none'}",
             f"signing keys that boards will trust, by the fingerprint of their digest: {keys or 'none'}",
+            f"readable by whoever has these files, keys aside: {readable_text(readable)}",
         )
     )
 

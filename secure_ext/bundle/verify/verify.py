@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.files import ArchiveFiles, BundleFiles, open_bundle_files
+from secure_ext.bundle.readable import ReadableFile, readable_files
 from secure_ext.bundle.verify.archived import check_archive
 from secure_ext.bundle.verify.consistency import check_consistency
 from secure_ext.bundle.verify.contents import check_contents, read_images
@@ -14,6 +15,7 @@ from secure_ext.bundle.verify.inventory import check_inventory
 from secure_ext.bundle.verify.keys import check_key_files, find_flash_key
 from secure_ext.bundle.verify.options import check_signing_keys
 from secure_ext.bundle.verify.partitions import check_partitions
+from secure_ext.bundle.verify.readable import check_readable
 from secure_ext.bundle.verify.rebuild import BuildAtHand, check_rebuild
 from secure_ext.bundle.verify.rehearsed import check_rehearsal
 from secure_ext.bundle.verify.renderings import check_renderings
@@ -39,10 +41,11 @@ class AtHand:
 
 @dataclass(frozen=True)
 class Verified:
-    """All checks, and the documents if both are valid."""
+    """All checks, the documents if both are valid, and what can be read in the files by whoever has them."""
 
     checks: list[Check]
     documents: Documents | None
+    readable: tuple[ReadableFile, ...] = ()
 
 
 def verify_bundle(place: Path, at_hand: AtHand) -> list[Check]:
@@ -84,4 +87,6 @@ def verify_files(files: BundleFiles, at_hand: AtHand) -> Verified:
     checks += check_rebuild(documents, at_hand.build, is_signed=is_signed)
     checks += check_signing_keys(documents, at_hand.build.repeated)
     checks.append(check_rehearsal(files, documents, is_signed=is_signed))
-    return Verified([*checks, *statement], documents)
+    shown = readable_files(documents.manifest, documents.plan, files.read)
+    checks.append(check_readable(documents, shown))
+    return Verified([*checks, *statement], documents, shown)

@@ -15,6 +15,9 @@ except ImportError:
 
 def action_extensions(base_actions: dict[str, Any], project_path: str) -> dict[str, Any]:
     """What idf.py calls."""
-    from secure_ext.idf import action_extensions as extensions  # noqa: PLC0415 (after the path is complete)
-
+    try:
+        from secure_ext.idf import action_extensions as extensions  # noqa: PLC0415 (after the path is complete)
+    except Exception as error:  # also of a package that this user may not read: idf.py goes on
+        sys.stderr.write(f"WARNING: no secure-* actions: {error}. Run: python -m pip install idf-secure-provision\n")
+        return {}
     return extensions(base_actions, project_path)

@@ -88,7 +88,8 @@ def examination(subject: Subject) -> Examination:
 
 def examine_making(subject: Subject) -> tuple[Finding, ...]:
     """What only the run that makes the bundle can find; `subject` has its `Making`."""
-    return _asked(making.RULES, subject).findings
+    of_kept_keys = (rule for rule in keys.RULES if rule.code in keys.OF_KEPT_KEYS)
+    return _asked((*making.RULES, *of_kept_keys), subject).findings
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

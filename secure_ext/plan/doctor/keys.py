@@ -25,16 +25,21 @@ def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
 
 
 def _secret_files(subject: Subject) -> Iterator[tuple[str, Path, bytes]]:
-    """Setting, path and content of each file with a secret; what cannot be read is reported when it is loaded."""
-    for setting, source in _sources(subject):
-        if source.path is None:
-            continue
+    """Place, path and content of each file with a secret; what cannot be read is reported when it is loaded.
+
+    While a bundle is made these are the keys that were generated before, which nobody knew of until then.
+    """
+    if subject.making is None:
+        named = [(f"{name}: {key.path.name}", key.path) for name, key in _sources(subject) if key.path is not None]
+    else:
+        named = [(f"kept key: {name}", path) for name, path in subject.making.kept_keys]
+    for place, path in named:
         try:
-            content = read_file(source.path, KEY_FILE_LIMIT)
+            content = read_file(path, KEY_FILE_LIMIT)
         except (OSError, ValueError):
             continue
         if not content.startswith(b"-----BEGIN PUBLIC KEY"):
-            yield f"{setting}: {source.path.name}", source.path, content
+            yield place, path, content
 
 
 def _exposed(subject: Subject) -> Iterator[Hit]:
@@ -96,6 +101,9 @@ def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
 
 ABOUT_KEY_FILES = frozenset({"SP080", "SP082", "SP083", "SP084", "SP085", "SP086", "SP151", "SP152", "SP153"})
 """Codes of the rules that look at key files, or at how a signing key is made or given."""
+
+OF_KEPT_KEYS = frozenset({"SP080", "SP082", "SP083", "SP085"})
+"""Codes of the rules that are asked again about generated keys that are used again, when a bundle is made of them."""
 
 RULES = (
     Rule(

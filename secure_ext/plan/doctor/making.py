@@ -57,12 +57,17 @@ def _archived_and_lost(subject: Subject) -> Iterator[Hit]:
 
 def _bundled_keys_in_git(subject: Subject) -> Iterator[Hit]:
     for path in subject.making.bundled_keys if subject.making else ():
-        kept = kept_by_git(path)
+        kept = kept_by_git(path, but_for=path.with_name(".gitignore"))
         if kept in (Kept.TRACKED, Kept.NOT_IGNORED):
             yield Hit(
                 f"{path.parent.parent.name}/{path.parent.name}",
                 "the bundle lies in a git repository that "
-                + ("has its keys" if kept is Kept.TRACKED else "does not ignore its keys: `git add .` takes them in"),
+                + (
+                    "has its keys"
+                    if kept is Kept.TRACKED
+                    else "does not ignore it: only the .gitignore in its folder keys keeps "
+                    "them out, and what is about boards (journal, sealed) is taken in"
+                ),
             )
             return
 
@@ -101,8 +106,9 @@ RULES = (
         "keys of the bundle can slip into git",
         _bundled_keys_in_git,
         explanation="The bundle is written into a working tree whose .gitignore does not cover its folder keys. That "
-        "is how keys get into repositories: by adding everything. The home of generated keys has a .gitignore of its "
-        "own.",
+        "is how keys get into repositories: by adding everything. The bundle brings a .gitignore in that folder, as "
+        "the home of generated keys does; it goes when somebody copies the keys elsewhere or deletes it, and does not "
+        "cover the journal and the sealed copies of keys beside it.",
         source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices (keep the private key confidential)",
         cure="add the directory of the bundle to .gitignore, or give one outside of the repository with -o",
     ),

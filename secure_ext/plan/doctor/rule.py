@@ -40,17 +40,21 @@ class Making:
 
     Attributes:
         new_keys: names of the files of keys that are generated now.
+        kept_keys: names and places of the keys that were generated before, and are used again.
         home_is_named: whether the user said where generated keys are kept.
         build_server: whether a build server runs this, whose folders go with the job.
         archived: whether the bundle is also written without its keys, to be used elsewhere.
+        with_plaintext: whether that may hold secrets that anybody can read.
         read_by_a_program: whether nobody reads what is shown.
         bundled_keys: where the bundle has its keys.
     """
 
     new_keys: tuple[str, ...] = ()
+    kept_keys: tuple[tuple[str, Path], ...] = ()
     home_is_named: bool = False
     build_server: bool = False
     archived: bool = False
+    with_plaintext: bool = False
     read_by_a_program: bool = False
     bundled_keys: tuple[Path, ...] = ()
 
