@@ -58,7 +58,7 @@ class Journal:
         self._entry = JournalEntry(keys_id)
         self.is_readable = True
         try:
-            entry = read_document(JournalEntry, json.loads(_content(path)))
+            entry = read_document(JournalEntry, json.loads(_content(path), object_pairs_hook=_said_once))
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError):
@@ -116,6 +116,14 @@ class Journal:
                 f"the journal cannot be written: {error}",
                 cure,
             ) from None
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object. Raises ValueError for one that is there twice."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is there twice")
+    return members
 
 
 def _now() -> str:

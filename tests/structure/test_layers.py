@@ -10,7 +10,20 @@ import secure_ext
 
 PACKAGE = Path(secure_ext.__file__).parent
 LAYERS = (
-    *("errors", "station", "durable", "one_line", "reading", "checks", "project", "chips", "policy", "keys", "images"),
+    *(
+        "errors",
+        "station",
+        "durable",
+        "one_line",
+        "reading",
+        "documents",
+        "checks",
+        "project",
+        "chips",
+        "policy",
+        "keys",
+        "images",
+    ),
     *("plan", "device", "bundle", "per_device", "rehearsal", "ota", "sample"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
