@@ -18,6 +18,8 @@ from secret_forms import forms, pem_forms
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.symmetric import generate_secret
 
+pytestmark = pytest.mark.cold
+
 CHIPS = {"esp32c3": (32, 32), "esp32c2": (16, 0)}
 LONG_CHIPS = {"esp32": (32, 0), "esp32s3": (64, 32)}
 

@@ -76,14 +76,14 @@ class HookProject:
         *,
         targets: tuple[str, ...] = V1,
         bootloader_build: str = "",
-        python: str = sys.executable,
+        python: str = "",
         before: str = "",
         after: str = "",
     ) -> subprocess.CompletedProcess[str]:
         text = PROJECT.format(
             option=option,
             bootloader_build=bootloader_build,
-            python=Path(python).as_posix(),
+            python=Path(python or sys.executable).as_posix(),
             component=self.component.as_posix(),
             targets=" ".join(targets),
             before=before,

@@ -21,8 +21,8 @@ WRITES = {
     ESP32C6: [-1, 9, 5, 4, 0, 0, 0, 0],
     ESP32S3: [-1, 9, 6, 5, 4, 0, 0, 0, 0],
 }
-QUICK_CUTS = {(ESP32C6, 2), (ESP32C6, 4)}
-"""After some of the keys; with purposes but without protections."""
+QUICK_CUTS = {(ESP32C6, 4)}
+"""With keys and purposes but without protections."""
 
 CUTS = [
     pytest.param(cell, cut, id=f"{cell}-{cut}", marks=[] if (cell, cut) in QUICK_CUTS else [pytest.mark.long])

@@ -14,6 +14,8 @@ from board_runs import Station, files_below, keys_on, private_folders, template
 from secure_ext.device.boot.boot_check import boot_check
 from secure_ext.device.chip_process import ChipProcess
 
+pytestmark = pytest.mark.cold
+
 BOARDS = ("0200000000a1", "0200000000a2")
 
 

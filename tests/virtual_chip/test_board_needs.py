@@ -92,9 +92,9 @@ def chip_with(firmware: Firmware, board: Board, folder: Path) -> ChipProcess:
     return new_chip(firmware.chip, folder, bits=fab, flash_size=board.megabytes * MEGABYTE)
 
 
-def provision(bundle: Path, chip: ChipProcess, folder: Path) -> Done:
+def provision(bundle: Path, chip: ChipProcess, folder: Path, *options: str) -> Done:
     line = [sys.executable, str(bundle / "provision.py"), "--port", chip.url, "--before", "no-reset", "--yes"]
-    return run([*line, "--journal", str(folder / "journal")])
+    return run([*line, "--journal", str(folder / "journal"), *options])
 
 
 OLD_APP = AppFacts(secure_version=1)
@@ -173,7 +173,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("code", "firmware", "boards"), REFUSED)
-def test_the_board_is_refused_untouched_and_its_good_twin_is_provisioned(
+def test_the_board_is_refused_untouched_and_its_good_twin_is_not(
     code: str,
     firmware: Firmware,
     boards: tuple[Board, Board],
@@ -187,6 +187,22 @@ def test_the_board_is_refused_untouched_and_its_good_twin_is_provisioned(
         check_stop(provision(bundle, chip, tmp_path), code)
         assert (chip.efuses, chip.flash) == before
     with chip_with(firmware, good, tmp_path / "good") as chip:
+        done = provision(bundle, chip, tmp_path, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "eFuse steps would be burned and the flash erased and written" in done.output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("code", "firmware", "boards"), REFUSED)
+def test_the_good_twin_is_provisioned(
+    code: str,
+    firmware: Firmware,
+    boards: tuple[Board, Board],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    bundle = bundle_of(firmware, tmp_path_factory.getbasetemp())
+    with chip_with(firmware, boards[1], tmp_path / "good") as chip:
         done = provision(bundle, chip, tmp_path)
     assert done.exit_code == 0, done.output
     assert "DONE. Label this board" in done.output

@@ -17,6 +17,8 @@ from loader_client import SYNC, LoaderClient, command_packet
 
 from secure_ext.device.chip_process import ChipProcess
 
+pytestmark = pytest.mark.cold
+
 MEGABYTES = 8
 SYNC_FRAME = b"\xc0" + command_packet(0x08, SYNC) + b"\xc0"
 WHILE_WAITING = 10.0
