@@ -77,4 +77,4 @@ def test_of_two_bundles_with_different_keys_one_is_chosen(
     assert f"  1  {build / 'secure'} (made " in shown and f"  2  {factory} (made " in shown
     assert ("SE907" in shown, code == 2) == (chosen is None, chosen is None), shown
     if chosen:
-        assert f"\nbundle: {factory if chosen == 'factory' else build / 'secure'}\n" in shown
+        assert f"bundle: {factory if chosen == 'factory' else build / 'secure'}\n" in shown
