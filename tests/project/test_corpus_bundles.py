@@ -66,6 +66,8 @@ def with_whole_images(name: str, destination: Path) -> Path:
             version = name.split("-")[1]
             described = b"" if file.startswith("bootloader") else description(version)
             (build_dir / file).write_bytes(image_of_size(chip, size, megabytes, described))
+        elif file == "ota_data_initial.bin":
+            (build_dir / file).write_bytes(b"\xff" * size)
     return build_dir
 
 
