@@ -60,7 +60,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
     except (OSError, ValueError):
         raise InputError(
             "SE730",
-            "this is no bundle: it has no readable manifest.json and plan.json",
+            "this is not a bundle: it has no readable manifest.json and plan.json",
             cure="give the folder that `secure-provision bundle` wrote, such as build/secure",
             place=str(folder),
         ) from None
@@ -83,7 +83,7 @@ def read_bundle(folder: Path) -> FinishedBundle:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             "SE730",
-            "this is no bundle: its plan.json is damaged",
+            "this is not a bundle: its plan.json is damaged",
             cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
             place=str(folder),
         ) from None
@@ -103,7 +103,7 @@ def _require_schemas(folder: Path, documents: dict[str, object]) -> None:
         if error:
             raise InputError(
                 "SE730",
-                f"this is no bundle: its {kind}.json is damaged, or of a later version of this tool: {error}",
+                f"this is not a bundle: its {kind}.json is damaged, or of a later version of this tool: {error}",
                 cure="copy the whole bundle again; `secure-provision verify` shows what is wrong",
                 place=str(folder),
             )

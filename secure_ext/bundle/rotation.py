@@ -101,7 +101,7 @@ def read_fleet(path: Path, revoked: Sequence[int]) -> Fleet:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "SE692",
-            "this is no bundle, and no plan.json of one",
+            "this is not a bundle, and no plan.json of one",
             cure="give the bundle that provisioned the boards, or its plan.json",
             place=str(path),
         ) from None

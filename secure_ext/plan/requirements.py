@@ -70,7 +70,7 @@ class BoardRequirements:
                 raise ValueError(f"{name} in requirements is {value[name]!r}")
         purposes = value["exclusive_purposes"]
         if not isinstance(purposes, list) or not all(isinstance(purpose, str) for purpose in purposes):
-            raise ValueError("exclusive_purposes in requirements is no list of texts")
+            raise ValueError("exclusive_purposes in requirements is not a list of texts")
         return BoardRequirements(**{**value, "exclusive_purposes": tuple(purposes)})
 
 

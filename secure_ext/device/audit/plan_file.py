@@ -50,7 +50,7 @@ def read_plan(path: Path) -> dict[str, Any]:
 def _no_plan(path: Path, why: str) -> InputError:
     return InputError(
         "SE875",
-        f"this is no plan of a bundle: {why}",
+        f"this is not a plan of a bundle: {why}",
         cure="give plan.json of the bundle that `secure-provision bundle` wrote",
         place=str(path),
     )
@@ -59,9 +59,9 @@ def _no_plan(path: Path, why: str) -> InputError:
 def _fault(plan: Any) -> str:
     """What is wrong with a plan document as far as a board is compared with it; empty if nothing is."""
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA or plan.get("chip") not in CHIP_NAMES:
-        return f"schema is not {SCHEMA}, or chip is none that is supported"
+        return f"schema is not {SCHEMA}, or chip is not one that is supported"
     if not _has(plan, {"min_revision": "number", "max_revision": "number or none"}):
-        return "min_revision or max_revision is no number"
+        return "min_revision or max_revision is not a number"
     if not _is(plan.get("least_esptool"), "bits"):
         return "least_esptool is missing"
     rows = [(plan.get("layout"), _PLACE), (plan.get("must_be_clear"), {"field": "text", "why": "text"})]
@@ -72,7 +72,7 @@ def _fault(plan: Any) -> str:
     if not isinstance(plan.get("enabling_fields"), list) or not all(
         _is(name, "text") for name in plan["enabling_fields"]
     ):
-        return "enabling_fields is no list of fields"
+        return "enabling_fields is not a list of fields"
     try:
         BoardRequirements.from_json(plan.get("requirements"))
     except ValueError as error:
