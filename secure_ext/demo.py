@@ -68,8 +68,13 @@ def run_demo(chip: str, output: Path) -> Iterator[str]:
     yield outcome.script_output
     yield rehearsal_text(outcome)
     if not outcome.passed:
+        failed = next(means for means in outcome.means if not means.passed)
         raise ToolError(
-            "SE704", "the rehearsal failed", cure="install another version of esptool", place=str(bundle.folder)
+            "SE704",
+            f"the rehearsal failed: {failed.name}: {'; '.join(failed.evidence)}",
+            cure="install the newest esptool: pip install --upgrade esptool; if that does not help, report it with all "
+            "that was printed",
+            place=str(bundle.folder),
         )
     yield ""
     yield f"All of it is in {output}. Nothing left this machine."

@@ -40,7 +40,7 @@ def check_archive_target(target: Path, bundle: Path) -> None:
     if (target.exists() or target.is_symlink()) and not _is_archive(target):
         raise InputError(
             "SE752",
-            "the archive's name is taken by something that is no archive of a bundle",
+            "the archive's name is taken by something that is not an archive of a bundle",
             cure="give another name, or remove it",
             place=str(target),
         )
@@ -92,7 +92,7 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def _date(created: str) -> tuple[int, int, int, int, int, int]:
-    """As zip files have it: from 1980 to 2107; the first one for a text that is no date."""
+    """As zip files have it: from 1980 to 2107; the first one for a text that is not a date."""
     date = _FIRST_DATE
     with contextlib.suppress(ValueError):
         date = min(max(date, dt.datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ")), _LAST_DATE)

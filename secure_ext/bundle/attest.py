@@ -113,7 +113,7 @@ def read_envelope(text: bytes) -> Envelope:
             tuple(base64.b64decode(item["sig"], validate=True) for item in content["signatures"]),
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, binascii.Error) as error:
-        raise ValueError(f"it is no DSSE envelope ({type(error).__name__})") from None
+        raise ValueError(f"it is not a DSSE envelope ({type(error).__name__})") from None
 
 
 def is_about(envelope: Envelope, bundle: FinishedBundle) -> bool:

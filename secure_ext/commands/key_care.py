@@ -207,7 +207,7 @@ def _show_secret(secret: SecretFile, bundle: Path, of_other_keys: int, *, is_cho
 
 def _confirm(number: int) -> None:
     if not _has_operator():
-        raise UsageError("SE695", "there is no one to ask for confirmation", cure="give --yes")
+        raise UsageError("SE695", "this is not a terminal, so nobody can be asked to confirm", cure="give --yes")
     if click.prompt(f"Type {DESTROY} to delete {number} file(s) for ever", default="", show_default=False) != DESTROY:
         raise UsageError("SE695", "not confirmed; nothing was deleted", cure=f"type {DESTROY}, or give --yes")
 

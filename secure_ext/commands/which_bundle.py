@@ -11,6 +11,7 @@ import click
 
 from secure_ext.errors import UsageError
 from secure_ext.front import Function
+from secure_ext.one_line import one_line
 
 if TYPE_CHECKING:
     from secure_ext.bundle.read import FinishedBundle
@@ -63,8 +64,8 @@ def open_bundle(bundle: Path | None, build_dir: Path) -> FinishedBundle:
 def bundle_place(bundle: Path | None, build_dir: Path) -> Path:
     """Where the bundle is: as named; else the only one of the build directory.
 
-    Of several with the same keys it is the one that was made last. Raises UsageError SE907 if their keys differ: which
-    of them a board gets is for ever.
+    Of several with the same keys it is the one that was made last. If their keys differ it is the one that is chosen at
+    the terminal: which of them a board gets is for ever. Raises UsageError SE907 if nobody chooses.
     """
     from secure_ext.bundle.record import bundles_made  # noqa: PLC0415 (loaded when used)
     from secure_ext.esp_idf.menu import read_json_or_nothing, read_menu  # noqa: PLC0415
@@ -77,15 +78,34 @@ def bundle_place(bundle: Path | None, build_dir: Path) -> Path:
         found.insert(0, default.resolve())
     if not found:
         return default
-    keys = {str(read_json_or_nothing(folder / "manifest.json").get("keys")) for folder in found}
-    if len(keys) > 1:
-        raise UsageError(
-            "SE907",
-            f"this build directory has {len(found)} bundles with different keys: {', '.join(map(str, found))}",
-            cure="say which one with --bundle DIR; delete one that no board was made with and nobody needs",
-            place=str(build_dir),
-        )
+    manifests = {folder: read_json_or_nothing(folder / "manifest.json") for folder in found}
+    if len({str(manifest.get("keys")) for manifest in manifests.values()}) > 1:
+        return _chosen(manifests, build_dir)
     return default if found[-1] == default.resolve() else found[-1]
+
+
+def _chosen(manifests: dict[Path, dict[str, Any]], build_dir: Path) -> Path:
+    """The bundle that a person at the terminal chooses. Raises UsageError SE907 if there is none, or no choice."""
+    cause = f"this build directory has {len(manifests)} bundles with different keys"
+    if _is_at_a_terminal():
+        click.echo(f"warning: {cause}", err=True)
+        for number, (folder, manifest) in enumerate(manifests.items(), 1):
+            click.echo(
+                f"  {number}  {folder} (made {one_line(str(manifest.get('created', 'at some time')))})", err=True
+            )
+        answer = click.prompt("Which one?", default="none", err=True)
+        if answer.isdecimal() and 1 <= int(answer) <= len(manifests):
+            return list(manifests)[int(answer) - 1]
+    raise UsageError(
+        "SE907",
+        f"{cause}: {', '.join(map(str, manifests))}",
+        cure="say which one with --bundle DIR; delete one that no board was made with and nobody needs",
+        place=str(build_dir),
+    )
+
+
+def _is_at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def refuse_older(bundle: FinishedBundle, build_dir: Path, *, accepted: bool) -> None:
@@ -103,7 +123,7 @@ def refuse_older(bundle: FinishedBundle, build_dir: Path, *, accepted: bool) -> 
         return
     shown = ", ".join(changes[:4]) + (", ..." if len(changes) > 4 else "")
     cause = f"the bundle is older than the build: {shown} changed since"
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if _is_at_a_terminal():
         click.echo(f"warning: {cause}", err=True)
         if click.confirm("Go on with the older bundle?", default=False, err=True):
             return

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.device.esp_tools import Connection, EspTools, Stop, ToolResult
 
+_OTHER_ESPTOOL = (
+    "nothing was changed, and the board is not at fault; install the newest esptool on this computer: "
+    f'"{sys.executable}" -m pip install --upgrade esptool'
+)
 _CODING_ERROR = re.compile(r"Error\(s\) in (BLOCK\d+) \[ERRORS:(\d+) FAIL:(\w+)\]")
 _DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
 
@@ -67,7 +72,7 @@ def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:
     try:
         summary, _ = json.JSONDecoder().raw_decode(result.output[start:].lstrip())
     except ValueError:
-        raise Stop(4, "SE813", "espefuse printed no summary", "install another version of esptool") from None
+        raise Stop(4, "SE813", "espefuse printed no summary", _OTHER_ESPTOOL) from None
     return parse_state(summary, result.output)
 
 
@@ -78,10 +83,13 @@ def _failure(words: str, output: str) -> Stop:
             5,
             "SE811",
             "the chip is in secure download mode: its eFuses cannot be read any more",
-            "it was sealed before; check it with the functional test",
+            "it was sealed by an earlier run or by its own firmware, and takes no eFuses any more: check it with the "
+            "functional test, and set it aside if that fails",
         )
     if "this chip is" in lowered or "wrong chip" in lowered or "wrong --chip" in lowered:
-        return Stop(5, "SE814", f"another chip is connected: {words}", "connect the right board, or use its bundle")
+        return Stop(
+            5, "SE814", f"another chip is connected: {words}", "connect the right board, or use the bundle for this one"
+        )
     return Stop(
         4,
         "SE810",
@@ -97,7 +105,7 @@ def parse_state(summary: dict[str, dict[str, Any]], output: str) -> ChipState:
         words = match.group(2).split()
         blocks[int(match.group(1))] = b"".join(int(word, 16).to_bytes(4, "little") for word in words)
     if 0 not in blocks:
-        raise Stop(4, "SE813", "espefuse printed no dump", "install another version of esptool")
+        raise Stop(4, "SE813", "espefuse printed no dump", _OTHER_ESPTOOL)
     return state_of(summary, blocks, coding_errors(output))
 
 
@@ -122,7 +130,7 @@ def state_of(summary: dict[str, dict[str, Any]], blocks: dict[int, bytes], error
         if field.get("word") is not None
     }
     if mac is None:
-        raise Stop(4, "SE813", "espefuse showed no MAC address", "install another version of esptool")
+        raise Stop(4, "SE813", "espefuse showed no MAC address", _OTHER_ESPTOOL)
     return ChipState(
         places=places,
         values=values,

@@ -24,6 +24,7 @@ from secure_ext.device.tool_faults import ToolFault, fault_of_computer, other_ve
 from secure_ext.device.tool_surroundings import from_anywhere, tool_surroundings
 
 MINIMUM_VERSION = (4, 8)
+_INSTALL = f'on this computer (the board is not at fault): "{sys.executable}" -m pip install --upgrade esptool'
 _ERROR_LINE = re.compile(
     r"(?:ERROR: )?(?:A (?:fatal|serial exception) error occurred: |[\w.]+(?:Error|Exception): )(.+)"
 )
@@ -148,12 +149,12 @@ def find_tools() -> EspTools:
             continue
         found = shutil.which(name) or shutil.which(name + ".py")
         if not found:
-            raise Stop(4, "SE801", f"{name} is not installed for this Python", "pip install esptool")
+            raise Stop(4, "SE801", f"{name} is not installed for this Python", _INSTALL)
         commands[name] = (found,)
     match = re.search(r"v?(\d+)\.(\d+)", _version_text(commands["esptool"]))
     version = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     if version < MINIMUM_VERSION:
-        raise Stop(4, "SE802", f"esptool {version[0]}.{version[1]} is too old", "pip install --upgrade esptool")
+        raise Stop(4, "SE802", f"esptool {version[0]}.{version[1]} is too old", _INSTALL)
     return EspTools(commands, version)
 
 
@@ -241,7 +242,7 @@ def run(line: Sequence[str], *, apart: bool = False) -> ToolResult:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) if apart else 0,
         )
     except OSError as error:
-        raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", "pip install esptool") from None
+        raise Stop(4, "SE803", f"{line[0]} cannot be started: {error}", _INSTALL) from None
     _stop_at(fault_of_computer(_program(line), done.returncode, done.stdout))
     return ToolResult(done.returncode, done.stdout)
 

@@ -46,7 +46,8 @@ def lock_port(port: str) -> TextIO:
                     5,
                     "SE832",
                     f"another script works on {port}",
-                    "wait until it has ended; if there is none, switch the board off and on and try again",
+                    "wait until it has ended; if you see none, end the provision.py or secure-provision that still "
+                    "runs on this computer. Resetting the board does not help",
                 ) from None
     return io.StringIO()
 

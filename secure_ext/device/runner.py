@@ -247,7 +247,9 @@ class Runner:
             return False
         self.say(f"{_steps(todo)} CANNOT BE UNDONE. Keep the power on until the script has ended.")
         if not sys.stdin or not sys.stdin.isatty():
-            raise Stop(2, "SE823", "there is no one to ask for confirmation", "give --yes to burn without being asked")
+            raise Stop(
+                2, "SE823", "this is not a terminal, so nobody can be asked to confirm", "give --yes to burn unasked"
+            )
         try:
             answer = input(f"Type {CONFIRMATION} to go on: ")
         except EOFError:

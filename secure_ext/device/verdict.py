@@ -101,7 +101,7 @@ def _damaged(evidence: tuple[str, ...]) -> Verdict:
         5,
         "SE812",
         "the eFuses of this board are damaged: " + "; ".join(evidence),
-        "set this board aside: what is half-burned cannot be mended; nothing was changed by this run",
+        "set this board aside: what is half-burned cannot be repaired; nothing was changed by this run",
     )
     return Verdict(Condition.DAMAGED, evidence, stop)
 

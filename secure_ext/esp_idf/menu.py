@@ -38,7 +38,7 @@ class Menu:
 
 
 def read_menu(build_dir: Path) -> Menu:
-    """The menu's settings for a build directory; the defaults where it has none, or is no build directory."""
+    """The menu's settings for a build directory; the defaults where it has none, or is not a build directory."""
     config = read_json_or_nothing(build_dir / "config" / "sdkconfig.json")
     base, target = _project_dir(build_dir), str(config.get("IDF_TARGET", ""))
 

@@ -75,7 +75,7 @@ def install(project_dir: Path) -> None:
         if not (project_dir / "CMakeLists.txt").is_file():
             raise UsageError(
                 "SE902",
-                "this is no ESP-IDF project: it has no CMakeLists.txt",
+                "this is not an ESP-IDF project: it has no CMakeLists.txt",
                 cure="run the command in the project, or give it with -C",
                 place=str(project_dir),
             )

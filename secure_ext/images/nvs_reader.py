@@ -81,7 +81,7 @@ def read_nvs(image: bytes, keys: NvsKeys | None, *, place: str) -> NvsContent:
 def _pages(image: bytes, place: str) -> Iterator[tuple[int, int]]:
     """Of every page in use: its number in the order of writing, and where it begins."""
     if not image or len(image) % PAGE_SIZE:
-        raise _damaged(f"its length {len(image)} is no multiple of {PAGE_SIZE}", place)
+        raise _damaged(f"its length {len(image)} is not a multiple of {PAGE_SIZE}", place)
     for start in range(0, len(image), PAGE_SIZE):
         page = image[start : start + PAGE_SIZE]
         if page.count(0xFF) == PAGE_SIZE:
@@ -128,7 +128,7 @@ def _item(head: bytes, rest: bytes, place: str) -> _Item:
     try:
         key = name.split(b"\0", 1)[0].decode()
     except UnicodeDecodeError:
-        raise _damaged("its key is no text", place) from None
+        raise _damaged("its key is not text", place) from None
     return _Item(namespace, type_, chunk, key, payload, data)
 
 
@@ -156,7 +156,7 @@ def _value(item: _Item, chunks: dict[tuple[int, str, int], _Item], place: str) -
         try:
             return "string", item.data[:-1].decode()
         except UnicodeDecodeError:
-            raise _damaged(f"the string {item.key!r} is no text", place) from None
+            raise _damaged(f"the string {item.key!r} is not text", place) from None
     if item.type == _BLOB:
         return "blob", item.data
     if item.type != _BLOB_INDEX:

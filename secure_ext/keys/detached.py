@@ -110,7 +110,7 @@ class DetachedSigner:
     def _unusable(self, why: str) -> InputError:
         return InputError(
             "SE661",
-            f"the file is no whole {self.scheme.value} signature: {why}",
+            f"the file is not a whole {self.scheme.value} signature: {why}",
             cure="fetch the answer of the signing service again; it is binary, neither hex nor base64",
             place=str(self.answer),
         )

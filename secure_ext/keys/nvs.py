@@ -69,7 +69,7 @@ def parse_nvs_keys(content: bytes, *, place: str) -> NvsKeys:
     if content != keys.image():
         raise InputError(
             "SE544",
-            "this is no file of NVS keys: its CRC is wrong, or something stands behind it",
+            "this is not a file of NVS keys: its CRC is wrong, or something stands behind it",
             cure="give the file that `nvs_partition_gen generate-key` wrote, or nvs.key: generate",
             place=place,
         )

@@ -138,7 +138,7 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
 
     Raises:
         InputError: SE601 to SE606, SE611, SE640, SE641 for a bad key file, SE604 a public key in it, SE682 a key
-            of another kind; SE683 the file is no sealed file; SE684 it is sealed to another key.
+            of another kind; SE683 the file is not a sealed file; SE684 it is sealed to another key.
         CheckError: SE685 the file was changed or is damaged.
     """
     private_key = _load_private(private_key_file, secrets)
@@ -184,7 +184,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     except (OSError, ValueError, KeyError, TypeError, binascii.Error):
         raise InputError(
             "SE683",
-            "this is no sealed key file",
+            "this is not a sealed key file",
             cure="give a file that `secure-provision flash` wrote, such as sealed/MAC.sealed of the bundle",
             place=str(path),
         ) from None

@@ -37,13 +37,13 @@ def size_checks(slots: tuple[Partition, ...], content: bytes) -> Iterator[Check]
 def pre_encrypt(slots: tuple[Partition, ...], content: bytes, fleet: FleetBundle) -> tuple[SlotImage, ...]:
     """One ciphertext a slot, each decrypted again, and at the other slots' addresses, too.
 
-    Raises InputError SE762 if the fleet has no flash encryption, or its key is not at hand; CheckError SE763 if a
+    Raises InputError SE762 if the fleet has no flash encryption, or its key is not given; CheckError SE763 if a
     ciphertext does not decrypt.
     """
     key = fleet.key
     if key is None:
         missing = (
-            "its key is not at hand" if fleet.boards.policy.flash_encryption.enabled else "it has no flash encryption"
+            "its key is not given" if fleet.boards.policy.flash_encryption.enabled else "it has no flash encryption"
         )
         raise InputError(
             "SE762",

@@ -54,7 +54,7 @@ class Fleet:
         plan: what was done to them.
         policy: the same as wishes; its NVS scheme is off if `nvs` is None.
         slots: what their digest slots hold; empty without secure boot.
-        table: their partition table, None if it is encrypted and the key is not at hand.
+        table: their partition table, None if it is encrypted and the key is not given.
         table_offset: its flash address.
         nvs: how they encrypt NVS, None if that is not recorded.
         settings: Kconfig symbols of their firmware (see `secure_ext.bundle.settings`), None if not recorded.

@@ -200,8 +200,8 @@ def _nvs(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[Plan
         if (partition.type, partition.subtype) != (TYPE_DATA, DATA_NVS) or not size:
             raise UsageError(
                 "SE331",
-                f"partition {label!r} is no NVS partition: it is {partition.type_name}, {partition.subtype_name} and "
-                f"has {partition.size} bytes",
+                f"partition {label!r} is not an NVS partition: it is {partition.type_name}, {partition.subtype_name} "
+                f"and has {partition.size} bytes",
                 cure="name a partition of type data, subtype nvs and at least 4 KB; other images go under `images`",
                 place=f"profile: nvs.images.{label}",
             )

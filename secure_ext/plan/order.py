@@ -164,7 +164,7 @@ class PlanBuilder:
         if action.field in self._burned:
             raise PlanOrderError(step.id, f"{action.field} is burned already")
         if not 0 < action.value < 1 << field.bits:
-            raise PlanOrderError(step.id, f"{action.value} is no value for {field.bits} bits of {action.field}")
+            raise PlanOrderError(step.id, f"{action.value} is not a value for {field.bits} bits of {action.field}")
         if (action.field in DOWNLOAD_FIELDS) != (step.stage is Stage.SEAL):
             raise PlanOrderError(
                 step.id, "the download mode is closed in the seal stage, and nothing else is done there"

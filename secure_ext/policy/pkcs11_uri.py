@@ -80,7 +80,7 @@ def parse_pkcs11_uri(text: str, *, place: str) -> Pkcs11Uri:
         raise _malformed("asks for something else than a key pair (type)", place)
     slot = _text(values, "slot-id", place)
     if slot is not None and not re.fullmatch(r"[0-9]{1,20}", slot):
-        raise _malformed("has a slot-id that is no number", place)
+        raise _malformed("has a slot-id that is not a number", place)
     return Pkcs11Uri(
         token=_text(values, "token", place),
         serial=_text(values, "serial", place),

@@ -136,7 +136,7 @@ def _checked(path: Path, key: str, value: object, *, known: bool = True) -> Valu
     checked = _value(setting, value)
     if checked is None:
         shown = repr(value) if "pin-value" not in repr(value) and len(repr(value)) <= _LONGEST_SHOWN else "this"
-        raise _wrong_value(path, key, f"{shown} is no value for {key}: {_expectation(setting)}")
+        raise _wrong_value(path, key, f"{shown} is not a value for {key}: {_expectation(setting)}")
     return checked
 
 
@@ -194,4 +194,5 @@ def _expectation(setting: Setting) -> str:
 
 
 def _wrong_value(path: Path, key: str, cause: str) -> UsageError:
-    return UsageError("SE304", cause, cure="mend this key of the profile", place=f"{path}: {key}")
+    cure = "correct this key of the profile; `secure-provision profile --init -` shows what each takes"
+    return UsageError("SE304", cause, cure=cure, place=f"{path}: {key}")

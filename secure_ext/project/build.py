@@ -75,7 +75,7 @@ class Build:
         idf_version: ESP-IDF's version as the build recorded it: ``v5.5.1-dirty``, or a bare commit; None if unknown.
         config: the Kconfig values that the build used.
         config_differences: what the sdkconfig now has otherwise; empty also when no sdkconfig was found.
-        bootloader_flash: how much flash its bootloader believes in; None if that file is no image.
+        bootloader_flash: how much flash its bootloader believes in; None if that file is not an image.
         flash_size_setting: as in flasher_args.json: ``4MB``, ``detect`` or ``keep``.
         flash_mode: likewise, ``dio``.
         flash_freq: likewise, ``80m``.

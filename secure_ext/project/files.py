@@ -36,7 +36,7 @@ def read_json(path: Path, build_dir: Path) -> dict[str, object]:
     """The content of a JSON file that ESP-IDF writes into every build directory.
 
     Raises:
-        InputError: SE102, when the file is missing; SE103, when it is no whole JSON object; SE108.
+        InputError: SE102, when the file is missing; SE103, when it is not a whole JSON object; SE108.
     """
     if not path.is_file():
         raise InputError(

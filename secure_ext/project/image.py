@@ -115,7 +115,7 @@ def parse_image(data: bytes, *, place: str) -> ImageHeader:
 
 
 def image_end(data: bytes) -> int | None:
-    """Bytes from the header to the end of checksum or hash, as the header and the segments say; None if it is no image.
+    """Bytes from the header to the end of checksum or hash, as header and segments say; None if it is not an image.
 
     Nothing is verified; that is what `parse_image` does.
     """

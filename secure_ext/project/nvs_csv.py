@@ -153,11 +153,11 @@ class _Reader:
         key, type_, encoding = row["key"], row["type"], row["encoding"]
         is_file = type_ == "file"
         if type_ not in ("data", "file"):
-            raise self._error("SE333", f"the type of {key!r} is none", "the types are namespace, data and file")
+            raise self._error("SE333", f"the type of {key!r} is not one", "the types are namespace, data and file")
         known = ("string", *_BLOBS) if is_file else (*INTEGERS, "string", *_BLOBS)
         if encoding not in known:
             raise self._error(
-                "SE333", f"the encoding of {key!r} is none for type {type_}", f"the encodings are {', '.join(known)}"
+                "SE333", f"the encoding of {key!r} is not one for type {type_}", f"the encodings are {', '.join(known)}"
             )
         if namespace is None:
             raise self._malformed(f"{key!r} stands before the first row of type namespace")
@@ -171,7 +171,7 @@ class _Reader:
         try:
             value = _decoded(encoding, content)
         except (ValueError, binascii.Error):
-            raise self._error("SE334", f"the value of {key!r} is none for {encoding}", _EXPECTED[encoding]) from None
+            raise self._error("SE334", f"the value of {key!r} is not one for {encoding}", _EXPECTED[encoding]) from None
         kind = "blob" if encoding in _BLOBS else encoding
         self._values[namespace].append(NvsValue(namespace, key, kind, value))
 
@@ -192,7 +192,7 @@ class _Reader:
     def _malformed(self, reason: str) -> InputError:
         return self._error(
             "SE332",
-            f"this is no CSV for NVS: {reason}",
+            f"this is not a CSV for NVS: {reason}",
             "write it as ESP-IDF's NVS Partition Generator wants it: key,type,encoding,value",
         )
 

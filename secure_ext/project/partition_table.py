@@ -177,7 +177,7 @@ def build_partition_table(partitions: Iterable[Partition], *, md5: bool = True) 
     """Write a binary partition table of 0xC00 bytes.
 
     Raises:
-        InputError: SE128, when a label is no text of 1 to 16 bytes, a number does not fit, or there are too many rows
+        InputError: SE128, when a label is not text of 1 to 16 bytes, a number does not fit, or there are too many rows
             (94 with the MD5 row, 95 without).
     """
     rows = b"".join(_build_row(partition) for partition in partitions)
@@ -193,7 +193,7 @@ def _parse_row(row: bytes, position: int, place: str) -> Partition:
     try:
         text = label.split(b"\0", 1)[0].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _bad_row(f"the row at 0x{position:x} has a label that is no text", place) from error
+        raise _bad_row(f"the row at 0x{position:x} has a label that is not text", place) from error
     return Partition(text, type_, subtype, offset, size, flags)
 
 
@@ -263,7 +263,7 @@ def _refuse_other_files(data: bytes, place: str) -> None:
 def _bad_row(what: str, place: str) -> InputError:
     return InputError(
         "SE121",
-        f"{place} is no partition table or a damaged one: {what}",
+        f"{place} is not a partition table or a damaged one: {what}",
         cure="give the built table, build/partition_table/partition-table.bin, or build again with `idf.py build`",
         place=place,
     )

@@ -45,6 +45,7 @@ BRICKS: list[tuple[str, str, Case]] = [
     ("SP110", "BC29", CLOSED),
     ("SP110", "BC29", Case(BOTH | {"app": UNKNOWN_APP}, DISABLED, change=built_with("0123abc"))),
     ("SP111", "BC26", CASES["SP111"]),
+    ("SP163", "BC39", CASES["SP163"]),
 ]
 """The doctor's code, the boot check's, and the build."""
 
@@ -52,10 +53,10 @@ ON_OTHER_CHIPS = [
     (code, fault, replace(CLOSED if code == "SP110" else CASES[code], chip=chip))
     for code, fault in (
         *(("SP003", "BC18"), ("SP004", "BC15"), ("SP005", "BC15"), ("SP014", "BC33"), ("SP030", "BC35")),
-        *(("SP033", "BC34"), ("SP110", "BC29")),
+        *(("SP033", "BC34"), ("SP110", "BC29"), ("SP163", "BC39")),
     )
     for chip in ("esp32", "esp32c5", "esp32s3")
-    if (code, chip) != ("SP110", "esp32")
+    if (code, chip) not in (("SP110", "esp32"), ("SP163", "esp32"))  # it encrypts nothing behind 16 MB: SE515
 ]
 
 NOT_TO_BE_SEEN = {

@@ -96,7 +96,7 @@ def test_without_esptool_it_says_so(bundle: Bundle, tmp_path: Path) -> None:
         pytest.skip("this Python 3.9 has esptool")
     done = subprocess.run(words, capture_output=True, encoding="utf-8", check=False, env=environment)
     assert done.returncode == 4
-    assert "STOP SE801" in done.stdout and "What to do: pip install esptool" in done.stdout
+    assert "STOP SE801" in done.stdout and "-m pip install --upgrade esptool" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

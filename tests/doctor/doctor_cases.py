@@ -258,6 +258,11 @@ P192 = {
     "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": True,
     "SECURE_BOOT_ECDSA_KEY_LEN_192_BITS": True,
 }
+FAR_APPS = (
+    Partition("ota_0", TYPE_APP, 0x10, 0x1000000, 0x100000),
+    Partition("ota_1", TYPE_APP, 0x11, 0x1100000, 0x100000),
+)
+FAR_STORAGE = Partition("storage", TYPE_DATA, 0x81, 0xFFF000, 0x100000, FLAG_ENCRYPTED)
 RECOVERY = Partition("recovery", TYPE_BOOTLOADER, 2, 0x300000, 0x10000)
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
@@ -398,6 +403,7 @@ CASES: dict[str, Case] = {
     ),
     "SP156": Case(BOTH | {"partitions": rows(SECURE_CERT)}),
     "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
+    "SP163": Case(BOTH | {"flash_size": "32MB", "partitions": rows(*FAR_APPS)}),
     "SP158": Case(BOTH | {"partitions": rows(RECOVERY)}, chip="esp32c5"),
 }
 # further places where a rule must find something
@@ -440,6 +446,12 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
         for chip in ("esp32c61", "esp32p4")
     ),
     ("SP155", Case(ENCRYPTED | {"config": {"BOOTLOADER_RECOVERY_ENABLE": True}}, chip="esp32c5")),
+    *(
+        ("SP163", Case(BOTH | {"flash_size": "32MB", "partitions": rows(*FAR_APPS)}, chip=chip))
+        for chip in ("esp32", "esp32s2", "esp32s3", "esp32c5")
+    ),
+    ("SP163", Case(BOTH | {"flash_size": "32MB", "partitions": rows(FAR_APPS[1])})),
+    ("SP163", Case(BOTH | {"flash_size": "32MB", "partitions": rows(FAR_STORAGE)})),
     ("SP156", Case(BOTH | {"partitions": rows(replace(SECURE_CERT, label="identity"))})),
     ("SP156", Case(SIGNED | {"partitions": rows(replace(SECURE_CERT, type=TYPE_DATA))}, chip="esp32s3")),
     ("SP156", Case(BOTH | {"partitions": rows(replace(SECURE_CERT, type=TYPE_DATA, subtype=2, label="pre_prov"))})),

@@ -187,9 +187,9 @@ def test_a_ready_row_is_one_that_the_next_run_takes(tmp_path: Path) -> None:
     assert "storage, data, fat, , 0x1000, encrypted" in finding.cure
 
 
-DEPENDS = {"SP005", "SP014", "SP020", "SP021", "SP023", "SP031", "SP034", "SP124"}
+DEPENDS = {"SP005", "SP014", "SP020", "SP021", "SP023", "SP031", "SP034", "SP124", "SP163"}
 """Codes of errors for which the subject decides."""
-NOT_HERE = {"SP005", "SP014", "SP031"}
+NOT_HERE = {"SP005", "SP014", "SP031", "SP163"}
 """Those of them that cannot be accepted in their case."""
 ERRORS = {rule.code for rule in ALL_RULES if rule.is_error and rule.concerns is not Concern.UPDATES}
 NEVER = sorted({code for code in ERRORS if RULES[code].never_acceptable} | NOT_HERE)

@@ -69,14 +69,14 @@ def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """PATH with the stand-in compiler."""
+    """PATH with the stand-in compiler; and no look at submodules, which an exported tree lacks."""
     folder = tmp_path / "compiler"
     folder.mkdir()
     for tool in TOOLS:
         script = folder / f"riscv32-esp-elf-{tool}"
         script.write_text(STAND_IN, encoding="utf-8")
         script.chmod(0o755)
-    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "IDF_SKIP_CHECK_SUBMODULES": "1"}
 
 
 def configure(tree: Tree, project: Path, environment: dict[str, str]) -> None:
@@ -117,3 +117,57 @@ def test_off_means_no_target_but_the_actions_of_idf_py(tree: Tree, project: Path
         shown = tree.idf_py(project, "--help", environment=environment)
         assert "secure-plan" in shown.stdout
         assert not COMPLAINT.search(shown.stdout + shown.stderr), shown.stderr
+
+
+# Data partitions and what ESP-IDF makes their images with; `front_end` is what a project runs before.
+PARTITIONS = """\
+nvs, data, nvs, 0x9000, 0x6000
+app, app, factory, 0x10000, 1M
+web, data, spiffs, , 0x40000
+files, data, fat, , 0x80000
+other, data, nvs, , 0x6000
+"""
+DATA_IMAGES = """\
+idf_component_register(SRCS main.c REQUIRES {component} spiffs fatfs nvs_flash)
+add_custom_target(front_end COMMAND true)
+spiffs_create_partition_image(web ../web FLASH_IN_PROJECT DEPENDS front_end)
+fatfs_create_spiflash_image(files ../web FLASH_IN_PROJECT)
+nvs_create_partition_image(other ../other.csv FLASH_IN_PROJECT)
+"""
+
+
+@each_tree
+def test_the_bundle_waits_for_the_images_of_data_partitions(
+    tree: Tree, project: Path, environment: dict[str, str]
+) -> None:
+    """What ESP-IDF's own functions add to `flash`, and what those wait for: asked of the build graph itself."""
+    (project / "web").mkdir()
+    (project / "web" / "index.html").write_text("hello", encoding="utf-8")
+    (project / "other.csv").write_text("key,type,encoding,value\nn,namespace,,\n", encoding="utf-8")
+    (project / "partitions.csv").write_text(PARTITIONS, encoding="utf-8")
+    (project / "sdkconfig.defaults").write_text(
+        "CONFIG_SECURE_PROVISION_BUNDLE_ON_BUILD=y\nCONFIG_PARTITION_TABLE_CUSTOM=y\n", encoding="utf-8"
+    )
+    (project / "main" / "CMakeLists.txt").write_text(
+        DATA_IMAGES.format(component="idf-secure-provision"), encoding="utf-8"
+    )
+    spiffs = project / "components" / "spiffs"  # its sources are a submodule too; what makes images is not
+    spiffs.mkdir()
+    shutil.copy(tree.root / "components" / "spiffs" / "project_include.cmake", spiffs)
+    (spiffs / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+    configure(tree, project, environment)
+
+    waits_for = what_is_made_before(project, "secure-bundle")
+    for image in ("spiffs_web_bin", "fatfs_files_bin", "nvs_other_bin", "front_end"):
+        assert image in waits_for, image
+    flash = what_is_made_before(project, "flash")
+    assert flash - waits_for <= {"flash", "flash.util"}
+    assert "secure-bundle" not in flash
+    shown = (project / "build" / "flasher_args.json").read_text(encoding="utf-8")
+    assert all(f"{image}.bin" in shown for image in ("web", "files", "other"))
+
+
+def what_is_made_before(project: Path, target: str) -> set[str]:
+    """The names of all custom targets that a target waits for, directly or not, in the graph that ninja follows."""
+    graph = ask_ninja(project, "graph", target)
+    return {Path(label).name for label in re.findall(r'label="([^"]+)"', graph)}

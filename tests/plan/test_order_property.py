@@ -290,7 +290,7 @@ def field_violations(chip: Chip, steps: Sequence[Step]) -> Iterator[str]:
             if field.wr_dis_bit is not None and field.wr_dis_bit in locked:
                 yield f"{action.field} is write-protected already"
             if not 1 <= action.value < 2**field.bits:
-                yield f"{action.value} is no value for {action.field}"
+                yield f"{action.value} is not a value for {action.field}"
         elif isinstance(action, BurnKey):
             if {action.block.wr_dis_bit, action.block.purpose_wr_dis_bit} & (locked - {None}):
                 yield f"{action.block.name} is write-protected already"

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from test_build_corpus import CORPUS, EXPECTED, rebuild
 
+from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.write import write_bundle
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
+from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.rehearsal.text import rehearsal_text
 from secure_ext.station.chip_facts import FACTS
 
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")
@@ -26,13 +29,16 @@ ACCEPTED = ("SP020", "SP021", "SP022", "SP023", "SP025")
 """These projects were not built for secure boot or flash encryption; here only the images and the plan matter."""
 
 
-def image_of_size(chip: str, size: int, flash_megabytes: int) -> bytes:
-    """A whole ESP image of one segment with exactly `size` bytes, checksum and hash included (esp_app_format.h)."""
+def image_of_size(chip: str, size: int, flash_megabytes: int, described: bytes = b"") -> bytes:
+    """A whole ESP image of one segment with exactly `size` bytes, checksum and hash included (esp_app_format.h).
+
+    The segment begins with `described`.
+    """
     flash = flash_megabytes.bit_length() - 1 << 4
     length = size - 24 - 8 - 32 - 16
     content = bytes(index * 31 % 251 for index in range(256)) * (length // 256 + 1)
     length -= (24 + 8 + length + 16) % 16
-    content = content[:length]
+    content = (described + content)[:length]
     header = struct.pack("<BBBBIB3sHBHH4sB", 0xE9, 1, 2, flash, 0, 0, b"", FACTS[chip].image_id, 0, 0, 0xFFFF, b"", 1)
     body = header + struct.pack("<II", 0x3F400020, length) + content
     checksum = 0xEF
@@ -40,6 +46,13 @@ def image_of_size(chip: str, size: int, flash_megabytes: int) -> bytes:
         checksum ^= byte
     body += bytes(15 - len(body) % 16) + bytes([checksum])
     return body + hashlib.sha256(body).digest()
+
+
+def description(idf_version: str) -> bytes:
+    """What an app says of itself, ``esp_app_desc_t``: made with this ESP-IDF, for any eFuse block version."""
+    return struct.pack(
+        "<II8x32s32s16s16s32s32sHH76x", 0xABCD5432, 0, b"1", b"app", b"", b"", idf_version.encode(), b"", 0, 0xFFFF
+    )
 
 
 def with_whole_images(name: str, destination: Path) -> Path:
@@ -50,12 +63,16 @@ def with_whole_images(name: str, destination: Path) -> Path:
     apps = json.loads((build_dir / "project_description.json").read_text())["app_bin"]
     for file, size in sizes.items():
         if file in (apps, "bootloader/bootloader.bin", "esp_tee/esp_tee.bin"):
-            (build_dir / file).write_bytes(image_of_size(chip, size, megabytes))
+            version = name.split("-")[1]
+            described = b"" if file.startswith("bootloader") else description(version)
+            (build_dir / file).write_bytes(image_of_size(chip, size, megabytes, described))
+        elif file == "ota_data_initial.bin":
+            (build_dir / file).write_bytes(b"\xff" * size)
     return build_dir
 
 
 def attempt(name: str, tmp_path: Path, settings: dict[str, object]) -> str:
-    """Makes a bundle and rehearses it; returns "bundle", or the code of the refusal."""
+    """Makes a bundle and runs its script on virtual eFuses; returns "bundle", or the code of the refusal."""
     build_dir = with_whole_images(name, tmp_path / "a b" / name)
     profile = Profile(tmp_path, {"doctor.accept": ACCEPTED, **settings})  # type: ignore[dict-item]
     try:
@@ -94,3 +111,19 @@ def test_both_features_on_a_real_build(name: str, tmp_path: Path, signing_key_fo
         "secure_boot.keys": (str(signing_key_for(EXPECTED[name][0])),),
     }
     assert attempt(name, tmp_path, settings) == refused.get(name, "bundle")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("secure_boot", [False, True], ids=["flash encryption", "both"])
+def test_every_bundle_of_a_real_build_passes_its_rehearsal(
+    name: str, tmp_path: Path, signing_key_for: Callable[[str], Path], *, secure_boot: bool
+) -> None:
+    """On a virtual chip with the build's own flash size, to the boot."""
+    settings: dict[str, object] = {"flash_encryption.mode": "release", "secure_boot.enabled": secure_boot}
+    if secure_boot:
+        settings["secure_boot.keys"] = (str(signing_key_for(EXPECTED[name][0])),)
+    if attempt(name, tmp_path, settings) != "bundle":
+        pytest.skip("no bundle is made of this build")
+    rehearsal = rehearse_bundle(read_bundle(tmp_path / "bundle"), lambda _: None)
+    assert rehearsal.passed, rehearsal_text(rehearsal)

@@ -20,7 +20,7 @@ from secure_ext.keys.signing import SignatureScheme
 from secure_ext.project.image import parse_image
 from secure_ext.project.partition_table import parse_partition_table
 
-_NO_KEY = "the flash encryption key is not at hand (--flash-encryption-key)"
+_NO_KEY = "the flash encryption key is not given (--flash-encryption-key)"
 _NEED_THE_PLAINTEXT = ("image-content", "image-source")
 
 

@@ -26,7 +26,7 @@ def check_nvs(files: BundleFiles, documents: Documents, image: ManifestImage, re
         if by_hmac:
             hmac_key = files.read(_HMAC_KEY)
             if hmac_key is None:
-                return unseen(_NAME, image.name, f"the HMAC key is not at hand ({_HMAC_KEY})")
+                return unseen(_NAME, image.name, f"the HMAC key is not given ({_HMAC_KEY})")
             keys = derive_nvs_keys(hmac_key)
         elif key_images:
             content = readable.get(key_images[0])

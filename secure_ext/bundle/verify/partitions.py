@@ -20,7 +20,7 @@ from secure_ext.project.partition_table import (
 )
 
 _PLACE, _ENCRYPTION = "partition-place", "partition-encryption"
-_ENCRYPTED = "the partition table is encrypted, and the key is not at hand"
+_ENCRYPTED = "the partition table is encrypted, and the key is not given"
 
 
 def check_partitions(documents: Documents, readable: dict[str, bytes]) -> Iterator[Check]:

@@ -83,7 +83,7 @@ def _find(inputs: Inputs, at_hand: BuildAtHand) -> tuple[Profile | None, str]:
     try:
         found = inputs_of_build(at_hand.build_dir)
     except SecureProvisionError as error:
-        return None, f"the build is not at hand (-B): {error.cause}"
+        return None, f"the build is not there (-B): {error.cause}"
     other = [name for name in _BUILD_FILES if found[name] != getattr(inputs, name)]
     if other:
         return None, f"{at_hand.build_dir} is another build than the recorded one: {', '.join(other)} differ"
@@ -92,7 +92,7 @@ def _find(inputs: Inputs, at_hand: BuildAtHand) -> tuple[Profile | None, str]:
     except SecureProvisionError as error:
         return None, f"the profile cannot be read: {error.cause}"
     if profile.sha256 != inputs.profile:
-        return None, "the recorded profile is not at hand (--profile), or there was none"
+        return None, "the recorded profile is not there (--profile), or there was none"
     return profile, ""
 
 

@@ -135,18 +135,28 @@ def read_token(path: Path, chip: str | None) -> Board:
 def _open_board(state: ChipState, chip: str | None, source: str) -> Board:
     found = chip or chip_of(state)
     if found is None:
-        raise Stop(5, "SE814", "the chip is none that is supported here", "name it with --chip, if that is wrong")
+        raise Stop(
+            5,
+            "SE814",
+            "the chip is not one that is supported here",
+            "if it is, name it with --chip, such as --chip esp32c6",
+        )
     return Board(found, source, state)
 
 
 def _sealed_board(tools: EspTools, connection: Connection, chip: str | None) -> Board:
     result = tools.run(tools.esptool(connection, ["get-security-info"]))
     if result.exit_code:
-        raise Stop(4, "SE810", f"the chip cannot be read: {result.last_words()}", "check cable and port, and run again")
+        raise Stop(
+            4,
+            "SE810",
+            f"the chip cannot be read: {result.last_words()}",
+            "check cable, port and boot button, and run again",
+        )
     name = re.search(r"(ESP32[A-Z0-9-]*) in Secure Download Mode", result.output)
     found = chip or (name.group(1).lower().replace("-", "") if name else None)
     if found is None:
-        raise Stop(5, "SE814", "the board is sealed and does not say which chip it is", "name it with --chip")
+        raise Stop(5, "SE814", "the board is sealed and does not say which chip it is", "name it: --chip esp32c6")
     info = parse_security_info(result.output, load_efuse_table(found, 0).fields)
     return Board(found, f"the board on {connection.port}", security=info)
 
@@ -154,7 +164,7 @@ def _sealed_board(tools: EspTools, connection: Connection, chip: str | None) -> 
 def _no_virtual_chip(path: Path, chip: str, why: str) -> InputError:
     return InputError(
         "SE876",
-        f"this is no file of virtual eFuses of an {chip}: {why}",
+        f"this is not a file of virtual eFuses of an {chip}: {why}",
         cure="give the file that provision.py --virt or espefuse --virt --path-efuse-file wrote",
         place=str(path),
     )
@@ -163,7 +173,7 @@ def _no_virtual_chip(path: Path, chip: str, why: str) -> InputError:
 def _no_token(path: Path, why: str) -> InputError:
     return InputError(
         "SE877",
-        f"this is no eFuse token: {why}",
+        f"this is not an eFuse token: {why}",
         cure="make it with: espefuse --port PORT dump --format token --file-name FILE",
         place=str(path),
     )

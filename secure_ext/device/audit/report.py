@@ -81,7 +81,7 @@ def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: 
         least = ".".join(str(part) for part in plan.least_esptool)
         raise ToolError(
             "SE879",
-            f"the espefuse that read {board.source} knows the eFuses of this chip otherwise than the plan does",
+            f"the espefuse that read {board.source} has other places for the eFuses of this chip than the plan has",
             cure=f"read the board with esptool {least} or later, best the newest",
         ) from None
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")

@@ -48,7 +48,7 @@ def read_summary(path: Path, chip: str | None) -> Board:
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:
-        raise _unreadable(path, "it is no text") from None
+        raise _unreadable(path, "it is not text") from None
     summary = _summary(path, text)
     found = _most_alike(summary)
     if found is None:
@@ -76,7 +76,7 @@ def chip_of(state: ChipState) -> str | None:
 def _unreadable(path: Path, why: str) -> SummaryError:
     return SummaryError(
         "SE871",
-        f"this is no summary of espefuse: {why}",
+        f"this is not a summary of espefuse: {why}",
         cure="make it with: espefuse --port PORT summary --format json > summary.json",
         place=str(path),
     )
@@ -170,7 +170,7 @@ def _blocks(path: Path, summary: Summary) -> dict[int, bytes]:
         if row["word"] is not None and row.get("category") != "MAC":
             raw = _raw(row)
             if raw is None:
-                raise _unreadable(path, f"the raw value of {name[:40]!r} is none")
+                raise _unreadable(path, f"the raw value of {name[:40]!r} is not a number")
             numbers[row["block"]] = numbers.get(row["block"], 0) | raw << row["word"] * 32 + row["pos"]
     for name, row in summary.items():
         if row["word"] is not None and row.get("category") != "MAC" and row["readable"]:

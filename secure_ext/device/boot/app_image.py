@@ -60,7 +60,9 @@ def read_image(region: Region, efuses: Efuses, findings: Findings, *, is_app: bo
     name = region.name
     magic, count, *_, image_id, _, least, most, _, has_hash = _HEADER.unpack(region.read(0, _HEADER.size))
     if magic != _MAGIC or not 1 <= count <= _MOST_SEGMENTS:
-        raise Refused("BC07", f"{name}: at {region.offset:#x} is no image (as plaintext, or decrypted with this key)")
+        raise Refused(
+            "BC07", f"{name}: at {region.offset:#x} is not an image (as plaintext, or decrypted with this key)"
+        )
     if image_id != CHIPS[efuses.chip].image_id:
         raise Refused("BC08", f"{name} is for the chip with ID {image_id}, not for {efuses.chip}")
     _check_revision(name, efuses, least, most if is_app else 0)

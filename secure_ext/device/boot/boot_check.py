@@ -13,7 +13,7 @@ from secure_ext.device.boot import flash_cipher, partition_table
 from secure_ext.device.boot.app_choice import chosen_app
 from secure_ext.device.boot.app_image import Region, WholeImage, read_image
 from secure_ext.device.boot.app_start import Board, check_app_start
-from secure_ext.device.boot.bootloader_start import check_app_scheme, check_bootloader_start
+from secure_ext.device.boot.bootloader_start import check_app_scheme, check_bootloader_start, check_reach
 from secure_ext.device.boot.bundle_documents import Promise, read_promise
 from secure_ext.device.boot.chip_facts import CHIPS
 from secure_ext.device.boot.contents import check_contents
@@ -138,6 +138,7 @@ class _Chip:
         image, schemes = self._image(region, is_app=True)
         if bootloader is None or believed is None:
             return
+        check_reach(bootloader, self.efuses.chip, region.offset + len(image.content), self.findings)
         if self.trusted is not None:
             check_app_scheme(bootloader, schemes, self.findings)
         app = app_firmware(image, self.promise.settings, self.promise.idf_version)

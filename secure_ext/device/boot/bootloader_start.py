@@ -1,14 +1,15 @@
 """Does the bootloader go on, or does it refuse this chip? What it was built for against what is burned.
 
 Sources (ESP-IDF ``components/bootloader_support/src``): ``esp32/bootloader_esp32.c`` (clock), ``bootloader_utility.c``
-(load_image: features that must be on; secure version), ``secure_boot_v2/secure_boot_signatures_bootloader.c`` (scheme).
+(load_image: features that must be on; secure version), ``secure_boot_v2/secure_boot_signatures_bootloader.c`` (scheme);
+ESP-IDF manual, 32-bit Address Support of QSPI Flash Chips (what the cache reaches).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from secure_ext.device.boot.chip_facts import P256, P384, RSA
+from secure_ext.device.boot.chip_facts import CHIPS, P256, P384, RSA
 from secure_ext.device.boot.efuses import Efuses
 from secure_ext.device.boot.findings import Findings
 from secure_ext.device.boot.firmware import Firmware
@@ -16,6 +17,12 @@ from secure_ext.device.boot.key_blocks import has_secure_boot, is_encrypting
 
 _SLOW = 160
 """MHz of an esp32 that is rated for no more (``efuse_hal_get_rated_freq_mhz``)."""
+_ADDRESSED_WITH_24_BITS = 1 << 24
+_WITH_32_BITS = (
+    "BOOTLOADER_CACHE_32BIT_ADDR_QUAD_FLASH",
+    "BOOTLOADER_CACHE_32BIT_ADDR_OCTAL_FLASH",
+    "ESPTOOLPY_OCT_FLASH",
+)
 
 
 def check_bootloader_start(bootloader: Firmware, efuses: Efuses, findings: Findings) -> None:
@@ -48,4 +55,16 @@ def check_app_scheme(bootloader: Firmware, schemes: Iterable[str], findings: Fin
     if verified not in schemes:
         findings.fault(
             "BC36", f"the bootloader verifies {verified}, and no trusted signature of the app is of that kind"
+        )
+
+
+def check_reach(bootloader: Firmware, chip: str, end: int, findings: Findings) -> None:
+    """Whether the cache, through which the bootloader and the app read the app, reaches to the `end` of it in flash.
+
+    Where a chip can be built for more, and the bundle does not say how it was, it is taken to be.
+    """
+    can = CHIPS[chip].maps_all and (not bootloader.settings or any(map(bootloader.has, _WITH_32_BITS)))
+    if end > _ADDRESSED_WITH_24_BITS and not can:
+        findings.fault(
+            "BC39", f"the app ends at {end:#x}, and the bootloader reaches only the first 16 MB of the flash"
         )

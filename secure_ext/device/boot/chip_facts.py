@@ -26,6 +26,8 @@ class ChipFacts:
             manual, Secure Boot V2, bootloader size).
         download_off: eFuse field that ends the download mode.
         locks: bits of WR_DIS over fields that an app may burn at its start (``efuse/<chip>/esp_efuse_table.csv``).
+        maps_all: whether its cache can be built to read flash behind 16 MB
+            (``SOC_SPI_MEM_SUPPORT_CACHE_32BIT_ADDR_MAP``).
         one_core: eFuse field that turns the second core off; empty on a chip with one core.
     """
 
@@ -40,6 +42,7 @@ class ChipFacts:
     download_off: str = "DIS_DOWNLOAD_MODE"
     locks: Mapping[str, int] = field(default_factory=lambda: _locks(18))
     one_core: str = ""
+    maps_all: bool = False
 
 
 def _locks(download: int, **others: int) -> Mapping[str, int]:
@@ -63,15 +66,15 @@ CHIPS = {
         one_core="DISABLE_APP_CPU",
     ),
     "esp32s2": ChipFacts(2, 0x1000),
-    "esp32s3": ChipFacts(9, 0x0, one_core="DIS_APP_CPU"),
+    "esp32s3": ChipFacts(9, 0x0, one_core="DIS_APP_CPU", maps_all=True),
     "esp32c2": ChipFacts(12, 0x0, (P256,), signature_blocks=1, fixed_blocks=(3,), locks=_locks(3)),
     "esp32c3": ChipFacts(5, 0x0),
-    "esp32c5": ChipFacts(23, 0x2000, (RSA, P256, P384), locks=_ECC),
+    "esp32c5": ChipFacts(23, 0x2000, (RSA, P256, P384), locks=_ECC, maps_all=True),
     "esp32c6": ChipFacts(13, 0x0, (RSA, P256)),
-    "esp32c61": ChipFacts(20, 0x0, (P256,), locks=_ECC),
+    "esp32c61": ChipFacts(20, 0x0, (P256,), locks=_ECC, maps_all=True),
     "esp32h2": ChipFacts(16, 0x0, (RSA, P256), locks=_CURVES),
-    "esp32p4": ChipFacts(18, 0x2000, (RSA, P256, P384), locks=_ECC),
+    "esp32p4": ChipFacts(18, 0x2000, (RSA, P256, P384), locks=_ECC, maps_all=True),
     "esp32h21": ChipFacts(25, 0x0, locks=_CURVES),
-    "esp32h4": ChipFacts(28, 0x2000, (), locks=_ECC),
-    "esp32s31": ChipFacts(32, 0x2000, locks=_ECC),
+    "esp32h4": ChipFacts(28, 0x2000, (), locks=_ECC, maps_all=True),
+    "esp32s31": ChipFacts(32, 0x2000, locks=_ECC, maps_all=True),
 }

@@ -79,7 +79,7 @@ def _signature(number: int, block: bytes, image: bytes) -> Signature:
     except InvalidSignature:
         raise Refused("BC11", f"{name}: its signature does not fit the image and its public key") from None
     except ValueError:
-        raise Refused("BC11", f"{name}: its public key is none") from None
+        raise Refused("BC11", f"{name}: its public key is not a valid key") from None
     raise Refused("BC11", f"{name} is of an unknown version ({version}, {kind})")
 
 

@@ -128,7 +128,7 @@ def _finding(rule: Rule, hit: Hit, accepted: bool, acceptable: bool) -> Finding:
 
 
 def _not_acceptable(rule: Rule | None, code: str) -> UsageError:
-    cause = f"{code} is no finding"
+    cause = f"{code} is not a finding"
     if rule is not None:
         cause = f"{code} can never be accepted: {rule.why or 'going on would brick the board'}"
         if callable(rule.acceptable):

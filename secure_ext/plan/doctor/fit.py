@@ -126,7 +126,7 @@ def _alignment(subject: Subject) -> Iterator[Hit]:
         if image.offset % SECTOR_SIZE:
             yield Hit(
                 image.source,
-                f"the image's address 0x{image.offset:x} is no multiple of a flash sector (0x{SECTOR_SIZE:x})",
+                f"the image's address 0x{image.offset:x} is not a multiple of a flash sector (0x{SECTOR_SIZE:x})",
             )
 
 

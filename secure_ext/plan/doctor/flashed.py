@@ -55,9 +55,7 @@ def _table_md5(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit 
         return
     has_md5 = fleet.setting(symbol) if fleet.table is None else fleet.table.has_md5
     if has_md5 is None:
-        yield Unseen(
-            "MD5 of the partition table", "the fleet's partition table is encrypted, and its key is not at hand"
-        )
+        yield Unseen("MD5 of the partition table", "the fleet's partition table is encrypted, and its key is not given")
     elif not has_md5:
         yield Hit(f"CONFIG_{symbol}", "the app wants a partition table with an MD5, and that of the boards has none")
 

@@ -1,4 +1,4 @@
-"""In which file, and on which line, a finding can be mended."""
+"""In which file, and on which line, a finding can be fixed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Locator:
         self._lines: dict[Path, list[str]] = {}
 
     def locate(self, finding: Finding) -> Location:
-        """Where to mend what was found."""
+        """Where to fix what was found."""
         return next(self._candidates(finding.place), Location(self._sdkconfig))
 
     def _candidates(self, place: str) -> Iterator[Location]:

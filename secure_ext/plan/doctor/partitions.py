@@ -72,7 +72,7 @@ def _flagged_size(subject: Subject) -> Iterator[Hit]:
         if covered and partition.size % SECTOR_SIZE:
             yield Hit(
                 f"partition {partition.label}",
-                f"its size 0x{partition.size:x} is no multiple of 0x{SECTOR_SIZE:x}, but the chip encrypts by sectors",
+                f"its size 0x{partition.size:x} is not a multiple of 0x{SECTOR_SIZE:x}, and the chip encrypts sectors",
                 f"in the CSV, make the size of {partition.label} 0x{whole_sectors(partition.size):x}",
             )
 
@@ -183,7 +183,7 @@ RULES = (
     Rule(
         "SP063",
         Severity.ERROR,
-        "size of an encrypted partition is no multiple of 4 KB",
+        "size of an encrypted partition is not a multiple of 4 KB",
         _flagged_size,
         explanation="Encrypted flash is erased and written by sectors of 4 KB. The last, incomplete sector of such a "
         "partition belongs to its neighbour as well, and one of the two cannot be written without damage to the "
@@ -242,7 +242,7 @@ RULES = (
         explanation="The profile says what to fill a partition with, and the table has no partition of that name. "
         "Most often the table has changed since, or there is a slip of the pen; what was meant would not be done.",
         source="this tool's profile, blank_partitions",
-        cure="mend the label in blank_partitions of the profile",
+        cure="correct the label in blank_partitions of the profile",
         acceptable=False,
         why="what the profile means would silently not be done",
     ),

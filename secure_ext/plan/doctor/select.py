@@ -28,7 +28,7 @@ def rule_of(code: str) -> Rule:
             return rule
     raise UsageError(
         "SE740",
-        f"{code} is no code of the doctor",
+        f"{code} is not a code of the doctor",
         cure=f"its codes are {ALL_RULES[0].code} to {ALL_RULES[-1].code}; docs/doctor.md lists them",
         place=code,
     )
@@ -67,7 +67,7 @@ def _prefixes(texts: Iterable[str]) -> tuple[str, ...]:
 def read_baseline(path: Path) -> frozenset[str]:
     """The fingerprints of the findings in a baseline.
 
-    Raises InputError SE742 when the file cannot be read or is no baseline.
+    Raises InputError SE742 when the file cannot be read or is not a baseline.
     """
     try:
         content = read_json(path)
@@ -77,7 +77,7 @@ def read_baseline(path: Path) -> frozenset[str]:
     except OSError as error:
         reason = error.strerror or str(error)
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"it is no baseline ({type(error).__name__}: {error})"
+        reason = f"it is not a baseline ({type(error).__name__}: {error})"
     raise InputError(
         "SE742",
         f"the baseline cannot be used: {reason}",
