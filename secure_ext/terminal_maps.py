@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from secure_ext.bundle.manifest import partition_areas, partition_rows
+from secure_ext.bundle.manifest import partition_rows
 from secure_ext.one_line import printable
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import plan_document
-from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, flash_map, size_text
+from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, flash_map, partition_areas, size_text
 from secure_ext.plan.key_block_map import Block, key_block_map
 
 Line = tuple[tuple[str, str], ...]

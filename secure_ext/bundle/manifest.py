@@ -7,19 +7,17 @@ import datetime as dt
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from secure_ext import __version__
 from secure_ext.bundle.produce import ProducedImage
 from secure_ext.bundle.settings import firmware_settings
-from secure_ext.documents.manifest import Inputs, Manifest, ManifestImage, PartitionRow, PerDevice, Proof
+from secure_ext.documents.manifest import Inputs, Manifest, PartitionRow, PerDevice, Proof
 from secure_ext.documents.read import MANIFEST
 from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.plan.decide import Decision
 from secure_ext.plan.document import key_length
-from secure_ext.plan.flash_map import Area, PlacedImage
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
@@ -131,19 +129,6 @@ def partition_row(row: Partition, *, encrypts: bool) -> PartitionRow:
         flags=row.flags,
         encrypted=encrypts and covered_by_flash_encryption(row),
     )
-
-
-def partition_areas(rows: Iterable[PartitionRow]) -> Iterator[Area]:
-    """The partitions for a flash map."""
-    for row in rows:
-        yield Area(row.label or "(no name)", f"{row.type}, {row.subtype}", row.offset, row.size, row.encrypted)
-
-
-def placed_images(images: Iterable[ManifestImage]) -> list[PlacedImage]:
-    """The images for a flash map."""
-    return [
-        PlacedImage(i.name, i.role, i.offset, i.size, i.signed, i.encrypted or i.encrypt_per_device) for i in images
-    ]
 
 
 def document_text(document: object) -> str:

@@ -6,12 +6,12 @@ the chip decrypts, and its bytes look like ciphertext. Anything else is readable
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.documents.manifest import Manifest, PartitionRow, ReadableImage
+from secure_ext.documents.readable import Holds
 from secure_ext.errors import CheckError
 from secure_ext.images.in_the_clear import (
     hides_nvs_values,
@@ -30,51 +30,6 @@ from secure_ext.station.typed_document import read_document
 
 _IDENTITY = "esp_secure_cert"
 """The label by which esp_secure_cert_mgr finds a device's certificate and private key."""
-
-
-class Holds(str, enum.Enum):
-    """What an image shows to whoever has its file."""
-
-    CIPHERTEXT = "ciphertext"
-    NVS_CIPHERTEXT = "nvs-ciphertext"
-    ERASED = "erased"
-    PARTITION_TABLE = "partition-table"
-    FIRMWARE = "firmware"
-    DATA = "data"
-    NVS_VALUES = "nvs-values"
-    NVS_KEYS = "nvs-keys"
-    CORE_DUMP = "core-dump"
-    PRIVATE_KEY = "private-key"
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether its file is the owner's alone, and leaves in an archive only when somebody asks for that."""
-        return self in _SECRET
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nobody can read it without keys that are not in the file."""
-        return self in (Holds.CIPHERTEXT, Holds.NVS_CIPHERTEXT)
-
-    @property
-    def words(self) -> str:
-        """The same for people."""
-        return _WORDS[self]
-
-
-_SECRET = (Holds.NVS_VALUES, Holds.NVS_KEYS, Holds.CORE_DUMP, Holds.PRIVATE_KEY)
-_WORDS = {
-    Holds.CIPHERTEXT: "ciphertext of flash encryption",
-    Holds.NVS_CIPHERTEXT: "values of NVS, encrypted",
-    Holds.ERASED: "erased flash",
-    Holds.PARTITION_TABLE: "the partition table",
-    Holds.FIRMWARE: "FIRMWARE in the clear",
-    Holds.DATA: "DATA in the clear",
-    Holds.NVS_VALUES: "VALUES OF NVS in the clear, such as passwords",
-    Holds.NVS_KEYS: "KEYS OF NVS in the clear",
-    Holds.CORE_DUMP: "A CORE DUMP in the clear: the memory of a device",
-    Holds.PRIVATE_KEY: "A PRIVATE KEY in the clear",
-}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from secure_ext.documents.manifest import ManifestImage, PartitionRow
 from secure_ext.station.flash_sectors import whole_sectors
 
 _TITLES = {"bootloader": "bootloader", "partition_table": "partition table"}
@@ -134,6 +135,19 @@ def _without_holes(rooms: Iterable[Area], size: int) -> Iterator[Area]:
         position = max(position, room.end)
     if position < size:
         yield Area("", "unused", position, size - position, False)
+
+
+def partition_areas(rows: Iterable[PartitionRow]) -> Iterator[Area]:
+    """The partitions for a flash map."""
+    for row in rows:
+        yield Area(row.label or "(no name)", f"{row.type}, {row.subtype}", row.offset, row.size, row.encrypted)
+
+
+def placed_images(images: Iterable[ManifestImage]) -> list[PlacedImage]:
+    """The images for a flash map."""
+    return [
+        PlacedImage(i.name, i.role, i.offset, i.size, i.signed, i.encrypted or i.encrypt_per_device) for i in images
+    ]
 
 
 def size_text(size: int) -> str:

@@ -20,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ext.bundle.read import read_bundle
-from secure_ext.bundle.readable import Holds, readable_files
+from secure_ext.bundle.readable import readable_files
 from secure_ext.cli import cli
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import MANIFEST
+from secure_ext.documents.readable import Holds
 from secure_ext.esp_idf.options import idf_options
 from secure_ext.images.in_the_clear import is_plaintext
 from secure_ext.images.nvs_image import make_nvs_image

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from secure_ext.bundle.manifest import partition_areas, placed_images
 from secure_ext.bundle.report_page.board_needs import board_needs_section
 from secure_ext.bundle.report_page.element import Element, el, markup, revisions
 from secure_ext.bundle.report_page.evidence import findings_section, hashes_section, rehearsal_section, time
@@ -20,7 +19,7 @@ from secure_ext.bundle.report_page.summary import summary_section
 from secure_ext.documents.manifest import Manifest, RecordedFinding
 from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.plan.effects import Effects, effects_of
-from secure_ext.plan.flash_map import flash_map
+from secure_ext.plan.flash_map import flash_map, partition_areas, placed_images
 from secure_ext.plan.key_block_map import key_block_map
 from secure_ext.station.plan_document import PlanDocument
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.bundle.readable import Holds
 from secure_ext.bundle.report_page.element import Element, code, el, section, table
 from secure_ext.documents.manifest import Manifest, ReadableImage
+from secure_ext.documents.readable import Holds
 from secure_ext.plan.effects import effects_of
 from secure_ext.station.plan_document import PlanDocument
 

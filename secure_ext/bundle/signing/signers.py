@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from secure_ext.bundle.generated_keys import GeneratedKeys
 from secure_ext.errors import UsageError
 from secure_ext.images.secure_boot import public_key_digest
 from secure_ext.keys.files import write_secret_file
@@ -25,6 +25,16 @@ from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri
 from secure_ext.policy.policy import KeySource, Policy
 from secure_ext.policy.signing_entry import Signs
+
+
+class KeptKeys(Protocol):
+    """Where generated keys are kept from one bundle to the next (`secure_ext.bundle.generated_keys`)."""
+
+    def find(self, name: str) -> Path | None:
+        """The file of a key that was generated before."""
+
+    def add(self, name: str, data: bytes) -> None:
+        """Keeps a new one."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def open_signer(key: str, secrets: SecretSource, key_number: int, *, place: str)
 
 
 def load_signers(
-    policy: Policy, keys_folder: Path, generated: GeneratedKeys, secrets: SecretSource = NO_SECRETS
+    policy: Policy, keys_folder: Path, generated: KeptKeys, secrets: SecretSource = NO_SECRETS
 ) -> tuple[BundleSigner, ...]:
     """The signers of `policy`, in its order; generated ones are written to `keys_folder`, see `load_key_material`.
 
@@ -159,7 +169,7 @@ def _signer(path: Path, secrets: SecretSource, key_number: int, signs: Signs) ->
     return BundleSigner.of(private.verification_key, private, signs)
 
 
-def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, generated: GeneratedKeys) -> Path:
+def _generated_signing_key(slot: int, scheme: SignatureScheme, keys_folder: Path, generated: KeptKeys) -> Path:
     name = f"secure_boot_signing_key_{slot}.pem"
     before = generated.find(name)
     pem = generate_signing_key(scheme) if before is None else before.read_bytes()
