@@ -14,7 +14,7 @@ from typing import Any
 
 from secure_ext.errors import ToolError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[2]
 _RUN_OWN_MODULE = """\
 import runpy, sys
 sys.path[:] = [sys.argv.pop(1), *(entry for entry in sys.path if entry)]

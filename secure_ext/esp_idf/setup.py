@@ -163,7 +163,7 @@ def after_build(build_dir: Path) -> None:
     """
     from secure_ext.command_names import COMMAND_NAMES  # noqa: PLC0415 (loaded when used)
     from secure_ext.esp_idf.after_build import bundle_after_build  # noqa: PLC0415
-    from secure_ext.idf import ACTION_NAMES  # noqa: PLC0415
+    from secure_ext.esp_idf.idf_actions import ACTION_NAMES  # noqa: PLC0415
     from secure_ext.secret_prompt import secrets_of_the_command  # noqa: PLC0415
 
     click.get_current_context().meta[COMMAND_NAMES] = ACTION_NAMES  # who builds works with idf.py
@@ -192,7 +192,7 @@ def find_component() -> Path:
     """
     import importlib.metadata  # noqa: PLC0415 (takes longer to import than all of this package's part in idf.py)
 
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     if (checkout / _COMPONENT_FILE).is_file():
         return checkout
     try:

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from secure_ext import cli, front
 from secure_ext.command_names import COMMAND_NAMES, as_typed_here
 from secure_ext.errors import DeviceError
-from secure_ext.idf import ACTION_NAMES, ACTIONS, action_extensions
+from secure_ext.esp_idf.idf_actions import ACTION_NAMES, ACTIONS
+from secure_ext.idf import action_extensions
 from secure_ext.sample.options import SampleOptions
 
 HEAVY = {"cryptography", "esptool", "espefuse", "espsecure", "numpy", "yaml", "rich"}
