@@ -28,6 +28,8 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 
 schemas: $(VENV)/dev
 	$(BIN)/python -m secure_ext.documents.json_schema

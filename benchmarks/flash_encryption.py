@@ -24,7 +24,7 @@ from pathlib import Path
 
 import espsecure
 
-from secure_ext.images import esp32_flash, xts
+from secure_ext.formats import esp32_flash, xts
 
 MIB = 1024 * 1024
 KEY = bytes(range(1, 33))

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 RUNS = 15
-ACTIONS = Path(__file__).resolve().parents[1] / "secure_ext" / "cli" / "esp_idf" / "actions"
+ACTIONS = Path(__file__).resolve().parents[1] / "secure_ext" / "cli" / "actions"
 # idf.py has imported these by the time it loads an extension.
 LOAD = """
 import argparse, click, dataclasses, importlib.metadata, json, os, pathlib, shlex, subprocess, sys, time

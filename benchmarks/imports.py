@@ -27,7 +27,7 @@ def loaded(module: str) -> list[str]:
 
 
 def main() -> None:
-    for module in ("secure_ext", "secure_ext.cli"):
+    for module in ("secure_ext", "secure_ext.cli.main"):
         times = sorted(import_time(module) for _ in range(RUNS))
         names = ", ".join(loaded(module)) or "none of the slow ones"
         print(f"import {module:16} {times[RUNS // 2]:6.2f} ms (median of {RUNS}), loads {names}")

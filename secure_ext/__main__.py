@@ -6,7 +6,7 @@ from pathlib import Path
 if not __package__:  # run by its path, as a component of a project that is installed nowhere
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from secure_ext.cli import main
+from secure_ext.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from secure_ext.one_line import harmless, one_line
+from secure_ext.station.one_line import harmless, one_line
 
 
 class Outcome(str, enum.Enum):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from secure_ext.esp_idf.extension import action_extensions
+from secure_ext.cli.extension import action_extensions
 
 __all__ = ["action_extensions"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secure_ext.one_line import is_one_line
+from secure_ext.station.one_line import is_one_line
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

@@ -20,10 +20,10 @@ from support.once_a_run import once_a_run
 from support.warm_python import REAL_PYTHON, is_possible, warm_python
 
 from secure_ext.bundle.write import Bundle, write_bundle
-from secure_ext.cli import cli
+from secure_ext.cli.main import cli
+from secure_ext.doctor.decide import decide
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions

@@ -1,1 +1,1 @@
-"""PRODUCE the bundle: manifest, script, plain commands, written whole or not at all."""
+"""The bundle: manifest, images, keys' home, script, archive, statement, and their reader; nothing that proves it."""

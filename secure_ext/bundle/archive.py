@@ -15,8 +15,8 @@ from secure_ext.bundle.manifest import ENVELOPE
 from secure_ext.bundle.read import read_documents_of
 from secure_ext.bundle.readable import readable_files, refuse_secrets, secret_files
 from secure_ext.documents.read import MANIFEST, parse_manifest
-from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, UsageError
+from secure_ext.station.durable import write_durably
 
 _EXECUTABLE = ("provision.py", "commands.sh")
 _UNIX = 3

@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 
-from secure_ext.device.burn_calls import new_chip_calls
-from secure_ext.one_line import one_line
+from secure_ext.station.burn_calls import new_chip_calls
+from secure_ext.station.one_line import one_line
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.revision import revision_text
 

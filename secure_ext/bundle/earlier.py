@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.build.build import Build
 from secure_ext.bundle.key_home import KEYS_IGNORED
 from secure_ext.errors import InputError
 from secure_ext.keys.own_files import own_files_below, require_own, require_own_document
-from secure_ext.project.build import Build
 from secure_ext.reading import read_json
 
 _MANIFEST = "manifest.json"

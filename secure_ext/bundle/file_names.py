@@ -12,19 +12,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
-from secure_ext.bundle.report_page.page import REPORT
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import InputError
+from secure_ext.formats.windows_names import is_device
 from secure_ext.plan.document import key_file
 from secure_ext.plan.steps import KeyRole
-from secure_ext.project.windows_names import is_device
+from secure_ext.report.page import REPORT
 from secure_ext.station.plan_document import PlanDocument
 
 PLAN, SCRIPT, SHELL, POWERSHELL = "plan.json", "provision.py", "commands.sh", "commands.ps1"
 REHEARSAL = "rehearsal.json"
 _UNFINISHED = re.compile(r"\.(?P<name>[^/]+)\.[0-9]+\.new")
-"""What `secure_ext.durable` leaves beside a file when the power goes."""
+"""What `secure_ext.station.durable` leaves beside a file when the power goes."""
 
 _FORBIDDEN = re.compile(r'[^ -~]|[<>:"|?*\\]')
 

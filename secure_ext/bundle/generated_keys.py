@@ -10,8 +10,8 @@ from pathlib import Path
 from secure_ext.bundle.earlier import EarlierBundle
 from secure_ext.bundle.key_home import SUPERSEDED, KeyHome
 from secure_ext.errors import InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.station.fingerprint import fingerprint
 
 
 class KeyState(str, enum.Enum):

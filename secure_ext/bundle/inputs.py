@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secure_ext.build.build import read_build
+from secure_ext.build.files import read_bytes
+from secure_ext.build.flasher_args import FLASHER_ARGS
 from secure_ext.bundle.ways import way
+from secure_ext.doctor.decide import Decision
 from secure_ext.documents.manifest import Inputs, Tools
-from secure_ext.plan.decide import Decision
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.signing_entry import SigningEntry, Signs
-from secure_ext.project.build import read_build
-from secure_ext.project.files import read_bytes
-from secure_ext.project.flasher_args import FLASHER_ARGS
 
 SIGNING_KEYS = "secure_boot.keys"
 KEY_HOME = "keys.home"

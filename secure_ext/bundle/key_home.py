@@ -16,13 +16,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.build.build import Build
 from secure_ext.bundle.ways import way
-from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.own_files import require_own, require_own_place
-from secure_ext.project.build import Build
 from secure_ext.reading import KEY_FILE_LIMIT, read_file, read_json
+from secure_ext.station.durable import make_folder_durably, sync_folder
 
 PLACE = "secure_keys"
 """The folder in the project that holds the homes, unless ``keys.home`` names another."""

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
 from secure_ext.bundle.key_home import KEYS_IGNORED, SUPERSEDED
-from secure_ext.bundle.signing.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.errors import InputError, UsageError
-from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.formats.nvs_keys import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
 from secure_ext.keys.files import write_secret_file
-from secure_ext.keys.nvs import NVS_KEYS, NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 from secure_ext.keys.signer import Signer
@@ -20,6 +19,7 @@ from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.sign.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.station.chip_facts import KeySize
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)

@@ -13,15 +13,15 @@ from pathlib import Path
 from secure_ext import __version__
 from secure_ext.bundle.produce import ProducedImage
 from secure_ext.bundle.settings import firmware_settings
+from secure_ext.doctor.decide import Decision
 from secure_ext.documents.manifest import Inputs, Manifest, PartitionRow, PerDevice, Proof
 from secure_ext.documents.read import MANIFEST
-from secure_ext.keys.fingerprint import fingerprint
-from secure_ext.plan.decide import Decision
+from secure_ext.formats.partition_table import Partition, covered_by_flash_encryption
 from secure_ext.plan.document import key_length
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
-from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
 from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from secure_ext.bundle.key_material import KeyMaterial
+from secure_ext.bundle.nvs_image import check_nvs_image, make_nvs_image
 from secure_ext.errors import CheckError
-from secure_ext.images.nvs_image import check_nvs_image, make_nvs_image
-from secure_ext.keys.nvs import KEYS_SIZE, NvsKeys, parse_nvs_keys
+from secure_ext.formats.nvs_keys import KEYS_SIZE, NvsKeys, parse_nvs_keys
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv, Recipe
 

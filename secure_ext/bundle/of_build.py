@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from secure_ext.build.build import read_build
 from secure_ext.bundle.inputs import inputs_of_build
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.record import Made, add_to_record, bundles_made, way_from
+from secure_ext.doctor.decide import Decision
 from secure_ext.errors import SecureProvisionError
-from secure_ext.plan.decide import Decision
-from secure_ext.project.build import read_build
 from secure_ext.reading import IMAGE_LIMIT, read_file
 
 _BUILD_FILES = {

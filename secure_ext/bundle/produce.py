@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from secure_ext.build.build import Role
 from secure_ext.bundle.key_material import KeyMaterial
 from secure_ext.bundle.nvs import made_nvs, proved_nvs
-from secure_ext.bundle.signing.signers import keys_that_sign
 from secure_ext.documents.manifest import Proof
 from secure_ext.errors import CheckError, UsageError
-from secure_ext.images.flash_encryption import decrypt, encrypt, pad_to_unit
-from secure_ext.images.secure_boot import add_signatures, sign, signed_by, signed_content, verify
+from secure_ext.formats.flash_encryption import decrypt, encrypt, pad_to_unit
+from secure_ext.formats.image import IMAGE_MAGIC
+from secure_ext.formats.secure_boot import add_signatures, sign, signed_by, signed_content, verify
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
-from secure_ext.project.build import Role
-from secure_ext.project.image import IMAGE_MAGIC
+from secure_ext.sign.signers import keys_that_sign
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
     """Makes, signs, pads and encrypts one image.
 
     Raises UsageError SE712 when it needs a signature and only the public key is there; the errors of the signers; of
-    `secure_ext.images.secure_boot` for an image that carries damaged or foreign signatures; of
-    `secure_ext.images.nvs_image` for one that is made of a CSV.
+    `secure_ext.formats.secure_boot` for an image that carries damaged or foreign signatures; of
+    `secure_ext.bundle.nvs_image` for one that is made of a CSV.
     """
     if image.recipe is not None:
         plaintext = made_nvs(image.recipe, keys)
@@ -110,7 +110,7 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Proof]:
     """Checks an image as the chip will: decrypts it and verifies every signature.
 
     Raises CheckError SE713 when the ciphertext does not decrypt to the plaintext, and the errors of `verify` and of
-    `secure_ext.images.nvs_image.check_nvs_image`.
+    `secure_ext.bundle.nvs_image.check_nvs_image`.
     """
     image = produced.planned
     readable = produced.content

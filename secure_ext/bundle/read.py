@@ -10,7 +10,6 @@ from pathlib import Path
 from secure_ext.bundle.file_names import PLAN, REHEARSAL, is_unfinished, refuse_foreign_files
 from secure_ext.bundle.files import BundleFiles, FolderFiles
 from secure_ext.bundle.manifest import OUTSIDE_THE_MANIFEST, document_text, with_file
-from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import (
     MANIFEST,
@@ -21,11 +20,12 @@ from secure_ext.documents.read import (
     read_rehearsal,
 )
 from secure_ext.documents.rehearsal import RehearsalOutcome
-from secure_ext.durable import write_durably
 from secure_ext.errors import InputError
 from secure_ext.plan.read_document import not_a_plan, parse_plan, read_plan
 from secure_ext.plan.replay import replay_plan
 from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, read_file
+from secure_ext.report.page import REPORT, render_report
+from secure_ext.station.durable import write_durably
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data
 

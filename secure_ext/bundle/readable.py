@@ -13,7 +13,7 @@ from pathlib import Path
 from secure_ext.documents.manifest import Manifest, PartitionRow, ReadableImage
 from secure_ext.documents.readable import Holds
 from secure_ext.errors import CheckError
-from secure_ext.images.in_the_clear import (
+from secure_ext.formats.in_the_clear import (
     hides_nvs_values,
     is_erased,
     is_plaintext,

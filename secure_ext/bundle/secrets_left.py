@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.bundle.atomic import left_over, moved_aside, only_run
+from secure_ext.atomic import left_over, moved_aside, only_run
 from secure_ext.bundle.deleted_files import Remains, delete, files_below, linked_folders
 from secure_ext.bundle.key_home import IDENTITY, KEYS_IGNORED, NO_KEYS, remove_if_empty
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
+from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.journal import board_journal
 
 _LOST = {
     "flash_encryption_key": "their flash can never be written from outside again, only updated over the air; a board "

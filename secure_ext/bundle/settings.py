@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secure_ext.project.sdkconfig import SdkConfig, Value
+from secure_ext.build.sdkconfig import SdkConfig, Value
 
 SETTINGS = (
     "BOOTLOADER_APP_ANTI_ROLLBACK",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.atomic import replaced_directory
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.earlier import read_earlier, refuse_another
@@ -18,19 +18,19 @@ from secure_ext.bundle.manifest import ENVELOPE, SEAL_TO, document_text, image_f
 from secure_ext.bundle.produce import ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, from_rows, readable_files, refuse_secrets, secret_files
-from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
-from secure_ext.bundle.signing.answers import detached_signers
-from secure_ext.bundle.signing.signers import NO_HELP, SigningHelp
+from secure_ext.doctor.decide import Decision
+from secure_ext.doctor.rule import Finding, Making
 from secure_ext.documents.manifest import Manifest, Proof
 from secure_ext.documents.read import MANIFEST
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.signer import Signer
-from secure_ext.plan.decide import Decision
-from secure_ext.plan.doctor.rule import Finding, Making
 from secure_ext.plan.document import key_file, key_length, plan_document
 from secure_ext.plan.steps import KeyRole
+from secure_ext.report.page import REPORT, render_report
+from secure_ext.sign.answers import detached_signers
+from secure_ext.sign.signers import NO_HELP, SigningHelp
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.plan_document import ImageEntry, PlanDocument
 
 Progress = Callable[[str], None]

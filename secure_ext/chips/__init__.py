@@ -1,1 +1,1 @@
-"""READ what a chip offers: eFuse fields, key blocks, key purposes, signature schemes, limits."""
+"""A chip: its eFuses from espefuse's tables, with its row of the one table of facts; no build, no wish."""

@@ -1,1 +1,1 @@
-"""PRODUCE keys: read from files or generated."""
+"""Key material: files, PEM, tokens, sealing; not what a key is used for."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from secure_ext.durable import make_folder_durably, sync_folder
 from secure_ext.errors import InputError
+from secure_ext.station.durable import make_folder_durably, sync_folder
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 

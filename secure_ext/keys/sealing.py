@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from secure_ext.errors import CheckError, InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.pem import damaged_key, read_pem_key
 from secure_ext.keys.private_pem import open_private_key
 from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
 from secure_ext.reading import parse_json, read_json
+from secure_ext.station.fingerprint import fingerprint
 
 SCHEMA = 1
 X25519, RSA = "X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"

@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from secure_ext.errors import InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
+from secure_ext.station.fingerprint import fingerprint
 
 MIN_LENGTH = 16
 _LONGEST_KEY = 64
@@ -30,7 +30,7 @@ class SecretKey:
 
     @property
     def fingerprint(self) -> str:
-        """The public name of this key, see `secure_ext.keys.fingerprint`."""
+        """The public name of this key, see `secure_ext.station.fingerprint`."""
         return fingerprint(self.data)
 
 

@@ -1,1 +1,1 @@
-"""PRODUCE for one device: keys of its own, the bundle made with them, and their end."""
+"""One board's own keys: made, used, sealed or destroyed; nothing that all boards share."""

@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.manifest import SEAL_TO
+from secure_ext.bundle.private_folder import private_folder, remove_left_over
 from secure_ext.bundle.read import FinishedBundle, read_bundle
-from secure_ext.device.call_script import call_script
-from secure_ext.device.chip_state import ChipState, read_chip
-from secure_ext.device.esp_tools import Stop, find_tools
-from secure_ext.device.flash_status import FlashStatus, flash_status
-from secure_ext.device.journal import board_journal
-from secure_ext.device.port_lock import lock_port
-from secure_ext.device.refusals import check_layout
-from secure_ext.device.runner import Runner, parse_arguments
-from secure_ext.device.step_status import Status, StepStatus, compare
-from secure_ext.device.verdict import Condition, Verdict, classify
-from secure_ext.durable import make_folder_durably, write_durably
 from secure_ext.errors import InputError, SecureProvisionError
 from secure_ext.keys.sealing import load_sealing_key, seal
+from secure_ext.per_device.call_script import call_script
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
-from secure_ext.per_device.private_folder import private_folder, remove_left_over
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
+from secure_ext.station.chip_state import ChipState, read_chip
+from secure_ext.station.durable import make_folder_durably, write_durably
+from secure_ext.station.esp_tools import Stop, find_tools
+from secure_ext.station.flash_status import FlashStatus, flash_status
+from secure_ext.station.journal import board_journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
+from secure_ext.station.port_lock import lock_port
+from secure_ext.station.refusals import check_layout
+from secure_ext.station.runner import Runner, parse_arguments
+from secure_ext.station.step_status import Status, StepStatus, compare
+from secure_ext.station.verdict import Condition, Verdict, classify
 
 Say = Callable[[str], None]
 """Shows a line to the operator."""

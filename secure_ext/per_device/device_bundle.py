@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from secure_ext.bundle.atomic import replaced_directory
+from secure_ext.atomic import replaced_directory
 from secure_ext.bundle.manifest import document_text
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import ManifestImage, Proof
 from secure_ext.documents.read import MANIFEST
-from secure_ext.durable import write_durably
 from secure_ext.errors import CheckError, InputError
-from secure_ext.images.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
 from secure_ext.reading import IMAGE_LIMIT, KEY_FILE_LIMIT, read_file
+from secure_ext.station.durable import write_durably
 from secure_ext.station.plan_document import ImageEntry, KeyStep, PlanDocument
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from secure_ext.chips.facts import chip_facts
-from secure_ext.device.chip_state import ChipState
-from secure_ext.device.step_status import Status, StepStatus, key_content
 from secure_ext.errors import DeviceError
-from secure_ext.images.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
 from secure_ext.keys.symmetric import generate_secret
 from secure_ext.plan.steps import KeyRole
+from secure_ext.station.chip_state import ChipState
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.plan_document import KeyStep, PlanDocument
+from secure_ext.station.step_status import Status, StepStatus, key_content
 
 _HALVES = (KeyRole.FLASH_ENCRYPTION_1.value, KeyRole.FLASH_ENCRYPTION_2.value)
 

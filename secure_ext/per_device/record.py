@@ -15,9 +15,9 @@ from pathlib import Path
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import ManifestImage
-from secure_ext.durable import write_durably
 from secure_ext.errors import InputError, SecureProvisionError
 from secure_ext.plan.replay import replay_plan
+from secure_ext.station.durable import write_durably
 from secure_ext.station.plan_document import ImageEntry, KeyStep, PlanStep
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from secure_ext.bundle.private_folder import private_folder
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
-from secure_ext.per_device.private_folder import private_folder
 
 
 @contextlib.contextmanager

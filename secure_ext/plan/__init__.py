@@ -1,1 +1,1 @@
-"""DECIDE the ordered steps, and the doctor's rules."""
+"""The plan: its steps, their order, its document, and what differs between two; nothing that runs it."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, revision_bits
-from secure_ext.one_line import one_line
 from secure_ext.plan.steps import (
     Action,
     BlockPart,
@@ -22,6 +21,7 @@ from secure_ext.plan.steps import (
     WriteImages,
     WriteProtect,
 )
+from secure_ext.station.one_line import one_line
 from secure_ext.station.plan_document import (
     EraseStep,
     FieldStep,

@@ -10,9 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secure_ext.build.build import Role
+from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.chips.chip import Chip, load_chip
-from secure_ext.images.secure_boot import read_signature_blocks
-from secure_ext.images.signature_block import SignatureBlock
+from secure_ext.formats.app_description import AppDescription, read_app_description
+from secure_ext.formats.partition_table import PartitionTable
+from secure_ext.formats.secure_boot import read_signature_blocks
+from secure_ext.formats.signature_block import SignatureBlock
 from secure_ext.plan.read_document import plan_of
 from secure_ext.plan.steps import BurnField, KeyRole, Plan
 from secure_ext.plan.trusted_keys import Slot, digest_slots
@@ -27,10 +31,6 @@ from secure_ext.policy.policy import (
     Policy,
     SecureBootPolicy,
 )
-from secure_ext.project.app_description import AppDescription, read_app_description
-from secure_ext.project.build import Role
-from secure_ext.project.partition_table import PartitionTable
-from secure_ext.project.sdkconfig import SdkConfig
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.plan_document import PlanDocument
 

@@ -7,15 +7,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from secure_ext.build.build import Build, BuildFile, Role
+from secure_ext.build.files import read_bytes
 from secure_ext.errors import UsageError
-from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
-from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
-from secure_ext.policy.signing_entry import Signs
-from secure_ext.project.build import Build, BuildFile, Role
-from secure_ext.project.files import read_bytes
-from secure_ext.project.image import ImageHeader, parse_image, signature_position, without_padding
-from secure_ext.project.nvs_csv import read_nvs_csv
-from secure_ext.project.partition_table import (
+from secure_ext.formats.image import ImageHeader, parse_image, signature_position, without_padding
+from secure_ext.formats.nvs_csv import read_nvs_csv
+from secure_ext.formats.partition_table import (
     DATA_NVS,
     DATA_NVS_KEYS,
     DATA_OTA,
@@ -24,7 +21,10 @@ from secure_ext.project.partition_table import (
     Partition,
     covered_by_flash_encryption,
 )
-from secure_ext.project.windows_names import is_device
+from secure_ext.formats.windows_names import is_device
+from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
+from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
+from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 _FAT, _LITTLEFS = 0x81, 0x83

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.project.nvs_csv import NvsCsv
+from secure_ext.formats.nvs_csv import NvsCsv
 
 
 @dataclass(frozen=True)

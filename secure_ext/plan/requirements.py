@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from secure_ext.build.build import Build, Role
 from secure_ext.chips.chip import Chip
+from secure_ext.formats.app_description import AppDescription, read_app_description
+from secure_ext.formats.bootloader_description import read_bootloader_description
 from secure_ext.plan.demands import exclusive_purposes
 from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.policy import Policy
-from secure_ext.project.app_description import AppDescription, read_app_description
-from secure_ext.project.bootloader_description import read_bootloader_description
-from secure_ext.project.build import Build, Role
 from secure_ext.station.plan_document import BoardRequirements
 
 

@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from secure_ext.chips.facts import chip_facts
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.efuse_features import SECURE_BOOT_SWITCHES
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.plan_document import PlanDocument
 
 _DIGEST = "secure_boot_digest_"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from secure_ext.project.sdkconfig import SdkConfig
+from secure_ext.build.sdkconfig import SdkConfig
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""DECIDE what the user wants: sdkconfig, overridden by a profile, validated."""
+"""What the user wants: settings, profile, and how they resolve against a build; nothing that is burned."""

@@ -13,7 +13,7 @@ from secure_ext.policy.signing_entry import Signs
 
 
 class Config(Protocol):
-    """What is read of the build's sdkconfig (`secure_ext.project.sdkconfig.SdkConfig`)."""
+    """What is read of the build's sdkconfig (`secure_ext.build.sdkconfig.SdkConfig`)."""
 
     def enabled(self, name: str) -> bool:
         """True if the symbol is ``y``."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from secure_ext.project.partition_table import (
+from secure_ext.formats.partition_table import (
     DATA_OTA,
     TYPE_APP,
     TYPE_DATA,

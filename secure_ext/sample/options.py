@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from secure_ext.project.partition_table import (
+from secure_ext.formats.partition_table import (
     DATA_NVS,
     DATA_NVS_KEYS,
     DATA_OTA,

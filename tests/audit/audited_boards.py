@@ -15,9 +15,9 @@ from matrix_tools import espefuse, provision
 from release_oracle import Efuses
 
 from secure_ext.chips.chip import Chip, load_chip
-from secure_ext.device.audit.board import Board
-from secure_ext.device.chip_state import ChipState, parse_state
 from secure_ext.plan.read_document import read_plan
+from secure_ext.prove.audit.board import Board
+from secure_ext.station.chip_state import ChipState, parse_state
 from secure_ext.station.plan_document import PlanDocument
 
 QUICK = ("esp32c3",)

@@ -15,12 +15,12 @@ from matrix_cells import Bundles, Cell
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.checks import Outcome
-from secure_ext.device.audit.report import audit_against_plan, audit_for_release
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.device.chip_state import ChipState
-from secure_ext.device.security_info import parse_security_info
-from secure_ext.device.virtual_chip.fuses import Fuses
-from secure_ext.rehearsal.script_run import chip_for, run_script
+from secure_ext.prove.audit.report import audit_against_plan, audit_for_release
+from secure_ext.prove.rehearsal.script_run import chip_for, run_script
+from secure_ext.prove.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.process import ChipProcess
+from secure_ext.station.chip_state import ChipState
+from secure_ext.station.security_info import parse_security_info
 
 CELL = Cell("esp32c3", "both")
 SHOWN = {

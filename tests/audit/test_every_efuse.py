@@ -23,12 +23,12 @@ from matrix_cells import Cell
 from matrix_tools import espefuse
 
 from secure_ext.checks import Outcome
-from secure_ext.device.audit.report import AuditReport, audit_against_plan, without_seal
-from secure_ext.device.audit.unplanned_efuses import MEANING
-from secure_ext.device.burn_calls import new_chip_calls
-from secure_ext.device.chip_state import ChipState
-from secure_ext.device.verdict import Condition
+from secure_ext.prove.audit.report import AuditReport, audit_against_plan, without_seal
+from secure_ext.prove.audit.unplanned_efuses import MEANING
+from secure_ext.station.burn_calls import new_chip_calls
+from secure_ext.station.chip_state import ChipState
 from secure_ext.station.plan_document import KeyStep
+from secure_ext.station.verdict import Condition
 
 NOBODY_CAN_SEE = {
     "flash_encryption_key": "the content of a read-protected block",

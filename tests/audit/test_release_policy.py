@@ -22,9 +22,9 @@ from matrix_cells import Bundles, Cell
 from release_oracle import Wanted, not_release
 
 from secure_ext.checks import Outcome
-from secure_ext.device.audit.report import audit_for_release
-from secure_ext.device.audit.unplanned_efuses import MEANING
-from secure_ext.device.chip_state import ChipState
+from secure_ext.prove.audit.report import audit_for_release
+from secure_ext.prove.audit.unplanned_efuses import MEANING
+from secure_ext.station.chip_state import ChipState
 
 XTS_256 = Cell("esp32s3", "both", key_bits=256)
 STRICTER = {"SECURE_BOOT_SHA384_EN": "with it set the oracle wants to know that ECDSA-384 is meant"}

@@ -17,10 +17,10 @@ from matrix_cells import Cell
 from matrix_tools import espefuse, esptool_version
 from typed_documents import data_of
 
-from secure_ext.device.audit.report import audit_against_plan, audit_for_release
-from secure_ext.device.audit.summary_file import read_summary
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.read_document import read_plan
+from secure_ext.prove.audit.report import audit_against_plan, audit_for_release
+from secure_ext.prove.audit.summary_file import read_summary
 
 CELL = Cell("esp32c3", "both")
 Run = Callable[..., Result]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from silicon import Silicon, key_blocks
 
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
 
 SECTOR = 0x1000

@@ -13,14 +13,14 @@ import reedsolo
 from matrix_cells import Made
 from matrix_tools import run
 
-from secure_ext.device.chip_process import ChipOptions, ChipProcess
-from secure_ext.images.flash_encryption import (
+from secure_ext.formats.flash_encryption import (
     FlashEncryptionScheme,
     decrypt,
     encrypt,
     flash_encryption_key,
     pad_to_unit,
 )
+from secure_ext.prove.virtual_chip.process import ChipOptions, ChipProcess
 
 _CODEC = reedsolo.RSCodec(12)
 

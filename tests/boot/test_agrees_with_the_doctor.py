@@ -15,11 +15,11 @@ from release_oracle import Wanted
 from silicon import burn_by_hand
 
 from secure_ext.bundle.write import write_bundle
-from secure_ext.device.boot.boot_check import boot_check
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Concern, Severity
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Concern, Severity
+from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.sample.options import AppFacts
 
 OLD_APP = AppFacts(idf_version="v5.5.1")

@@ -17,10 +17,10 @@ from mutants import hashed_length, rebuilt
 from silicon import Silicon, burn_by_hand
 
 from secure_ext.chips.chip import load_chip
-from secure_ext.device.boot import flash_cipher
-from secure_ext.device.boot.boot_check import boot_check
-from secure_ext.device.boot.chip_facts import CHIPS
-from secure_ext.device.boot.firmware import MESSAGES, TOO_FAST, TWO_CORES
+from secure_ext.prove.boot_check import flash_cipher
+from secure_ext.prove.boot_check.boot_check import boot_check
+from secure_ext.prove.boot_check.chip_facts import CHIPS
+from secure_ext.prove.boot_check.firmware import MESSAGES, TOO_FAST, TWO_CORES
 
 ESP32, C3, C5, S3 = (Cell(chip, "both") for chip in ("esp32", "esp32c3", "esp32c5", "esp32s3"))
 SECURE_VERSION_AT, IDF_VERSION_AT, BLOCK_REVISIONS_AT = 0x24, 0x20 + 112, 0x20 + 176

@@ -15,10 +15,10 @@ from matrix_cells import Bundles, Cell
 from mutants import SECTOR, SIGNATURE_BLOCK, hashed_length, mutants
 from silicon import Silicon, burn_by_hand, key_blocks, provision
 
-from secure_ext.device.boot import flash_cipher
-from secure_ext.device.boot.boot_check import boot_check
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
+from secure_ext.prove.boot_check import flash_cipher
+from secure_ext.prove.boot_check.boot_check import boot_check
 
 QUICK = (
     Cell("esp32", "both"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matrix_tools import espsecure
 
-from secure_ext.device.boot import flash_cipher
+from secure_ext.prove.boot_check import flash_cipher
 
 OFFSETS = (0x0, 0x1000, 0x8000, 0x20000, 0x123000, 0x7FF000, 0xABC000)
 SIZE = 0x300

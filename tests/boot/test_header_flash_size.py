@@ -12,11 +12,11 @@ from matrix_cells import Bundles, Cell
 from mutants import rebuilt
 from silicon import Silicon, burn_by_hand
 
-from secure_ext.device.boot.boot_check import boot_check
-from secure_ext.device.boot.chip_facts import CHIPS
-from secure_ext.device.boot.header_flash_size import BelievedSize, believed_size
-from secure_ext.device.boot.idf_version import read_version
-from secure_ext.project.flash_size import bootloader_flash_size
+from secure_ext.build.flash_size import bootloader_flash_size
+from secure_ext.prove.boot_check.boot_check import boot_check
+from secure_ext.prove.boot_check.chip_facts import CHIPS
+from secure_ext.prove.boot_check.header_flash_size import BelievedSize, believed_size
+from secure_ext.prove.boot_check.idf_version import read_version
 
 MB = 0x100000
 RELEASES = (

@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 from test_key_home import FLASH_KEY, SECURE, Project, posix, somebody_elses, writable_by_others
 
-from secure_ext.plan.doctor import published_keys
+from secure_ext.doctor import published_keys
 
 Cli = Callable[..., Result]
 SIGNING_KEY = "secure_boot_signing_key_0.pem"

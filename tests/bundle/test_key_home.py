@@ -15,8 +15,8 @@ import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 
+from secure_ext.doctor.repository import Kept, kept_by_git
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
-from secure_ext.project.repository import Kept, kept_by_git
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 

@@ -16,13 +16,13 @@ from typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.chips.facts import CHIP_NAMES
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import SecureProvisionError
-from secure_ext.keys.fingerprint import fingerprint
-from secure_ext.plan.decide import decide
 from secure_ext.plan.document import SCHEMA as PLAN_VERSION
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.plan_document import ImageEntry
 
 Snapshot = Callable[..., dict[str, tuple[int, bytes]]]

@@ -19,21 +19,21 @@ from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secure_ext.bundle.nvs_image import make_nvs_image
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.readable import readable_files
-from secure_ext.cli import cli
+from secure_ext.cli.esp_idf.options import idf_options
+from secure_ext.cli.main import cli
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.readable import Holds
-from secure_ext.esp_idf.options import idf_options
-from secure_ext.images.in_the_clear import is_plaintext
-from secure_ext.images.nvs_image import make_nvs_image
-from secure_ext.keys.nvs import NvsKeys, generate_nvs_keys
+from secure_ext.formats.in_the_clear import is_plaintext
+from secure_ext.formats.nvs_csv import read_nvs_csv
+from secure_ext.formats.nvs_keys import NvsKeys, generate_nvs_keys
+from secure_ext.formats.partition_table import TYPE_DATA, Partition
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys
-from secure_ext.project.nvs_csv import read_nvs_csv
-from secure_ext.project.partition_table import TYPE_DATA, Partition
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions, partitions_of
 from secure_ext.station.plan_document import PlanDocument

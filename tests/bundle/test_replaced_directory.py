@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.bundle.atomic import Kind, replaced_directory
+from secure_ext.atomic import Kind, replaced_directory
 from secure_ext.errors import InputError
 
 Snapshot = Callable[..., dict[str, tuple[int, bytes]]]

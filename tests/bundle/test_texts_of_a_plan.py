@@ -24,7 +24,7 @@ from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle
 from secure_ext.errors import InputError
-from secure_ext.one_line import harmless, is_one_line, one_line, printable
+from secure_ext.station.one_line import harmless, is_one_line, one_line, printable
 from secure_ext.station.plan_document import PlanDocument
 
 BREAKS = ("\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029")
@@ -122,7 +122,7 @@ def test_what_a_line_is() -> None:
 def test_no_core_file_is_left_of_a_command() -> None:
     """Whatever is started by it has the same limit."""
     code = (
-        "import resource, secure_ext.cli as c\n"
+        "import resource, secure_ext.cli.main as c\n"
         "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
         "try: c.main(['keys', 'digest', 'nothing'])\n"

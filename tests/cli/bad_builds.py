@@ -8,9 +8,9 @@ from typing import Any
 
 from bad_world import APP, BOOTLOADER, SECURE, TABLE, World, case, public_half, unreadable
 
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
-from secure_ext.project.partition_table import FLAG_ENCRYPTED, TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample.options import partitions_of
 
 # ---- the files that describe the build

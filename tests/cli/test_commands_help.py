@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
-from secure_ext.cli import cli
+from secure_ext.cli.main import cli
 from secure_ext.errors import CheckError, DeviceError, InputError, ToolError, UsageError
 
 

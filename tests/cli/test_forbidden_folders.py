@@ -121,9 +121,9 @@ def test_a_package_that_may_not_be_read_is_no_reason_to_stop(tmp_path: Path) -> 
     (tmp_path / "secure_ext").mkdir()
     (tmp_path / "secure_ext" / "__init__.py").touch()
     (tmp_path / "secure_ext" / "idf.py").touch(mode=0)
-    import secure_ext.esp_idf
+    import secure_ext.cli.esp_idf
 
-    actions = Path(secure_ext.esp_idf.__file__).parent / "actions" / "secure_provision_ext.py"
+    actions = Path(secure_ext.cli.esp_idf.__file__).parent / "actions" / "secure_provision_ext.py"
     shutil.copy(actions, tmp_path)
     program = "import secure_provision_ext as e; print(e.action_extensions({}, '.'))"
     done = run([sys.executable, "-c", program], narrow=True, cwd=tmp_path)

@@ -25,7 +25,7 @@ from bad_world import (
 )
 from click.testing import Result
 
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.station.fingerprint import fingerprint
 
 pytestmark = pytest.mark.cold
 
@@ -62,7 +62,7 @@ def test_disk_full(
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from secure_ext.cli import main
+from secure_ext.cli.main import main
 main(sys.argv[2:])
 """
 
@@ -100,7 +100,7 @@ def slow(*arguments):
     time.sleep(30)
     return produce(*arguments)
 write.produce = slow
-from secure_ext.cli import main
+from secure_ext.cli.main import main
 main(sys.argv[2:])
 """
 

@@ -12,7 +12,7 @@ import click
 import pytest
 
 import secure_ext
-from secure_ext.cli import cli
+from secure_ext.cli.main import cli
 
 PACKAGE = Path(secure_ext.__file__).parent
 CODE = re.compile(r"S[EP]\d{3}")

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from secret_forms import forms
 
-from secure_ext.device.esp_tools import ToolResult, redact
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.symmetric import generate_secret
+from secure_ext.station.esp_tools import ToolResult, redact
 
 
 def printed_by_espefuse(value: bytes) -> Iterator[tuple[str, list[str]]]:

@@ -25,7 +25,7 @@ sys.exit(5)
 """
 STATION = """
 import signal, sys
-from secure_ext.device.call_script import call_script
+from secure_ext.per_device.call_script import call_script
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 sys.exit(call_script([sys.executable, "-c", sys.argv[1], sys.argv[2]]))

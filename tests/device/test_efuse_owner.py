@@ -9,8 +9,8 @@ from typed_documents import key_data, place_data, plan_with
 
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.device.chip_state import ChipState
-from secure_ext.device.efuse_owner import Owner, makers_blocks, makers_efuses, other_efuses, owner_of
+from secure_ext.station.chip_state import ChipState
+from secure_ext.station.efuse_owner import Owner, makers_blocks, makers_efuses, other_efuses, owner_of
 from secure_ext.station.plan_document import PlanDocument
 
 EACH_CHIP = pytest.mark.parametrize("chip", sorted(CHIP_NAMES))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typed_documents import changed, plan_with
 
-from secure_ext.device.esp_tools import Stop
-from secure_ext.device.journal import Journal, board_journal, boards_not_read_back
+from secure_ext.station.esp_tools import Stop
+from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
 
 
 @pytest.fixture

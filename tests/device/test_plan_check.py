@@ -11,8 +11,8 @@ from typed_documents import load
 
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle
-from secure_ext.device.esp_tools import Stop
-from secure_ext.device.plan_check import check_plan
+from secure_ext.station.esp_tools import Stop
+from secure_ext.station.plan_check import check_plan
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import read_document
 

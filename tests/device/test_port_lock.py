@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.device.esp_tools import Stop
-from secure_ext.device.port_lock import lock_port, port_identity
+from secure_ext.station.esp_tools import Stop
+from secure_ext.station.port_lock import lock_port, port_identity
 
 pytestmark = [pytest.mark.skipif(os.name == "nt", reason="looks at files as POSIX has them"), pytest.mark.cold]
 

@@ -12,9 +12,9 @@ import pytest
 from board_stand_in import CHANGING, Board, make_board
 
 from secure_ext.bundle.write import write_bundle
+from secure_ext.doctor.decide import decide
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typed_documents import changed, data_of, field_data, key_data, place_data, plan_with
 
-from secure_ext.device.verdict import Condition, sealed_verdict
+from secure_ext.station.verdict import Condition, sealed_verdict
 
 BURNED = {
     **{"SECURE_BOOT_EN": 1, "SPI_BOOT_CRYPT_CNT": 7, "ENABLE_SECURITY_DOWNLOAD": 1},

@@ -11,11 +11,11 @@ from board_stand_in import CHANGING, Board, make_board
 from test_provision_on_a_port import set_revision
 
 from secure_ext.bundle.write import write_bundle
-from secure_ext.device.tool_faults import fault_of_computer
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
+from secure_ext.station.tool_faults import fault_of_computer
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line"),

@@ -22,7 +22,7 @@ Path(sys.argv[1]).write_text("ended")
 """
 SCRIPT = """
 import signal, sys
-from secure_ext.device.esp_tools import interruptions, run_to_its_end
+from secure_ext.station.esp_tools import interruptions, run_to_its_end
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with interruptions(signal.default_int_handler):

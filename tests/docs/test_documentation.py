@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.plan.doctor import ALL_RULES
+from secure_ext.doctor import ALL_RULES
 from secure_ext.policy.profile import check_profile
 from secure_ext.policy.settings import SETTINGS
 from secure_ext.sample.build import make_sample_build

@@ -18,14 +18,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from secure_ext.images.secure_boot import sign
-from secure_ext.keys.files import write_secret_file
-from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-from secure_ext.plan.decide import Decision, decide
-from secure_ext.plan.doctor import published_keys
-from secure_ext.plan.doctor.rule import Making
-from secure_ext.policy.profile import check_profile
-from secure_ext.project.partition_table import (
+from secure_ext.doctor import published_keys
+from secure_ext.doctor.decide import Decision, decide
+from secure_ext.doctor.rule import Making
+from secure_ext.formats.partition_table import (
     FLAG_ENCRYPTED,
     TYPE_APP,
     TYPE_BOOTLOADER,
@@ -33,6 +29,10 @@ from secure_ext.project.partition_table import (
     Partition,
     build_partition_table,
 )
+from secure_ext.formats.secure_boot import sign
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
+from secure_ext.policy.profile import check_profile
 from secure_ext.sample import images as sample_images
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import AppFacts, SampleOptions, partitions_of

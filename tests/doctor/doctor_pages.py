@@ -11,9 +11,9 @@ from pathlib import Path
 from doctor_cases import CASES, case_decision
 from update_cases import case_of, found_in
 
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Concern, Finding, Rule, Severity
-from secure_ext.report import findings_text
+from secure_ext.cli.show.decision import findings_text
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Concern, Finding, Rule, Severity
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _WIDTH = 116

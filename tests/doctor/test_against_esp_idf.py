@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.plan import doctor, first_boot
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Rule
+from secure_ext import doctor
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Rule
+from secure_ext.plan import first_boot
 
 IDF_PATHS = [Path(path) for path in os.environ.get("SECURE_EXT_IDF_PATHS", "").split(os.pathsep) if path]
 pytestmark = pytest.mark.skipif(not IDF_PATHS, reason="SECURE_EXT_IDF_PATHS names no ESP-IDF directories")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from doctor_cases import rsa_key
 
-from secure_ext.plan.doctor import published_keys
-from secure_ext.project.repository import Kept, kept_by_git
+from secure_ext.doctor import published_keys
+from secure_ext.doctor.repository import Kept, kept_by_git
 
 VECTORS = os.environ.get("SECURE_EXT_ESPTOOL_VECTORS", "")
 

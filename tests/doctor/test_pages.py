@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from doctor_pages import DOCS, findings_of, index_with_table, page
 
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Rule
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Rule
 
 WRITE_THEM = "run: python tests/doctor/doctor_pages.py"
 

@@ -28,12 +28,12 @@ from doctor_cases import (
 )
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
+from secure_ext.doctor import ALL_RULES, FILES
+from secure_ext.doctor.decide import Decision, decide
+from secure_ext.doctor.rule import Concern, Finding, Severity
 from secure_ext.errors import CheckError, UsageError
-from secure_ext.plan.decide import Decision, decide
-from secure_ext.plan.doctor import ALL_RULES, FILES
-from secure_ext.plan.doctor.rule import Concern, Finding, Severity
+from secure_ext.formats.partition_table import TYPE_DATA, Partition
 from secure_ext.policy.profile import Profile, Value
-from secure_ext.project.partition_table import TYPE_DATA, Partition
 
 RULES = {rule.code: rule for rule in ALL_RULES}
 KNOWN_IN_A_CLEAN_SAMPLE = {"SP064", "SP081"}

@@ -13,10 +13,10 @@ import pytest
 from doctor_cases import CASES, case_decision, case_folder
 from doctor_pages import findings_of
 
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.locate import Location, Locator
-from secure_ext.plan.doctor.rule import Finding
-from secure_ext.sarif import repository_root, sarif_document
+from secure_ext.cli.show.sarif import repository_root, sarif_document
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.locate import Location, Locator
+from secure_ext.doctor.rule import Finding
 
 SCHEMA = os.environ.get("SECURE_EXT_SARIF_SCHEMA", "")
 PROFILE = "schema: 1\nlockdown:\n  jtag: open\n  download_mode: open\nsecure_boot:\n  keys: [key.pem]\n"

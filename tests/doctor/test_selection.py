@@ -12,11 +12,11 @@ import pytest
 from click.testing import Result
 from doctor_cases import BOTH, Case, bootloader_of, case_decision, examine_case, rsa_key
 
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Severity
+from secure_ext.doctor.select import chosen, is_known, read_baseline, write_baseline
 from secure_ext.errors import InputError, UsageError
 from secure_ext.keys.files import write_secret_file
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Severity
-from secure_ext.plan.doctor.select import chosen, is_known, read_baseline, write_baseline
 
 LARGE = Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00))
 CHATTY = Case(BOTH | {"config": {"BOOTLOADER_LOG_LEVEL": 5, "ESP_COREDUMP_ENABLE_TO_UART": True}})

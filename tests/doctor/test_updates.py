@@ -19,10 +19,10 @@ from update_cases import (
     without_requirements,
 )
 
+from secure_ext.doctor import ALL_RULES
+from secure_ext.doctor.rule import Concern, Severity
+from secure_ext.doctor.update import require_fit
 from secure_ext.errors import CheckError, UsageError
-from secure_ext.plan.doctor import ALL_RULES
-from secure_ext.plan.doctor.rule import Concern, Severity
-from secure_ext.plan.update import require_fit
 
 RULES = {rule.code: rule for rule in ALL_RULES}
 NUMBERS = range(len(FOUND))

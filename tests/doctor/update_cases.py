@@ -23,18 +23,18 @@ from doctor_cases import (
     rows,
 )
 
+from secure_ext.build.build import read_build
 from secure_ext.bundle.settings import firmware_settings
-from secure_ext.images.secure_boot import sign
+from secure_ext.doctor import Examination
+from secure_ext.doctor.decide import Decision, decide
+from secure_ext.doctor.update import Update, examine_update
+from secure_ext.formats.partition_table import TYPE_APP, TYPE_DATA, Partition, build_partition_table
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-from secure_ext.plan.decide import Decision, decide
-from secure_ext.plan.doctor import Examination
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.fleet import Fleet, FleetImage, read_fleet_facts
 from secure_ext.plan.recipe import NvsKeysImage
-from secure_ext.plan.update import Update, examine_update
 from secure_ext.policy.profile import check_profile
-from secure_ext.project.build import read_build
-from secure_ext.project.partition_table import TYPE_APP, TYPE_DATA, Partition, build_partition_table
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions, partitions_of
 from secure_ext.station.plan_document import PlanDocument

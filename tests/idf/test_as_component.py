@@ -12,12 +12,12 @@ import pytest
 from idf_trees import copy_component, without_the_package
 
 from secure_ext.bundle.write import Bundle
-from secure_ext.device.chip_process import own_module
+from secure_ext.prove.virtual_chip.process import own_module
 
 IDF_PY = """\
 import sys
 sys.path.append(sys.argv.pop(1))
-from secure_ext.cli import main
+from secure_ext.cli.main import main
 main()
 """
 """As idf_ext.py does it: the component's folder comes last on the path of the program alone."""
@@ -63,7 +63,7 @@ def test_a_child_is_this_package_whatever_lies_in_the_current_directory(
     for name in ("argparse", "esptool", "secure_ext", "serial", "shutil"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    command = [*own_module("secure_ext.device.virtual_chip"), "--help"]
+    command = [*own_module("secure_ext.prove.virtual_chip"), "--help"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, "A virtual ESP chip" in done.stdout) == (0, True), done.stderr
 

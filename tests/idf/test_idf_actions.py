@@ -17,10 +17,11 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from secure_ext import cli, front
-from secure_ext.command_names import COMMAND_NAMES, as_typed_here
+from secure_ext.cli.command_names import COMMAND_NAMES, as_typed_here
+from secure_ext.cli.esp_idf.idf_actions import ACTION_NAMES, ACTIONS
+import secure_ext
+from secure_ext.cli import front, main
 from secure_ext.errors import DeviceError
-from secure_ext.esp_idf.idf_actions import ACTION_NAMES, ACTIONS
 from secure_ext.idf import action_extensions
 from secure_ext.sample.options import SampleOptions
 
@@ -78,11 +79,11 @@ def run_action() -> Callable[..., Any]:
 
 def test_every_action_has_its_commands_options_but_the_build_directory() -> None:
     actions = action_extensions({}, ".")["actions"]
-    assert set(actions) == {action.name for action in ACTIONS if action.command in cli.cli.commands}
+    assert set(actions) == {action.name for action in ACTIONS if action.command in main.cli.commands}
     for action in ACTIONS:
-        if action.command not in cli.cli.commands:
+        if action.command not in main.cli.commands:
             continue
-        wanted = {param.name for param in cli.cli.commands[action.command].params if isinstance(param, click.Option)}
+        wanted = {param.name for param in main.cli.commands[action.command].params if isinstance(param, click.Option)}
         offered = {
             param.name for option in actions[action.name]["options"] for param in [click.Option(list(option["names"]))]
         }
@@ -134,7 +135,7 @@ def test_a_second_way_adds_nothing() -> None:
 def test_a_broken_package_is_one_line_and_no_exception(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "secure_ext.cli", None)
+    monkeypatch.setitem(sys.modules, "secure_ext.cli.main", None)
     assert action_extensions({}, ".") == {}
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
@@ -224,7 +225,7 @@ def test_errors_are_text_and_an_exit_code(
         with front.shown_errors():
             raise raised
 
-    monkeypatch.setattr(cli.cli.commands["plan"], "callback", fails)
+    monkeypatch.setattr(main.cli.commands["plan"], "callback", fails)
     done = run_action("secure-plan", Path("build"))
     assert done.exit_code == code
     assert text in done.output
@@ -232,7 +233,7 @@ def test_errors_are_text_and_an_exit_code(
 
 
 def test_shared_options_are_those_of_idf_py() -> None:
-    from secure_ext.esp_idf.options import idf_options
+    from secure_ext.cli.esp_idf.options import idf_options
 
     command = click.Command("flash", params=[click.Option(["-p", "--port"]), click.Option(["-b", "--baud"])])
     declared = {option["names"][-1]: option for option in idf_options(command)}
@@ -425,5 +426,5 @@ def test_a_command_without_an_action_is_named_so_that_it_runs(monkeypatch: pytes
         told = as_typed_here(
             "`secure-provision doctor --explain SP001`, or secure-provision keys digest; idf-secure-provision 0.1.0"
         )
-    program = f'"{sys.executable}" "{Path(cli.__file__).parent}"'
+    program = f'"{sys.executable}" "{Path(secure_ext.__file__).parent}"'
     assert told == f"`idf.py secure-doctor --explain SP001`, or {program} keys digest; idf-secure-provision 0.1.0"

@@ -13,7 +13,7 @@ import pytest
 from idf_trees import REPOSITORY
 
 from secure_ext import __version__
-from secure_ext.esp_idf.menu import read_menu, with_menu
+from secure_ext.build.menu import read_menu, with_menu
 
 KCONFIG_FILES = (REPOSITORY / "Kconfig.projbuild", REPOSITORY / "menuconfig" / "Kconfig.secure_provision")
 

@@ -6,7 +6,7 @@ import io
 
 import espsecure
 
-from secure_ext.images.flash_encryption import (
+from secure_ext.formats.flash_encryption import (
     FlashEncryptionScheme,
 )
 

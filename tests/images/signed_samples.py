@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from secure_ext.images.secure_boot import (
+from secure_ext.formats.secure_boot import (
     MAX_BLOCKS,
     SECTOR,
     sign,
 )
-from secure_ext.images.signature_block import BLOCK_SIZE
+from secure_ext.formats.signature_block import BLOCK_SIZE
 from secure_ext.keys.signing import (
     SignatureScheme,
     SigningKey,

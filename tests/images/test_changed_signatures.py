@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from signed_samples import KEY_OFFSET, SIGNATURE_OFFSET, Keyrings, flip, shared_rings, shared_signed_images, with_crc  # noqa: F401 (fixtures)
 
 from secure_ext.errors import CheckError, InputError, SecureProvisionError
-from secure_ext.images.secure_boot import (
+from secure_ext.formats.secure_boot import (
     SECTOR,
     add_signatures,
     read_signature_blocks,
@@ -16,7 +16,7 @@ from secure_ext.images.secure_boot import (
     verify,
     verify_block,
 )
-from secure_ext.images.signature_block import BLOCK_SIZE
+from secure_ext.formats.signature_block import BLOCK_SIZE
 from secure_ext.keys.signing import SignatureScheme
 
 

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import algorithms
 from flash_encryption_reference import ESP32, RAW_KEY, by_espsecure, counted
 
-from secure_ext.images import esp32_flash, xts
-from secure_ext.images.flash_encryption import (
+from secure_ext.formats import esp32_flash, xts
+from secure_ext.formats.flash_encryption import (
     decrypt,
     encrypt,
     flash_encryption_key,
@@ -103,7 +103,7 @@ def test_an_aes_object_that_keeps_its_key_is_noticed(
 
 
 UNGUARDED = """
-from secure_ext.images import esp32_flash
+from secure_ext.formats import esp32_flash
 print("main runs")
 commands = []
 pipe = esp32_flash._pipe
@@ -130,7 +130,7 @@ def test_numpy_is_imported_only_when_it_pays() -> None:
         "-c",
         """
 import sys
-from secure_ext.images import xts
+from secure_ext.formats import xts
 assert xts._choose_lanes(xts.NUMPY_PAYS - 1) is xts.integer_lanes
 assert "numpy" not in sys.modules
 assert xts._choose_lanes(xts.NUMPY_PAYS) is xts.numpy_lanes

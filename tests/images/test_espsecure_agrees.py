@@ -19,7 +19,7 @@ from signed_samples import (
 )
 
 from secure_ext.errors import InputError
-from secure_ext.images.secure_boot import (
+from secure_ext.formats.secure_boot import (
     MAX_BLOCKS,
     SECTOR,
     add_signatures,

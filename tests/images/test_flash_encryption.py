@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
-from secure_ext.images import xts
-from secure_ext.images.flash_encryption import (
+from secure_ext.formats import xts
+from secure_ext.formats.flash_encryption import (
     FlashEncryptionKey,
     FlashEncryptionScheme,
     decrypt,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from signed_samples import ECDSA, IMAGE, Keyrings, shared_rings, shared_signed_images  # noqa: F401 (fixtures)
 
 from secure_ext.errors import CheckError, InputError
-from secure_ext.images.secure_boot import (
+from secure_ext.formats.secure_boot import (
     SECTOR,
     add_signatures,
     is_signed,
@@ -21,7 +21,7 @@ from secure_ext.images.secure_boot import (
     verify,
     verify_block,
 )
-from secure_ext.images.signature_block import BLOCK_SIZE
+from secure_ext.formats.signature_block import BLOCK_SIZE
 from secure_ext.keys.signing import (
     SignatureScheme,
     SigningKey,

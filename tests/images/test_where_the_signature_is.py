@@ -6,9 +6,9 @@ import pytest
 from signed_samples import Keyrings, shared_rings  # noqa: F401 (fixtures)
 
 from secure_ext.errors import InputError
-from secure_ext.images.secure_boot import SECTOR, add_signatures, is_signed, read_signature_blocks, sign, verify
+from secure_ext.formats.image import without_padding
+from secure_ext.formats.secure_boot import SECTOR, add_signatures, is_signed, read_signature_blocks, sign, verify
 from secure_ext.keys.signing import SignatureScheme
-from secure_ext.project.image import without_padding
 from secure_ext.sample.images import ImageSettings, make_app, make_bootloader
 
 SETTINGS = ImageSettings("esp32c6", "4MB", 0, secure_boot=True)

@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
+from secure_ext.station.fingerprint import fingerprint
 
 GOOD = bytes.fromhex("8f1c33a95be0672d04d19af7c85e7b126a90f3415d2ec7880b64d9ae1f7352bc")
 

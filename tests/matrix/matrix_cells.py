@@ -11,9 +11,9 @@ from matrix_tools import espsecure
 from release_oracle import Wanted
 
 from secure_ext.bundle.write import write_bundle
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
+from secure_ext.formats.partition_table import Partition
 from secure_ext.policy.profile import Profile
-from secure_ext.project.partition_table import Partition
 from secure_ext.sample import SampleOptions, make_sample_build
 
 TEN_CHIPS = (

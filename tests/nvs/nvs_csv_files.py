@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from secure_ext.project.nvs_csv import INTEGERS, LONGEST_STRING
+from secure_ext.formats.nvs_csv import INTEGERS, LONGEST_STRING
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-#,\"' ", min_size=1, max_size=15)
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0\r")

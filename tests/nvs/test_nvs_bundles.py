@@ -19,25 +19,25 @@ from matrix_tools import esptool_version, provision, read_efuses
 from release_oracle import Wanted, not_release
 from typed_documents import data_of
 
+from secure_ext.bundle.nvs_image import check_nvs_image
 from secure_ext.bundle.read import read_bundle
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
+from secure_ext.doctor.decide import Decision, decide
 from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import SecureProvisionError
-from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
-from secure_ext.images.nvs_image import check_nvs_image
-from secure_ext.images.secure_boot import public_key_digest
-from secure_ext.keys.nvs import NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
+from secure_ext.formats.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
+from secure_ext.formats.nvs_csv import read_nvs_csv
+from secure_ext.formats.nvs_keys import NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
+from secure_ext.formats.partition_table import FLAG_READONLY, TYPE_DATA, Partition
+from secure_ext.formats.secure_boot import public_key_digest
 from secure_ext.keys.signing import load_signing_key
-from secure_ext.plan.decide import Decision, decide
 from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage
 from secure_ext.policy.profile import check_profile
-from secure_ext.project.nvs_csv import read_nvs_csv
-from secure_ext.project.partition_table import FLAG_READONLY, TYPE_DATA, Partition
-from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand, verify_bundle
 from secure_ext.sample.options import SampleOptions, partitions_of
 
 HMAC_CHIPS = [chip for chip in CHIP_NAMES if chip_facts(chip).hmac]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secure_ext.errors import InputError
-from secure_ext.project.nvs_csv import read_nvs_csv
+from secure_ext.formats.nvs_csv import read_nvs_csv
 
 HEADER = "key,type,encoding,value\n"
 APP = HEADER + "app,namespace,,\n"

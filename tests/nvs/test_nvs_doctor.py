@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from secure_ext.images.nvs_image import make_nvs_image
-from secure_ext.keys.nvs import NvsKeys, derive_nvs_keys, generate_nvs_keys
-from secure_ext.plan.decide import decide
+from secure_ext.bundle.nvs_image import make_nvs_image
+from secure_ext.doctor.decide import decide
+from secure_ext.formats.nvs_csv import read_nvs_csv
+from secure_ext.formats.nvs_keys import NvsKeys, derive_nvs_keys, generate_nvs_keys
 from secure_ext.policy.profile import check_profile
-from secure_ext.project.nvs_csv import read_nvs_csv
 from secure_ext.sample.options import SampleOptions
 
 HMAC_KEY = os.urandom(32)

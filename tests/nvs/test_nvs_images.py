@@ -15,11 +15,11 @@ from esp_idf_nvs_partition_gen import nvs_partition_gen
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from secure_ext.bundle.nvs_image import check_nvs_image, make_nvs_image
 from secure_ext.errors import CheckError, InputError, ToolError
-from secure_ext.images.nvs_image import check_nvs_image, make_nvs_image
-from secure_ext.images.nvs_reader import read_nvs
-from secure_ext.keys.nvs import NvsKeys, generate_nvs_keys
-from secure_ext.project.nvs_csv import NvsCsv, read_nvs_csv
+from secure_ext.formats.nvs_csv import NvsCsv, read_nvs_csv
+from secure_ext.formats.nvs_keys import NvsKeys, generate_nvs_keys
+from secure_ext.formats.nvs_reader import read_nvs
 
 from nvs_csv_files import Row, csv_rows, expected, write_csv  # isort: skip
 

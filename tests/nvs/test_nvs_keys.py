@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from secure_ext.errors import InputError
-from secure_ext.keys.nvs import NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
+from secure_ext.formats.nvs_keys import NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
 from secure_ext.keys.symmetric import generate_secret
 
 

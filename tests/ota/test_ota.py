@@ -20,11 +20,11 @@ from matrix_tools import esptool_version
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.errors import SecureProvisionError
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.app_description import read_app_description
+from secure_ext.formats.image import parse_image
+from secure_ext.formats.partition_table import TYPE_APP, TYPE_DATA, Partition
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
-from secure_ext.project.app_description import read_app_description
-from secure_ext.project.image import parse_image
-from secure_ext.project.partition_table import TYPE_APP, TYPE_DATA, Partition
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
@@ -399,7 +399,7 @@ def test_a_refusal_has_its_code_and_writes_nothing(refused: Callable[[World], Re
 
 
 def test_ciphertext_that_does_not_decrypt_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from secure_ext.ota import slots
+    from secure_ext.field.ota import slots
 
     monkeypatch.setattr(slots, "encrypt", lambda data, **_: data)
     done = world.ota("--signing-key", world.keys["rsa_0"], "--pre-encrypted")

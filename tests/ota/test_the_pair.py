@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from secure_ext.bundle.rotation import plan_rotation, read_signing_slots, read_update
-from secure_ext.images.secure_boot import sign
+from secure_ext.field.rotation import plan_rotation, read_signing_slots, read_update
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions

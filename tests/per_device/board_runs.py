@@ -14,12 +14,12 @@ from pathlib import Path
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.doctor.decide import decide
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.sealing import generate_sealing_pair
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile, Value
-from secure_ext.rehearsal.script_run import chip_for
+from secure_ext.prove.rehearsal.script_run import chip_for
+from secure_ext.prove.virtual_chip.process import ChipProcess
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 

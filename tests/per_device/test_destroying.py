@@ -14,11 +14,11 @@ from click.testing import Result
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle
-from secure_ext.device.journal import board_journal
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
+from secure_ext.station.journal import board_journal
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_word(
 ) -> None:
     import click
 
-    from secure_ext.commands import key_care
+    from secure_ext.cli.commands import key_care
 
     monkeypatch.setattr(click, "prompt", lambda *_, **__: answer)
     monkeypatch.setattr(key_care, "_has_operator", lambda: True)

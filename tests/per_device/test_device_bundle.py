@@ -18,13 +18,13 @@ from typed_documents import data_of
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle
 from secure_ext.bundle.write import write_bundle
+from secure_ext.doctor.decide import decide
 from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import InputError
 from secure_ext.per_device.board import _record
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
 from secure_ext.per_device.throw_away import bundle_of_a_board
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions

@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 from typed_documents import key_data
 
-from secure_ext.device.chip_state import ChipState
-from secure_ext.device.step_status import Status, StepStatus
 from secure_ext.errors import DeviceError
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys
+from secure_ext.station.chip_state import ChipState
 from secure_ext.station.plan_document import KeyStep
+from secure_ext.station.step_status import Status, StepStatus
 from secure_ext.station.typed_document import read_document
 
 KEY = bytes(range(1, 33))

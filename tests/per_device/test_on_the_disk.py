@@ -20,8 +20,8 @@ import pytest
 from board_runs import Station, template
 
 from secure_ext.bundle.read import read_bundle
-from secure_ext.device.journal import Journal
-from secure_ext.durable import write_durably
+from secure_ext.station.durable import write_durably
+from secure_ext.station.journal import Journal
 
 MAC = "0200000000aa"
 TRACED = "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,execve"

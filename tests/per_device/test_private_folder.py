@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from secure_ext.bundle import private_folder as module
+from secure_ext.bundle.private_folder import private_folder, remove_left_over, roots
 from secure_ext.errors import InputError
-from secure_ext.per_device import private_folder as module
-from secure_ext.per_device.private_folder import private_folder, remove_left_over, roots
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="kills processes as POSIX does"), pytest.mark.cold]
 HOLDER = """
 import pathlib, subprocess, sys, time
-from secure_ext.per_device import private_folder as module
+from secure_ext.bundle import private_folder as module
 module.roots = lambda: [pathlib.Path(sys.argv[1])]
 with module.private_folder() as (folder, lock):
     (folder / "key.bin").write_bytes(b"secret")

@@ -14,13 +14,13 @@ import pytest
 from board_runs import Station, template
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
-from secure_ext.device.journal import board_journal
 from secure_ext.errors import InputError
-from secure_ext.keys.fingerprint import fingerprint
 from secure_ext.per_device.board import _record
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
+from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.journal import board_journal
 
 MAC = "0200000000c1"
 RELEASED = Path(__file__).parents[1] / "released" / "made_by_0.1.0" / "esp32s3-per-device.zip"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from secure_ext.bundle.rotation import plan_rotation, read_signing_slots, read_update, update_signed_with
 from secure_ext.bundle.write import write_bundle
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import SecureProvisionError
-from secure_ext.images.secure_boot import sign
+from secure_ext.field.rotation import plan_rotation, read_signing_slots, read_update, update_signed_with
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.policy.signing_entry import SigningEntry, Signs
 from secure_ext.sample.build import make_sample_build

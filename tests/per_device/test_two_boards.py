@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from board_runs import Station, files_below, keys_on, private_folders, template
 
-from secure_ext.device.boot.boot_check import boot_check
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.prove.boot_check.boot_check import boot_check
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 pytestmark = pytest.mark.cold
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from typed_documents import data_of
 
 from secure_ext.bundle.write import Bundle
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import InputError, UsageError
-from secure_ext.plan.decide import decide
 from secure_ext.plan.diff import PlanDiff, compare
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.release import Release, read_release, release

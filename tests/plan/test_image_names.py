@@ -6,9 +6,9 @@ from pathlib import Path
 
 from secure_ext.bundle.file_names import name_faults
 from secure_ext.bundle.manifest import image_path
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
+from secure_ext.formats.partition_table import TYPE_APP, TYPE_DATA, Partition
 from secure_ext.policy.profile import Profile
-from secure_ext.project.partition_table import TYPE_APP, TYPE_DATA, Partition
 from secure_ext.sample import SampleOptions, make_sample_build
 
 LABELS = ("CON", "con", "Sample", "lpt1.x", "a:b", "a b", "..", "nul ", "Bootloader")

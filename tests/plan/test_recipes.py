@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
+from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.chips.facts import CHIP_NAMES
+from secure_ext.doctor.lockdown import _SOC_FIELDS as SOC_FIELDS
 from secure_ext.errors import UsageError
-from secure_ext.plan.doctor.lockdown import _SOC_FIELDS as SOC_FIELDS
 from secure_ext.plan.make import make_plan
 from secure_ext.plan.steps import BurnField, BurnKey, Plan, WriteProtect
 from secure_ext.policy.profile import check_profile
 from secure_ext.policy.resolve import resolve_policy
-from secure_ext.project.sdkconfig import SdkConfig
 from secure_ext.sample.chip_facts import capabilities
 from secure_ext.station.chip_facts import KeySize
 

@@ -15,8 +15,8 @@ from matrix_cells import Cell, all_cells, options_of, profile_of
 from typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import CheckError
-from secure_ext.plan.decide import decide
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.order import PlanOrderError
 from secure_ext.plan.replay import replay_plan

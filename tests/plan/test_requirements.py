@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typed_documents import plan_with
 
-from secure_ext.device.board_needs import board_needs, needed_flash
-from secure_ext.plan.decide import Decision, decide
+from secure_ext.doctor.decide import Decision, decide
 from secure_ext.plan.diff import compare
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.release import release
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.options import AppFacts
+from secure_ext.station.board_needs import board_needs, needed_flash
 from secure_ext.station.plan_document import BoardRequirements, PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 

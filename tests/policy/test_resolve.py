@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import InputError, SecureProvisionError, UsageError
@@ -20,7 +21,6 @@ from secure_ext.policy.policy import (
 )
 from secure_ext.policy.profile import check_profile
 from secure_ext.policy.resolve import resolve_policy
-from secure_ext.project.sdkconfig import SdkConfig
 from secure_ext.station.chip_facts import KeySize
 
 KEYS = {"keys": ["key.pem"]}

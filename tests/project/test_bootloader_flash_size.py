@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from secure_ext.build.flash_size import MEGABYTE, FlashSize, bootloader_flash_size
+from secure_ext.build.idf_version import parse_idf_version
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.project.flash_size import MEGABYTE, FlashSize, bootloader_flash_size
-from secure_ext.project.idf_version import parse_idf_version
 
 LARGEST_KNOWN = {
     ("esp32", "v5.0"): 16,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from secure_ext.build.build import Role, read_build
+from secure_ext.build.sdkconfig import ConfigDifference
 from secure_ext.errors import InputError
-from secure_ext.project.build import Role, read_build
-from secure_ext.project.partition_table import FLAG_ENCRYPTED, FLAG_READONLY, Partition, build_partition_table
-from secure_ext.project.sdkconfig import ConfigDifference
+from secure_ext.formats.partition_table import FLAG_ENCRYPTED, FLAG_READONLY, Partition, build_partition_table
 
 CORPUS = os.environ.get("SECURE_EXT_CORPUS", "")
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")

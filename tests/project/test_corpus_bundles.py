@@ -15,11 +15,11 @@ from test_build_corpus import CORPUS, EXPECTED, rebuild
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.write import write_bundle
+from secure_ext.cli.show.rehearsal import rehearsal_text
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import SecureProvisionError
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile
-from secure_ext.rehearsal.rehearse import rehearse_bundle
-from secure_ext.rehearsal.text import rehearsal_text
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
 from secure_ext.station.chip_facts import FACTS
 
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")

@@ -9,8 +9,8 @@ import pytest
 from test_build_corpus import CORPUS, EXPECTED
 from test_corpus_bundles import with_whole_images
 
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import SecureProvisionError
-from secure_ext.plan.decide import decide
 from secure_ext.policy.profile import Profile, Value
 
 pytestmark = pytest.mark.skipif(not CORPUS, reason="SECURE_EXT_CORPUS does not name a folder with builds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_ext.project.partition_table import Partition, covered_by_flash_encryption
+from secure_ext.formats.partition_table import Partition, covered_by_flash_encryption
 
 ALWAYS = [
     *((0x00, subtype) for subtype in (0x00, 0x10, 0x11, 0x1F, 0x20, 0x30, 0x31, 0x77)),  # any app, a TEE too

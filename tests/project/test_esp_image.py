@@ -11,10 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
-from secure_ext.images.secure_boot import sign
-from secure_ext.keys.files import write_secret_file
-from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
-from secure_ext.project.image import (
+from secure_ext.formats.image import (
     NO_REVISION_LIMIT,
     ImageHeader,
     image_end,
@@ -24,7 +21,10 @@ from secure_ext.project.image import (
     stray_bytes,
     without_padding,
 )
-from secure_ext.project.partition_table import Partition, build_partition_table
+from secure_ext.formats.partition_table import Partition, build_partition_table
+from secure_ext.formats.secure_boot import sign
+from secure_ext.keys.files import write_secret_file
+from secure_ext.keys.signing import SignatureScheme, generate_signing_key, load_signing_key
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.chip_facts import CHIPS
 from secure_ext.sample.elf import EM_RISCV, build_elf

@@ -18,8 +18,8 @@ from matrix_cells import Cell, all_cells, options_of, profile_of
 from test_build_corpus import CORPUS, EXPECTED
 from test_corpus_bundles import ACCEPTED, with_whole_images
 
+from secure_ext.doctor.decide import decide
 from secure_ext.errors import SecureProvisionError
-from secure_ext.plan.decide import decide
 from secure_ext.plan.steps import BurnField, BurnKey, EraseFlash, Step, WriteProtect
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import make_sample_build

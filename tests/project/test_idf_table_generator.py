@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_ext.project.partition_table import Partition, build_partition_table, parse_partition_table
+from secure_ext.formats.partition_table import Partition, build_partition_table, parse_partition_table
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.options import partitions_of
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_ext.errors import InputError
-from secure_ext.project.partition_table import (
+from secure_ext.formats.partition_table import (
     TABLE_SIZE,
     Partition,
     PartitionTable,

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import pytest
 
+from secure_ext.build.build import Build, Role, read_build
+from secure_ext.build.sdkconfig import ConfigDifference
 from secure_ext.errors import InputError
-from secure_ext.project.build import Build, Role, read_build
-from secure_ext.project.partition_table import Partition
-from secure_ext.project.sdkconfig import ConfigDifference
+from secure_ext.formats.partition_table import Partition
 from secure_ext.sample import SampleOptions, make_sample_build
 
 Edit = Callable[[dict[str, Any]], object]

@@ -9,10 +9,10 @@ from typing import Literal
 
 import pytest
 
+from secure_ext.build.build import read_build
 from secure_ext.errors import InputError, ToolError, UsageError
-from secure_ext.project.build import read_build
-from secure_ext.project.image import parse_image
-from secure_ext.project.partition_table import Partition
+from secure_ext.formats.image import parse_image
+from secure_ext.formats.partition_table import Partition
 from secure_ext.sample import SampleOptions, images, make_sample_build
 from secure_ext.sample.config import config_of
 from secure_ext.sample.options import partitions_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from secure_ext.build.sdkconfig import ConfigDifference, SdkConfig, differences, read_built_config, read_sdkconfig
 from secure_ext.errors import InputError
-from secure_ext.project.sdkconfig import ConfigDifference, SdkConfig, differences, read_built_config, read_sdkconfig
 from secure_ext.sample.chip_facts import CHIPS
 from secure_ext.sample.config import config_of, sdkconfig_text
 from secure_ext.sample.options import SampleOptions

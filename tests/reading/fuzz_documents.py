@@ -27,27 +27,27 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from hostile_documents import Spoiler, spoilt_bytes, spoilt_json, spoilt_text
 
-from secure_ext.bundle.atomic import Kind, replaced_directory
+from secure_ext.atomic import Kind, replaced_directory
+from secure_ext.build.menu import read_menu
 from secure_ext.bundle.earlier import read_earlier
 from secure_ext.bundle.key_home import KeyHome
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle, store_rehearsal
 from secure_ext.bundle.record import bundles_made
-from secure_ext.bundle.signing.signature_requests import REQUESTS
-from secure_ext.cli import cli
-from secure_ext.device.journal import board_journal
+from secure_ext.cli.main import cli
+from secure_ext.doctor.select import read_baseline
 from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.rehearsal import CheckedBy
 from secure_ext.errors import SecureProvisionError
-from secure_ext.esp_idf.menu import read_menu
+from secure_ext.formats.nvs_csv import read_nvs_csv
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.sealing import generate_sealing_pair, load_sealing_key, seal
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
 from secure_ext.keys.symmetric import load_secret
-from secure_ext.plan.doctor.select import read_baseline
-from secure_ext.project.nvs_csv import read_nvs_csv
-from secure_ext.rehearsal.rehearse import Rehearsal
+from secure_ext.prove.rehearsal.rehearse import Rehearsal
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
+from secure_ext.sign.signature_requests import REQUESTS
+from secure_ext.station.journal import board_journal
 
 MOST_SECONDS = 10
 """For one case; the slowest takes a tenth of it."""

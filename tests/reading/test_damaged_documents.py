@@ -16,10 +16,10 @@ from typed_documents import load, outcome_for
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.read import read_bundle, store_rehearsal
-from secure_ext.device.runner import main
 from secure_ext.errors import InputError
 from secure_ext.per_device.board import _record
 from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.runner import main
 from secure_ext.station.typed_document import DocumentFault, read_document
 
 Run = Callable[..., Result]

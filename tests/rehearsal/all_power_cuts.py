@@ -17,7 +17,7 @@ from matrix_cells import ONE_SLOT, TEN_CHIPS, Cell, make
 from matrix_tools import esptool_version
 
 from secure_ext.bundle.read import read_bundle
-from secure_ext.rehearsal.power_cuts import CutOutcome, power_cuts
+from secure_ext.prove.rehearsal.power_cuts import CutOutcome, power_cuts
 
 CELLS = [
     *(Cell(chip, features) for features in ("both", "boot", "release", "development") for chip in TEN_CHIPS),

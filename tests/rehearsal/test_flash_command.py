@@ -14,8 +14,8 @@ from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 from typed_documents import outcome_for
 
 from secure_ext.bundle.read import read_bundle, store_rehearsal
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.rehearsal.script_run import chip_for
+from secure_ext.prove.rehearsal.script_run import chip_for
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 CELL = Cell("esp32c6", "boot")

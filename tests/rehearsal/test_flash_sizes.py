@@ -11,11 +11,11 @@ from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
+from secure_ext.formats.partition_table import TYPE_DATA, Partition
 from secure_ext.policy.profile import Profile
-from secure_ext.project.partition_table import TYPE_DATA, Partition
-from secure_ext.rehearsal.rehearse import rehearse_bundle
-from secure_ext.rehearsal.script_run import NewChip, chip_for
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.rehearsal.script_run import NewChip, chip_for
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.options import AppFacts, partitions_of
 

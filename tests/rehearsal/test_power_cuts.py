@@ -10,7 +10,7 @@ from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 
 from secure_ext.errors import DeviceError
-from secure_ext.rehearsal.power_cuts import CutOutcome, Trial, power_cuts
+from secure_ext.prove.rehearsal.power_cuts import CutOutcome, Trial, power_cuts
 
 CELL = Cell("esp32c6", "boot")
 

@@ -17,7 +17,7 @@ from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 
 from secure_ext.errors import ToolError
-from secure_ext.rehearsal import qemu
+from secure_ext.prove.rehearsal import qemu
 
 CELL = Cell("esp32c3", "boot")
 STAND_IN = """
@@ -57,7 +57,7 @@ os.dup2(reading, 0)
 state = here / "state"
 state.mkdir()
 bits = "0:111,180" if chip == "esp32" else "1:114,115"
-os.execv(sys.executable, [sys.executable, "-m", "secure_ext.device.virtual_chip", "--chip", chip, "--port", port,
+os.execv(sys.executable, [sys.executable, "-m", "secure_ext.prove.virtual_chip", "--chip", chip, "--port", port,
                           "--state", str(state), "--bits", bits])
 """
 

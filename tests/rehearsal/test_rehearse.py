@@ -15,9 +15,9 @@ from matrix_tools import esptool_version
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
-from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
 from secure_ext.sample.options import SampleOptions
 
 QUICK = (Cell("esp32", "both"),)

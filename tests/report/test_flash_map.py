@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_ext.bundle.report_page.element import Element, Node
-from secure_ext.bundle.report_page.flash_map import drawing, spread, views
+from secure_ext.cli.show.maps import bar, flash_lines, plain
 from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, flash_map, size_text
-from secure_ext.terminal_maps import bar, flash_lines, plain
+from secure_ext.report.element import Element, Node
+from secure_ext.report.flash_map import drawing, spread, views
 
 SECTOR = 0x1000
 

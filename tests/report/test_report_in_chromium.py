@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typed_documents import changed, data_of
 
-from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.write import Bundle
+from secure_ext.report.page import render_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from typed_documents import changed, outcome_for
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle, store_rehearsal
-from secure_ext.bundle.report_page.element import el, fit, markup
-from secure_ext.bundle.report_page.page import REPORT, render_report
 from secure_ext.bundle.write import Bundle
 from secure_ext.documents.rehearsal import RehearsalOutcome
 from secure_ext.errors import InputError
+from secure_ext.report.element import el, fit, markup
+from secure_ext.report.page import REPORT, render_report
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 CUTS = {"tried": 23, "register_writes": 9, "recovered": 20, "damaged": 3, "failed": 0, "cuts": []}

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from typed_documents import manifest_with
 
-from secure_ext.bundle.report_page.aftermath import STOPS
-from secure_ext.bundle.report_page.element import Node
-from secure_ext.bundle.report_page.open_doors import open_doors
-from secure_ext.bundle.report_page.summary import summary_section
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
 from secure_ext.plan.document import plan_document
 from secure_ext.plan.effects import effects_of
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.report.aftermath import STOPS
+from secure_ext.report.element import Node
+from secure_ext.report.open_doors import open_doors
+from secure_ext.report.summary import summary_section
 from secure_ext.sample.options import SampleOptions
 from secure_ext.station.efuse_features import Download
 from secure_ext.station.plan_document import PlanDocument

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from secure_ext.terminal_maps import show
+from secure_ext.cli.show.maps import show
 
 LINES = ((("flash map", "bold"),), (("  |", ""), ("##--", "green"), ("|  [red]ota_0[/red]  " + "x" * 200, "")))
 

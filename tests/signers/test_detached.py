@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from signer_world import public_halves  # noqa: F401 (a fixture)
 
 from secure_ext.errors import SecureProvisionError
-from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, sign
-from secure_ext.keys.detached import DetachedSigner
+from secure_ext.formats.secure_boot import public_key_digest, read_signature_blocks, sign
 from secure_ext.keys.signing import load_signing_key, load_verification_key
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
+from secure_ext.sign.detached import DetachedSigner
 
 UNENCRYPTED = SampleOptions(secure_boot=True)
 

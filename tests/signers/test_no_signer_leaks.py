@@ -11,11 +11,11 @@ from pathlib import Path
 from signer_world import WORDS, lock, shared_hsm  # noqa: F401 (a fixture)
 from soft_hsm import PIN, SoftHsm
 
+from secure_ext.cli.secret_prompt import PromptedSecrets
 from secure_ext.keys.secret_source import SecretKind, SecretWanted
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.keys.token_signer import TokenSigner
 from secure_ext.policy.pkcs11_uri import Pkcs11Uri
-from secure_ext.secret_prompt import PromptedSecrets
 
 RECORDER = """
 import os, sys
@@ -33,7 +33,7 @@ def crash(self, signature, digest):
         raise ZeroDivisionError("in the middle of signing")
     return real(self, signature, digest)
 VerificationKey.is_valid_signature = crash
-from secure_ext.cli import main
+from secure_ext.cli.main import main
 main(sys.argv[1:])
 """
 """The token has signed, and both secrets are known."""

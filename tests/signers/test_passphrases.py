@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signer_world import FORMS, WORDS, lock
 
+from secure_ext.cli.secret_prompt import PromptedSecrets
 from secure_ext.errors import InputError
 from secure_ext.keys.secret_source import SecretKind, SecretWanted
 from secure_ext.keys.signing import load_signing_key, load_verification_key
-from secure_ext.secret_prompt import PromptedSecrets
 
 
 def environment(**values: str) -> PromptedSecrets:

@@ -10,9 +10,9 @@ from pathlib import Path
 from signer_world import WORDS, decrypted, lock, public_halves, shared_hsm, valid_blocks  # noqa: F401 (two fixtures)
 from soft_hsm import PIN, SoftHsm
 
-from secure_ext.images.secure_boot import public_key_digest
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.formats.secure_boot import public_key_digest
 from secure_ext.keys.signing import load_signing_key, load_verification_key
+from secure_ext.station.fingerprint import fingerprint
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PROFILE = """

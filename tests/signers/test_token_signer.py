@@ -32,7 +32,7 @@ import os, shutil, sys
 from secure_ext.errors import SecureProvisionError
 from secure_ext.keys.token_signer import open_token_signer
 from secure_ext.policy.pkcs11_uri import parse_pkcs11_uri
-from secure_ext.secret_prompt import PromptedSecrets
+from secure_ext.cli.secret_prompt import PromptedSecrets
 secrets = PromptedSecrets({"SECURE_PROVISION_PIN": os.environ["SECURE_PROVISION_PIN"]}, None)
 signer = open_token_signer(parse_pkcs11_uri("pkcs11:token=lost;object=boot", place=""), secrets)
 assert signer.verification_key.is_valid_signature(signer.sign(bytes(32)), bytes(32))

@@ -12,9 +12,9 @@ from click.testing import Result
 from signer_world import public_halves  # noqa: F401 (a fixture)
 
 from secure_ext.bundle.read import read_bundle
-from secure_ext.images.secure_boot import public_key_digest, read_signature_blocks, sign
+from secure_ext.formats.secure_boot import public_key_digest, read_signature_blocks, sign
 from secure_ext.keys.signing import load_signing_key, load_verification_key
-from secure_ext.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
 from secure_ext.sample.options import SampleOptions
 
 Build = Callable[..., Path]

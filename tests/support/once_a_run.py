@@ -12,7 +12,7 @@ from typing import TextIO, TypeVar, cast
 
 import pytest
 
-from secure_ext.keys.file_lock import hold
+from secure_ext.station.file_lock import hold
 
 Value = TypeVar("Value")
 

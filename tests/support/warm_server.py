@@ -29,7 +29,7 @@ from typing import TextIO, cast
 
 import yaml
 
-_LOADED = ("esptool", "esptool.targets", "espefuse", "espsecure", "secure_ext.commands", "secure_ext.device")
+_LOADED = ("esptool", "esptool.targets", "espefuse", "espsecure", "secure_ext.cli.commands", "secure_ext.device")
 """With all the modules in them."""
 _HIGH = 512
 """Where received file descriptors wait until the lower numbers are free."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from verify_bundles import Made
 
-from secure_ext.images.secure_boot import SECTOR, public_key_digest, sign
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.formats.image import parse_image
+from secure_ext.formats.secure_boot import SECTOR, public_key_digest, sign
 from secure_ext.keys.signing import load_signing_key, load_verification_key
-from secure_ext.project.image import parse_image
+from secure_ext.station.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)

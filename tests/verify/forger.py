@@ -14,12 +14,12 @@ from verify_bundles import Made
 
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
-from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.rehearsal import RehearsalOutcome
-from secure_ext.images.flash_encryption import FlashEncryptionScheme, decrypt, encrypt, flash_encryption_key
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.formats.flash_encryption import FlashEncryptionScheme, decrypt, encrypt, flash_encryption_key
+from secure_ext.report.page import render_report
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import read_document
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from forger import Forged
 
 from secure_ext.bundle.script import render_script
-from secure_ext.images.secure_boot import SECTOR, public_key_digest, sign
-from secure_ext.keys.fingerprint import fingerprint
+from secure_ext.formats.secure_boot import SECTOR, public_key_digest, sign
 from secure_ext.keys.signing import load_signing_key, load_verification_key
+from secure_ext.station.fingerprint import fingerprint
 
 JTAG = ("burn-dis-pad-jtag", "burn-dis-usb-jtag", "burn-soft-dis-jtag")
 ALONE, BUILD, KEYS = "the bundle alone", "the build", "the build and the keys"

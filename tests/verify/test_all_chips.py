@@ -10,13 +10,13 @@ from click.testing import Result
 from matrix_tools import esptool_version
 from verify_bundles import Made, make
 
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand
 from secure_ext.checks import Outcome
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES
-from secure_ext.images.secure_boot import sign
+from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 

@@ -10,11 +10,11 @@ from alterations import ALTERATIONS, Alteration
 from click.testing import Result
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
-from secure_ext.bundle.verify.check import CHECKS
-from secure_ext.bundle.verify.options import Repeated
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand
 from secure_ext.checks import Outcome
+from secure_ext.prove.verify.check import CHECKS
+from secure_ext.prove.verify.options import Repeated
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand
 
 NOTHING = AtHand(BuildAtHand(Path("no-build"), None))
 

@@ -12,10 +12,10 @@ from verify_bundles import Made, encrypted_bundle  # noqa: F401 (a fixture)
 
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.read import read_bundle
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand
 from secure_ext.checks import Outcome
 from secure_ext.keys.signing import load_signing_key
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand
 
 RELEASED = Path(__file__).parents[1] / "released" / "made_by_0.1.0"
 OTHER = "idf-secure-provision 99.0"

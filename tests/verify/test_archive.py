@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
 from secure_ext.bundle.archive import write_archive
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome, has_failures
 from secure_ext.errors import InputError
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand, verify_bundle
 
 
 @pytest.fixture

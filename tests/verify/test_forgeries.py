@@ -9,10 +9,10 @@ from forger import KEY, Forged
 from forgeries import ALONE, BUILD, FORGERIES, KEYS, Forgery
 from verify_bundles import Made, encrypted_bundle  # noqa: F401 (a fixture)
 
-from secure_ext.bundle.verify.options import Repeated
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand, verify_files
 from secure_ext.checks import Outcome
+from secure_ext.prove.verify.options import Repeated
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand, verify_files
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from click.testing import Result
 from matrix_tools import espefuse
 from verify_bundles import Made, make
 
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Outcome
 from secure_ext.keys.sealing import generate_sealing_pair
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand, verify_bundle
 
 NOT_SIGNED = {"signed-statement", "statement-signature"}
 

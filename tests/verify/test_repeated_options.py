@@ -10,10 +10,10 @@ import pytest
 from click.testing import Result
 from verify_bundles import Made, encrypted_bundle, make, readable_bundle  # noqa: F401 (fixtures)
 
-from secure_ext.bundle.verify.options import Repeated
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand
 from secure_ext.checks import Outcome
+from secure_ext.prove.verify.options import Repeated
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand
 
 WEAKER = ("--flash-encryption", "development", "--secure-boot", "--accept", "SP022", "--accept", "SP020")
 OPTIONS = "options-repeated"

@@ -21,11 +21,11 @@ from verify_bundles import Made, encrypted_bundle, make  # noqa: F401 (a fixture
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.attest import sign_statement
 from secure_ext.bundle.read import read_bundle
-from secure_ext.bundle.report_page.page import render_report
-from secure_ext.bundle.verify.verify import verify_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signing import load_signing_key, load_verification_key
+from secure_ext.prove.verify.verify import verify_bundle
+from secure_ext.report.page import render_report
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import read_document
 

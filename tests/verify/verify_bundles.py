@@ -17,14 +17,14 @@ from typed_documents import load
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.manifest import public_files
 from secure_ext.bundle.read import read_bundle, store_rehearsal
-from secure_ext.bundle.report_page.page import render_report
 from secure_ext.bundle.script import render_script
-from secure_ext.bundle.verify.rebuild import BuildAtHand
-from secure_ext.bundle.verify.verify import AtHand, verify_bundle
 from secure_ext.checks import Check, Outcome
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.rehearsal import CheckedBy, RehearsalOutcome
-from secure_ext.rehearsal.rehearse import Rehearsal
+from secure_ext.prove.rehearsal.rehearse import Rehearsal
+from secure_ext.prove.verify.rebuild import BuildAtHand
+from secure_ext.prove.verify.verify import AtHand, verify_bundle
+from secure_ext.report.page import render_report
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 from secure_ext.station.plan_document import PlanDocument

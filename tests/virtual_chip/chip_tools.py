@@ -12,7 +12,7 @@ import pytest
 from matrix_tools import Done, esptool_version, run
 
 from secure_ext.chips.chip import load_chip, revision_bits
-from secure_ext.device.chip_process import ChipOptions, ChipProcess
+from secure_ext.prove.virtual_chip.process import ChipOptions, ChipProcess
 
 TEN_CHIPS = (
     *("esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3"),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.device.virtual_chip.fuses import coded
+from secure_ext.prove.virtual_chip.fuses import coded
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 READ_OPCODE, BURN_OPCODE = 0x5AA5, 0x5A5A
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32

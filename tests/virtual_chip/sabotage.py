@@ -14,8 +14,8 @@ from matrix_bundles import shared_bundles
 from matrix_cells import Bundles, Cell
 from matrix_tools import Done, run
 
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.device.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 __all__ = ["ESP32", "ESP32C3", "ESP32C6", "Cell", "Station", "shared_bundles"]
 ESP32C3 = Cell("esp32c3", "both")

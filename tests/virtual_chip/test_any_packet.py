@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from loader_client import BURN_OPCODE, Registers, checksum, command_packet, data_block, registers_of
 
-from secure_ext.device.virtual_chip.efuse_controller import EfuseController
-from secure_ext.device.virtual_chip.flash import Flash
-from secure_ext.device.virtual_chip.fuses import Fuses
-from secure_ext.device.virtual_chip.power import Power
-from secure_ext.device.virtual_chip.rom_loader import RomLoader
+from secure_ext.prove.virtual_chip.efuse_controller import EfuseController
+from secure_ext.prove.virtual_chip.flash import Flash
+from secure_ext.prove.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.power import Power
+from secure_ext.prove.virtual_chip.rom_loader import RomLoader
 
 FLASH_SIZE = 0x10000
 KEY = bytes(range(1, 33))

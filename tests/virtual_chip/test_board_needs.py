@@ -17,9 +17,9 @@ from sabotage import check_stop
 
 from secure_ext.bundle.write import write_bundle
 from secure_ext.chips.chip import load_chip
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
 from secure_ext.policy.profile import Profile
+from secure_ext.prove.virtual_chip.process import ChipProcess
 from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.sample.options import AppFacts
 

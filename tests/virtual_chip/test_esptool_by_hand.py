@@ -10,7 +10,7 @@ import pytest
 from chip_tools import esptool, new_chip, some_chips, succeed
 from matrix_tools import esptool_version
 
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 CONTENT = random.Random(1).randbytes(9_000)
 OTHER = b"the old firmware" * 100

@@ -10,7 +10,7 @@ import pytest
 from chip_tools import new_chip
 from loader_client import Answer, LoaderClient, checksum, data_block
 
-from secure_ext.device.virtual_chip.flash import SECTOR, Flash
+from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 
 SIZE = 0x100000
 

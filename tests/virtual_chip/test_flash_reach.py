@@ -11,7 +11,7 @@ from chip_tools import esptool, fab_bits, new_chip, some_chips, succeed
 from loader_client import Answer, LoaderClient
 from matrix_tools import esptool_version
 
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 LIMIT = 0x200000
 SIZE = 0x400000

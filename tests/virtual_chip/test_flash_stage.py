@@ -17,7 +17,7 @@ from sabotage import (
 )
 
 from secure_ext.bundle.write import write_bundle
-from secure_ext.plan.decide import decide
+from secure_ext.doctor.decide import decide
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import SampleOptions, make_sample_build
 

@@ -15,7 +15,7 @@ import pytest
 from chip_tools import esptool, new_chip, succeed
 from loader_client import SYNC, LoaderClient, command_packet
 
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 pytestmark = pytest.mark.cold
 

@@ -8,10 +8,10 @@ import pytest
 from chip_tools import jtag_field, new_chip, some_chips
 from loader_client import LoaderClient, registers_of
 
-from secure_ext.device.chip_process import ChipProcess
-from secure_ext.device.virtual_chip.efuse_controller import EfuseController, FieldPlace
-from secure_ext.device.virtual_chip.fuses import Fuses
-from secure_ext.device.virtual_chip.power import Power
+from secure_ext.prove.virtual_chip.efuse_controller import EfuseController, FieldPlace
+from secure_ext.prove.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.power import Power
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 KEY = bytes(range(1, 33))
 EACH_CHIP = pytest.mark.parametrize("chip", some_chips("esp32", "esp32c2", "esp32c3"))

@@ -14,7 +14,7 @@ import pytest
 from chip_tools import espefuse, esptool, jtag_field, new_chip, some_chips, succeed
 from loader_client import LoaderClient, burn_flag, checksum, data_block, registers_of
 
-from secure_ext.device.chip_process import ChipProcess
+from secure_ext.prove.virtual_chip.process import ChipProcess
 
 EACH_CHIP = pytest.mark.parametrize("chip", some_chips("esp32c3", without=("esp32",)))
 MEMORY = struct.pack("<IIII", 16, 1, 16, 0x40000000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_ext.device.virtual_chip.slip import MAX_FRAME, SlipDecoder, encode
+from secure_ext.prove.virtual_chip.slip import MAX_FRAME, SlipDecoder, encode
 
 NOISE = st.lists(st.sampled_from([0xC0, 0xDB, 0xDC, 0xDD, 0x00, 0x55]) | st.integers(0, 255)).map(bytes)
 

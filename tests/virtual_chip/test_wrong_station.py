@@ -19,7 +19,7 @@ from sabotage import (
     shared_bundles,  # noqa: F401 (a fixture)
 )
 
-from secure_ext.device.chip_process import events
+from secure_ext.prove.virtual_chip.process import events
 
 
 def swap(folder: Path) -> None:

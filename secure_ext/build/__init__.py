@@ -1,0 +1,1 @@
+"""One finished ESP-IDF build, read once; nothing that judges it."""

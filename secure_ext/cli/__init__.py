@@ -1,0 +1,1 @@
+"""The command line and what idf.py loads: all that prints, asks or exits."""

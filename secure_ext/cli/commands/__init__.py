@@ -1,0 +1,1 @@
+"""The commands of the console script, one file for those that go together; `secure_ext.cli.main` collects them."""

@@ -1,1 +1,0 @@
-"""FRONT: the commands of the console script, one file for those that go together; `secure_ext.cli` collects them."""

@@ -1,1 +1,0 @@
-"""PROVE the state of a device: the runner that becomes ``provision.py``."""

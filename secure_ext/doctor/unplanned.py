@@ -1,0 +1,133 @@
+"""Rules about what the firmware needs and the plan does not bring: recovery bootloaders, identity keys, signed data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.formats.partition_table import TYPE_BOOTLOADER
+from secure_ext.plan.steps import WriteProtect
+from secure_ext.plan.unplanned import unplanned_features
+
+_RECOVERY = 0x02
+_SECURE_CERT_TYPE = 0x3F
+_IDENTITY_LABELS = ("esp_secure_cert", "pre_prov")
+_IDENTITY_SETTINGS = {
+    "MBEDTLS_HARDWARE_ECDSA_SIGN": "an ECDSA key",
+    "USE_ESP32_ECDSA_PERIPHERAL": "an ECDSA key",
+}
+"""Symbols that are off unless somebody wants a key in eFuse. Those for the DS peripheral are on by themselves."""
+
+
+def _recovery_bootloader(subject: Subject) -> Iterator[Hit]:
+    if not subject.policy.locks_down:
+        return
+    for feature in unplanned_features(subject.build.config):
+        yield Hit(
+            feature.setting,
+            f"it needs {feature.needs}, and no plan brings that yet: {feature.left_open} would stay open, and any code "
+            "on the board could set it for ever",
+            f"set {feature.setting}=n (menuconfig, Bootloader config, Recovery Bootloader and Rollback) and build "
+            "again",
+        )
+
+
+def _unused_recovery_partition(subject: Subject) -> Iterator[Hit]:
+    if subject.build.config.enabled("BOOTLOADER_RECOVERY_ENABLE") or not subject.policy.locks_down:
+        return
+    for row in subject.build.partitions.partitions:
+        if (row.type, row.subtype) == (TYPE_BOOTLOADER, _RECOVERY):
+            yield Hit(
+                f"partition {row.label}",
+                "the ROM never starts a recovery bootloader from there: the eFuse that tells it where is not burned",
+            )
+
+
+def _identity(subject: Subject) -> Iterator[Hit]:
+    chip = subject.chip
+    locked = any(isinstance(s.action, WriteProtect) and s.action.field == "RD_DIS" for s in subject.plan.steps)
+    if not locked or chip.has_fixed_key_blocks or chip.has_one_key_block:  # these two sign with no key in eFuse
+        return
+    wanted = [
+        (f"partition {row.label}", "holds an identity, whose private key is usually bound to a key block")
+        for row in subject.build.partitions.partitions
+        if row.type == _SECURE_CERT_TYPE or row.label in _IDENTITY_LABELS
+    ]
+    config = subject.build.config
+    wanted += [
+        (f"CONFIG_{name}", f"wants {key} in a key block")
+        for name, key in _IDENTITY_SETTINGS.items()
+        if config.enabled(name)
+    ]
+    for place, what in wanted:
+        yield Hit(place, f"it {what}, which the plan does not burn; once RD_DIS is write-protected, none can be added")
+
+
+def _signed_data(subject: Subject) -> Iterator[Hit]:
+    if subject.build.config.enabled("SECURE_SIGNED_DATA_PARTITION"):
+        yield Hit(
+            "CONFIG_SECURE_SIGNED_DATA_PARTITION",
+            "the app takes updates of data partitions (subtype undefined) only if they are signed, and data is not "
+            "signed here",
+        )
+
+
+RULES = (
+    Rule(
+        "SP155",
+        Severity.ERROR,
+        "recovery or rollback protection of the bootloader is not planned",
+        _recovery_bootloader,
+        explanation="The ROM of some chips starts a recovery bootloader when the first one fails, and refuses "
+        "bootloaders that are too old. Where the recovery bootloader lies, and which version is the least, stands in "
+        "eFuses that somebody has to burn, and the recovery bootloader is an image of its own, signed and encrypted "
+        "for its own place. None of that is planned here yet. A board that is sealed without it cannot be recovered, "
+        "and the first code that runs on it with enough rights can point the ROM elsewhere, once and for ever.",
+        source="ESP-IDF components/bootloader/Kconfig.bootloader_rollback; components/efuse/src/esp_efuse_fields.c "
+        "(esp_efuse_set_recovery_bootloader_offset)",
+        cure="set CONFIG_BOOTLOADER_RECOVERY_ENABLE=n (menuconfig, Bootloader config, Recovery Bootloader and "
+        "Rollback) and build again",
+        acceptable=False,
+        why="the eFuses that the feature needs would stay open to any code on the board, or stop the bootloader",
+    ),
+    Rule(
+        "SP156",
+        Severity.WARNING,
+        "key of the board's identity cannot be added later",
+        _identity,
+        explanation="A certificate partition, or firmware that signs with a key in eFuse (digital signature, ECDSA or "
+        "HMAC peripheral), needs a key block that only this board has. Such a key must be read-protected, and the last "
+        "steps of the plan write-protect RD_DIS, so that nobody hides the digest of the signing key. From then on no "
+        "key block can be hidden any more, by nobody. The plan itself burns no such key yet. A partition whose private "
+        "key lies in flash needs none, and then nothing is to be done.",
+        source="espressif/esp_secure_cert_mgr, README; ESP-IDF components/mbedtls/Kconfig "
+        "(MBEDTLS_HARDWARE_ECDSA_SIGN); manual, Security Features Enablement Workflows, secure boot step 5B",
+        cure="if the identity has a key in eFuse, choose now: set secure_boot.keep_read_protection_writable: true, "
+        "have the key burned after the stage burn (provision.py --until burn) and RD_DIS write-protected then; or "
+        "leave the identity out of these boards",
+    ),
+    Rule(
+        "SP157",
+        Severity.INFO,
+        "data updates have to be signed elsewhere",
+        _signed_data,
+        explanation="With this option the app verifies updates of data partitions like those of apps. The images that "
+        "are flashed first are not verified, so the board starts as it is. But what is sent to it later has to carry a "
+        "signature, and `ota` signs apps only.",
+        source="ESP-IDF components/app_update/Kconfig.projbuild (SECURE_SIGNED_DATA_PARTITION); esp_ota_ops.c",
+        cure="sign data updates with espsecure sign-data --version 2, with a key whose digest is burned",
+    ),
+    Rule(
+        "SP158",
+        Severity.WARNING,
+        "recovery partition that the ROM does not know",
+        _unused_recovery_partition,
+        explanation="The partition table has a place for a recovery bootloader. The ROM looks only where an eFuse "
+        "(RECOVERY_BOOTLOADER_FLASH_SECTOR) says, and the plan does not burn it. The partition is dead weight, until "
+        "code on the board burns that eFuse, and then whatever lies there has to be signed and encrypted for that "
+        "place, or a failed bootloader is the end.",
+        source="ESP-IDF components/efuse/src/esp_efuse_fields.c (esp_efuse_set_recovery_bootloader_offset); manual, "
+        "Bootloader, Recovery Bootloader",
+        cure="take the row out of the partition table's CSV and build again",
+    ),
+)

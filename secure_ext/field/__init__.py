@@ -1,0 +1,1 @@
+"""Boards after provisioning: updates, and the rotation of signing keys."""

@@ -1,0 +1,1 @@
+"""Update packages for boards that were provisioned with a bundle; nothing that goes over a cable."""

@@ -1,0 +1,1 @@
+"""Bytes in, values out: images, partition tables, NVS, signatures, flash ciphers; no policy, no folder of a bundle."""

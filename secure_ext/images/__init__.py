@@ -1,1 +1,0 @@
-"""PRODUCE flash encryption and Secure Boot V2 signatures."""

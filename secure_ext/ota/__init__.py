@@ -1,1 +1,0 @@
-"""PRODUCE: update packages for boards that were provisioned with a bundle."""

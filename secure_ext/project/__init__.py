@@ -1,1 +1,0 @@
-"""READ what ESP-IDF built: project description, flasher arguments, sdkconfig, partition table, images."""

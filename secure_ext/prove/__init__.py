@@ -1,0 +1,1 @@
+"""What looks at a bundle, a board or a chip and says what is wrong; nothing that makes any of them."""

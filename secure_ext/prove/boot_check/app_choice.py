@@ -1,0 +1,64 @@
+"""Which app the bootloader starts: what otadata says, else factory, else the first slot.
+
+Source: ESP-IDF ``bootloader_support/src/bootloader_utility.c``, ``bootloader_utility_get_selected_boot_partition``,
+and ``bootloader_common_loader.c``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secure_ext.prove.boot_check.findings import Findings, Refused
+from secure_ext.prove.boot_check.partition_table import Partition
+
+_ENTRY = struct.Struct("<I20sII")
+_SECTOR = 0x1000
+_ERASED = 0xFFFFFFFF
+_NOT_BOOTABLE = (3, 4)
+"""States of a slot: invalid, aborted."""
+
+
+@dataclass(frozen=True)
+class OtaEntry:
+    """One of the two copies of otadata: its sequence number, and whether the bootloader heeds it."""
+
+    sequence: int
+    is_erased: bool
+    is_valid: bool
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> OtaEntry:
+        """From its 32 bytes; the CRC covers the sequence number."""
+        sequence, _, state, crc = _ENTRY.unpack(content)
+        is_erased = sequence == _ERASED
+        fits = crc == zlib.crc32(content[:4], _ERASED)
+        return cls(sequence, is_erased, fits and not is_erased and state not in _NOT_BOOTABLE)
+
+
+def chosen_app(partitions: list[Partition], seen: Callable[[int, int], bytes], findings: Findings) -> Partition:
+    """Raises Refused if there is none."""
+    slots = {partition.slot: partition for partition in partitions if partition.slot is not None}
+    factory = next((partition for partition in partitions if partition.is_factory), None)
+    otadata = next((partition for partition in partitions if partition.is_otadata), None)
+    if otadata and slots:
+        if otadata.size < 2 * _SECTOR:
+            raise Refused("BC16", f"partition {otadata.label!r} is smaller than two sectors")
+        entries = [OtaEntry.of_bytes(seen(otadata.offset + at, _ENTRY.size)) for at in (0, _SECTOR)]
+        for number, entry in enumerate(entries):
+            if not entry.is_erased and not entry.is_valid:
+                findings.fault("BC16", f"copy {number} of {otadata.label!r} is neither erased nor valid")
+        valid = [entry.sequence for entry in entries if entry.is_valid]
+        if valid:
+            slot = slots.get((max(valid) - 1) % len(slots))
+            if slot is None:
+                raise Refused(
+                    "BC17", f"{otadata.label!r} chooses slot {(max(valid) - 1) % len(slots)}, which is not there"
+                )
+            return slot
+    app = factory or slots.get(0)
+    if app is None:
+        raise Refused("BC17", "the partition table has no app to start")
+    return app

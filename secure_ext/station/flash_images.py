@@ -1,0 +1,225 @@
+"""Writes the images of a bundle into flash, or finds out whether they are there.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+from secure_ext.station.bundle_files import BundleFiles
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.esp_tools import Connection, EspTools, Stop, ToolResult
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
+from secure_ext.station.journal import Journal
+from secure_ext.station.plan_document import EraseStep, ImageEntry, PlanDocument
+from secure_ext.station.revision import revision_text
+
+ROM_FLASH_LIMIT = 0x1000000
+"""How much flash, in bytes, every ROM loader reaches (esptool, "Flash sizes larger than 16MB")."""
+ROM_WRITES_SINCE = (5, 4)
+"""The first esptool whose way to erase and write without its stub works on every chip.
+
+The ROM loader believes in 2 MB of flash until it is told more, which ``erase-region`` does since 5.2 (before 4.9 it
+could not erase at all); and it erases slowly, for which 5.4 waits 40 seconds a megabyte, and those before 30.
+"""
+_IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
+"""Where an image's header says what esptool looks at (esp_image_header_t)."""
+ERASED_AT_ONCE = 0x800000
+"""Bytes that one command erases: esptool waits no longer than four minutes for any command (`MAX_TIMEOUT`)."""
+
+
+def detected_flash_size(output: str) -> Optional[int]:
+    """Bytes of flash in what ``esptool flash-id`` printed; None if it does not say."""
+    size = re.search(r"Detected flash size: (\d+)([KM])B", output)
+    return int(size.group(1)) << {"K": 10, "M": 20}[size.group(2)] if size else None
+
+
+class FlashImages:
+    """The flash stage of a plan.
+
+    Args:
+        plan: the plan document.
+        files: the files of the bundle.
+        connection: how the chip is reached; on virtual eFuses there is no flash, and commands are only shown.
+        say: shows a line.
+    """
+
+    def __init__(
+        self, plan: PlanDocument, files: BundleFiles, connection: Connection, say: Callable[[str], None]
+    ) -> None:
+        self.plan = plan
+        self.files = files
+        self.connection = connection
+        self.say = say
+        self.flash_size: Optional[int] = None
+
+    def check_power(self, tools: EspTools, revision: int) -> None:
+        """This esptool turns on the flash of a chip that leaves it off. Raises Stop SE838."""
+        known = FACTS[self.plan.chip].flash_power
+        firsts = next(((four, five) for affected, four, five in known if affected == revision), ())
+        if self.connection.virtual_file or not firsts:
+            return
+        if any(first <= tools.version for first in firsts if first[0] == tools.version[0]):
+            return
+        had = ".".join(str(part) for part in tools.version)
+        wanted = " or ".join(f"{major}.{minor}" for major, minor in firsts)
+        raise Stop(
+            4,
+            "SE838",
+            f"an {self.plan.chip} {revision_text(revision)} leaves its flash without power in download "
+            f"mode, and esptool {had} does not turn it on",
+            f"install esptool {wanted} or later, best the newest: pip install --upgrade esptool",
+        )
+
+    def are_there(self, tools: EspTools) -> bool:
+        """Whether the flash holds the images, by their MD5. Changes nothing."""
+        return not self._run(tools, self._verify_line()).exit_code
+
+    def write(self, tools: EspTools, journal: Journal, *, over_security: bool = False) -> None:
+        """Erases the flash and writes the images; on a virtual chip only prints the commands.
+
+        Args:
+            tools: the installed esptool.
+            journal: what is known of this board; it takes down that the images were written.
+            over_security: flash encryption or secure boot is on already: esptool erases nothing then, so what lies
+                between the images is overwritten.
+
+        Raises Stop SE824.
+        """
+        if self.connection.virtual_file:
+            for line in [*self._erase_commands(), self._write_command(tools, self._addresses_and_files())]:
+                self.say("on a board: esptool " + subprocess.list2cmdline(line))
+            return
+        if journal.images_written and self.are_there(tools):
+            self.say("The images are in flash already, verified by MD5.")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            writes = self._write_commands(tools, Path(folder))
+            blanks = self._blanks(Path(folder)) if over_security else []
+            first = [] if over_security else self._erase_commands()
+            for line in [*first, *writes, *([self._write_command(tools, blanks)] if blanks else [])]:
+                self.say(f"esptool {line[0]} ...")
+                result = self._run(tools, line)
+                if result.exit_code:
+                    raise Stop(
+                        4,
+                        "SE824",
+                        f"writing the flash failed: {result.last_words()}",
+                        "no eFuse was burned by this run: check the cable, lower --baud, and run again",
+                    )
+        journal.note_images()
+        self.say("The images are in flash, verified by MD5.")
+
+    def _run(self, tools: EspTools, line: list[str]) -> ToolResult:
+        """A command on the flash: through the ROM loader wherever that can do it, through esptool's stub elsewhere.
+
+        Nothing is burned yet when the flash is written, so that the stub runs on every board; comparing needs none.
+        """
+        in_reach = self.flash_size is not None and self.flash_size <= ROM_FLASH_LIMIT
+        by_rom = line[0] == "verify-flash" or (line[0] != "erase-flash" and tools.version >= ROM_WRITES_SINCE)
+        return tools.run(tools.esptool(self.connection, line, stub=not (in_reach and by_rom)))
+
+    def _erase_commands(self) -> list[list[str]]:
+        return [line for step in self.plan.erases for line in self._erase_lines(step)]
+
+    def _write_command(self, tools: EspTools, addresses_and_files: list[str]) -> list[str]:
+        """Headers are kept as they are: they are signed or encrypted."""
+        keep = []
+        for setting in ("mode", "freq", "size"):
+            keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
+        return ["write-flash", "--no-progress", *keep, *addresses_and_files]
+
+    def _erase_lines(self, step: EraseStep) -> list[list[str]]:
+        """The commands that erase, in pieces. A step without a size goes to the end of the flash that was found."""
+        start = step.offset
+        end = start + step.size if step.size else self.flash_size
+        if end is None:
+            if start and not self.connection.virtual_file:
+                raise Stop(
+                    5,
+                    "SE839",
+                    "esptool does not know how large the flash of this board is, so it cannot be erased to its end",
+                    "nothing was changed: look at the flash chip's wiring and supply; "
+                    "if it is a new kind of flash chip: pip install --upgrade esptool",
+                )
+            return [["erase-region", hex(start), "ALL"] if start else ["erase-flash"]]
+        if start == 0 and end > ROM_FLASH_LIMIT and not step.size:
+            return [["erase-flash"]]  # of many chips esptool reaches no region beyond, but erases the whole
+        return [
+            ["erase-region", hex(piece), hex(min(ERASED_AT_ONCE, end - piece))]
+            for piece in range(start, end, ERASED_AT_ONCE)
+        ]
+
+    def _write_commands(self, tools: EspTools, folder: Path) -> list[list[str]]:
+        """One for all images but those that esptool would misread: each is written with the sector before it."""
+        images = self.plan.images
+        first = min((image.offset for image in images), default=0)
+        words: list[str] = []
+        apart = []
+        for image, (address, file) in zip(images, self._pairs()):
+            if image.offset == first or not self._is_misread(image):
+                words += [address, file]
+                continue
+            lead = image.offset - SECTOR_SIZE
+            whole = folder / f"from_{lead:x}.bin"
+            whole.write_bytes(self._content(lead, image.offset) + Path(file).read_bytes())
+            apart.append(self._write_command(tools, [hex(lead), str(whole)]))
+        return [self._write_command(tools, words), *apart]
+
+    def _is_misread(self, image: ImageEntry) -> bool:
+        """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
+
+        Before 5.6 it does so with every file that begins like a firmware image, since then where the bootloader goes:
+        with ciphertext by chance, with a coprocessor's firmware by nature.
+        """
+        with self.files.path_of(image.file).open("rb") as file:
+            head = file.read(_APPENDED_HASH + 1)
+        if len(head) <= _APPENDED_HASH or head[0] != _IMAGE_MAGIC or head[_APPENDED_HASH] not in (0, 1):
+            return False
+        return int.from_bytes(head[_CHIP_ID], "little") != FACTS[self.plan.chip].image_id
+
+    def _content(self, start: int, end: int) -> bytes:
+        """What the images leave in a piece of flash that was erased."""
+        content = bytearray(b"\xff" * (end - start))
+        for image, (_, file) in zip(self.plan.images, self._pairs()):
+            low, high = max(start, image.offset), min(end, image.end)
+            if low < high:
+                content[low - start : high - start] = Path(file).read_bytes()[low - image.offset : high - image.offset]
+        return bytes(content)
+
+    def _blanks(self, folder: Path) -> list[str]:
+        """Address, file, ... that put 0xFF over all between the images, where esptool erases nothing any more."""
+        erase = next(iter(self.plan.erases), None)
+        gaps = self._gaps(erase.offset, erase.size or (self.flash_size or 0) - erase.offset) if erase else []
+        words = []
+        for offset, size in gaps:
+            blank = folder / f"{offset:x}.bin"
+            blank.write_bytes(b"\xff" * size)
+            words += [hex(offset), str(blank)]
+        return words
+
+    def _gaps(self, start: int, size: int) -> list[tuple[int, int]]:
+        """Offset and size of what lies between the images, in whole sectors."""
+        gaps, at = [], start
+        for image in sorted(self.plan.images, key=lambda image: image.offset):
+            if image.offset > at:
+                gaps.append((at, image.offset - at))
+            at = max(at, whole_sectors(image.end))
+        return [*gaps, (at, start + size - at)] if at < start + size else gaps
+
+    def _verify_line(self) -> list[str]:
+        """The esptool command that compares the flash with the images."""
+        return ["verify-flash", *self._addresses_and_files()]
+
+    def _addresses_and_files(self) -> list[str]:
+        """Address, file, address, file ... of all images."""
+        return [word for pair in self._pairs() for word in pair]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(hex(image.offset), str(self.files.path_of(image.file))) for image in self.plan.images]

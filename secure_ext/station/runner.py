@@ -1,0 +1,406 @@
+"""Runs a provisioning plan on a chip: the part of ``provision.py`` below its table of steps.
+
+Standard library only, Python 3.9 and later. The plan and the list of images are handed to `main`; see
+``secure_ext/plan/document.py`` for their form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from secure_ext.station.bundle_files import BundleFiles
+from secure_ext.station.burn_calls import burn_calls
+from secure_ext.station.chip_state import ChipState, read_chip
+from secure_ext.station.esp_tools import (
+    Connection,
+    EspTools,
+    Stop,
+    find_tools,
+    interruptions,
+    redact,
+    run_to_its_end,
+)
+from secure_ext.station.flash_images import FlashImages, detected_flash_size
+from secure_ext.station.flash_stage import FlashLook
+from secure_ext.station.flash_status import FlashStatus
+from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
+from secure_ext.station.no_core import no_core_files
+from secure_ext.station.plan_check import check_plan
+from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.port_lock import lock_port
+from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
+from secure_ext.station.revision import revision_text
+from secure_ext.station.run_log import RunLog
+from secure_ext.station.step_status import Status, StepStatus, compare
+from secure_ext.station.typed_document import DocumentFault, read_document
+from secure_ext.station.verdict import classify, sealed_verdict
+from secure_ext.station.virtual_efuses import prepare_virtual_efuses
+
+STAGES = ("flash", "burn", "seal")
+CONFIRMATION = "BURN"
+
+
+class Runner:
+    """One run of the script on one chip."""
+
+    def __init__(self, plan: PlanDocument, bundle: Path, options: argparse.Namespace) -> None:
+        self.plan = plan
+        self.bundle = bundle
+        self.files = BundleFiles(plan, bundle, options.keys, options.without_keys)
+        self.options = options
+        self.stages = STAGES[: STAGES.index(options.until) + 1]
+        self.connection = Connection(plan.chip, options.port, options.baud, options.before, options.virt)
+        self.burning = False
+        self.images = FlashImages(plan, self.files, self.connection, self.say)
+        self.log = RunLog()
+        self._port_lock: TextIO | None = None
+
+    def say(self, text: str = "") -> None:
+        """Shows a line, and logs it once the log is open."""
+        if not self.log.write(redact(text)):
+            text += f"\nWARNING: the log cannot be written any more: {self.log.lost}. What follows is shown here alone."
+        try:
+            print(text, flush=True)  # noqa: T201 (this is the script's voice)
+        except OSError:
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (the terminal is gone; the log goes on)
+
+    def run(self) -> None:
+        """The whole run; raises Stop when it cannot go on."""
+        check_plan(self.plan)
+        self.files.check()
+        tools = find_tools()
+        if tools.version < self.plan.least_esptool:
+            raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
+        if self.options.virt:
+            prepare_virtual_efuses(self.plan, tools, self.connection, Path(self.options.virt), self.say)
+        else:
+            self._port_lock = lock_port(self.options.port)
+            self.identify(tools)
+        state = read_chip(tools, self.connection)
+        self.require_mac(state)
+        journal = self.open_journal(state)
+        check_layout(self.plan, state)
+        self.images.check_power(tools, state.revision)
+        statuses = compare(self.plan.efuse_steps, state)
+        verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
+        todo = [item for item in statuses if not item.is_done and item.step.stage in self.stages]
+        flash = FlashLook(self.images, tools, journal).stage(state, statuses, verdict)
+        self.show(statuses, state, flash.status)
+        self.say(str(verdict))
+        stop = verdict.stop or flash.stop
+        if stop:
+            raise stop
+        images_due = flash.status is FlashStatus.TO_DO
+        if not todo and not images_due:
+            self.end_with_nothing_to_do(statuses, journal)
+            return
+        if self.options.dry_run:
+            and_flash = " and the flash erased and written" if images_due else ""
+            self.say(f"Dry run: {_steps(todo)} would be burned{and_flash}. Nothing was changed.")
+            return
+        self.files.check_needed_keys(todo)
+        if self.confirm(todo):
+            # The question takes a while: whatever is connected now must be what was looked at.
+            self.require_unchanged(read_chip(tools, self.connection), state)
+            self.files.check()
+        if images_due:
+            self.images.write(tools, journal, over_security=flash.over_security)
+        if not self.options.virt:
+            # So do the images. Nothing is burned that was not looked at just now.
+            self.require_unchanged(read_chip(tools, self.connection), state)
+        for stage in ("burn", "seal"):
+            if stage in self.stages:
+                state = self.burn(stage, tools, journal, state)
+                if stage == "burn":
+                    journal.note_read_back()
+        self.say(self.closing_words())
+
+    def closing_words(self) -> str:
+        """What to do with the board now."""
+        if self.options.until != "seal":
+            state = {
+                "flash": "This board is NOT protected yet. Do not reset it; run again to go on.",
+                "burn": "This board is protected, but NOT closed yet. Run again to close it.",
+            }[self.options.until]
+            return f"STOPPED after stage {self.options.until!r}, as asked. {state}"
+        if self.options.virt:
+            return f"DONE: the rehearsal on {self.options.virt} reached the end. No board was touched."
+        return "DONE. Label this board and take the next one."
+
+    def how_far(self) -> str:
+        """Whether the board has changed for ever, for a run that ends in the middle."""
+        return "eFuses may be burned in part: do not set the board aside" if self.burning else "no eFuse was burned"
+
+    def until_note(self) -> str:
+        """What `--until` left out, for the closing line."""
+        return "" if self.options.until == "seal" else f" (up to stage {self.options.until!r}, as asked)"
+
+    def require_mac(self, state: ChipState) -> None:
+        """Raises Stop SE850 if the board is not the one that `--mac` names."""
+        if self.options.mac and self.options.mac.lower().replace(":", "") != state.mac:
+            raise Stop(
+                5,
+                "SE850",
+                f"the board has the MAC address {state.mac}, this run is for {self.options.mac}",
+                "connect that board, or run the script for this one",
+            )
+
+    def identify(self, tools: EspTools) -> None:
+        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816, SE858."""
+        result = tools.run(tools.esptool(self.connection, ["flash-id"]))
+        if "in Secure Download Mode" in result.output:
+            self.report_sealed(tools)
+        if result.exit_code:
+            wrong = re.search(r"[Tt]his chip is (\S+?),? not", result.output)
+            if wrong:
+                raise Stop(
+                    5,
+                    "SE814",
+                    f"the board has an {wrong.group(1)}, this bundle is for {self.plan.chip}",
+                    "connect the right board, or use the bundle for this one",
+                )
+            raise Stop(
+                4,
+                "SE810",
+                f"no chip answers on {self.options.port}: {result.last_words()}",
+                "check cable, port and boot button; a board whose download mode was disabled never answers again",
+            )
+        self.images.flash_size = detected_flash_size(result.output)
+        check_flash_size(self.plan, self.images.flash_size)
+
+    def report_sealed(self, tools: EspTools) -> None:
+        """A sealed chip tells little: says what it tells and stops with SE811."""
+        output = tools.run(tools.esptool(self.connection, ["get-security-info"])).output
+        verdict = sealed_verdict(self.plan, output, boards_not_read_back(self.plan, self.journal_folder))
+        self.say(str(verdict))
+        if verdict.stop:
+            raise verdict.stop
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where the records of this station's boards are."""
+        return Path(self.options.journal or self.bundle / "journal")
+
+    def open_journal(self, state: ChipState) -> Journal:
+        """The journal of this board, and the log beside it."""
+        if self.options.virt:
+            path = Path(self.options.virt + ".journal.json")
+        else:
+            path = self.journal_folder / f"{state.mac}.json"
+        journal = board_journal(self.plan, path)
+        log = Path(self.options.log) if self.options.log else path.with_suffix(".log")
+        try:
+            self.log.open(log)
+        except OSError as error:
+            if self.options.dry_run and not self.options.log:
+                return journal  # it changes nothing, so the bundle may lie on what cannot be written
+            raise Stop(3, "SE821", f"the log cannot be written: {error}", "give another file with --log") from None
+        return journal
+
+    def show(self, statuses: list[StepStatus], state: ChipState, images: FlashStatus) -> None:
+        """Prints the board and every step with where it stands."""
+        labels = {item.step.id: (item.label, not item.is_done) for item in statuses}
+        flash = (images.value, False)
+        self.say(f"Board: {self.plan.chip} {revision_text(state.revision)}, MAC {state.mac}")
+        for stage in STAGES:
+            for step in (step for step in self.plan.steps if step.stage == stage):
+                label, due = labels.get(step.id, flash)
+                self.say(f" {'!' if due else ' '} {stage:5}  {label:24}  {step.title}")
+        if any(due for _, due in labels.values()):
+            self.say(" ! = cannot be undone")
+
+    @staticmethod
+    def require_unchanged(now: ChipState, before: ChipState) -> None:
+        """Raises Stop SE828 if another board, or another virtual chip, is connected now."""
+        if (now.mac, now.blocks) != (before.mac, before.blocks):
+            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
+
+    @staticmethod
+    def same_board(now: ChipState, before: ChipState) -> ChipState:
+        """The state of the board now. Raises Stop SE828 if another one was connected meanwhile."""
+        if now.mac != before.mac:
+            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
+        return now
+
+    def end_with_nothing_to_do(self, statuses: list[StepStatus], journal: Journal) -> None:
+        """Says so, and on a finished board also that nobody knows whose keys it has, where the journal has no entry."""
+        self.say("Nothing to do: this board is as the plan wants it" + self.until_note() + ".")
+        if not self.options.dry_run and all(item.is_done for item in statuses if item.step.stage == "burn"):
+            try:
+                journal.note_read_back()
+            except Stop as stop:
+                self.say(f"Note: {stop.cause}. The board is as it should be all the same.")
+        if any(item.hidden for item in statuses) and not journal.burning_begun:
+            self.say("Note: its hidden keys cannot be compared, and this journal has no record of burning them.")
+
+    def confirm(self, todo: list[StepStatus]) -> bool:
+        """Asks for the word unless nothing is for ever or `--yes` was given; whether it asked. Raises Stop SE823."""
+        if not todo or self.options.yes:
+            return False
+        self.say(f"{_steps(todo)} CANNOT BE UNDONE. Keep the power on until the script has ended.")
+        if not sys.stdin or not sys.stdin.isatty():
+            raise Stop(
+                2, "SE823", "this is not a terminal, so nobody can be asked to confirm", "give --yes to burn unasked"
+            )
+        try:
+            answer = input(f"Type {CONFIRMATION} to go on: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != CONFIRMATION:
+            raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
+        return True
+
+    def burn(self, stage: str, tools: EspTools, journal: Journal, state: ChipState) -> ChipState:
+        """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
+        steps = [step for step in self.plan.efuse_steps if step.stage == stage]
+        statuses = compare(steps, state)
+        check_conflicts(statuses, journal)
+        calls = burn_calls(statuses, state, lambda name: str(self.files.path_of(name)))
+        if not calls:
+            return state
+        # Writing the flash takes minutes: what is burned now must be what the plan was made for.
+        self.files.check()
+        self.files.check_needed_keys(statuses)
+        if self.log.lost and not self.burning:
+            cure = "make room, or give another file with --log; no eFuse was burned by this run"
+            raise Stop(3, "SE821", f"the log cannot be written: {self.log.lost}", cure)
+        journal.note_burning()
+        self.burning = True
+        for number, call in enumerate(calls):
+            if number:
+                state = self.same_board(read_chip(tools, self.connection), state)
+            if number and call[0] == "write-protect-efuse":
+                self.require_burned(compare(steps, state))
+            self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
+            result = run_to_its_end(tools.espefuse(self.connection, call))
+            if result.exit_code:
+                raise Stop(
+                    4,
+                    "SE825",
+                    f"espefuse failed: {result.last_words()}",
+                    "run the script again: it reads the chip and continues; if that fails, set the board aside",
+                )
+        return self.read_back(stage, steps, tools, state)
+
+    @staticmethod
+    def require_burned(statuses: list[StepStatus]) -> None:
+        """All that is about to be write-protected is on the chip, and its keys are hidden. Raises Stop SE826."""
+        lacking = [
+            item.step.title
+            for item in statuses
+            if not isinstance(item.step, ProtectStep)
+            and not item.is_done
+            and not (item.status is Status.BEGUN and (item.hidden or not _hides(item.step)))
+        ]
+        if lacking:
+            raise Stop(
+                5,
+                "SE826",
+                "not write-protected, because this is not burned: " + "; ".join(lacking),
+                "run the script again: it continues; if that fails, set the board aside",
+            )
+
+    def read_back(self, stage: str, steps: list[EfuseStep], tools: EspTools, before: ChipState) -> ChipState:
+        """Compares every eFuse of a stage with the plan, and returns the new state."""
+        if stage == "seal" and not self.options.virt:
+            # From its next reset on the chip tells nothing any more, and connecting resets it.
+            self.say("Sealed: espefuse reported success; the eFuses cannot be read back from now on.")
+            return before
+        state = self.same_board(read_chip(tools, self.connection), before)
+        statuses = compare(steps, state)
+        wrong = [item for item in statuses if not item.is_done]
+        if wrong:
+            raise Stop(
+                5,
+                "SE826",
+                "read back and not as planned: " + "; ".join(item.step.title for item in wrong),
+                "run the script again: it continues; if that fails, set the board aside",
+            )
+        self.say(f"Read back: stage {stage!r} is on the chip, all of its {_steps(statuses)}.")
+        return state
+
+    def reset(self) -> None:
+        """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""
+        if self.options.virt or self.options.after == "no-reset":
+            return
+        connection = Connection(self.plan.chip, self.options.port, self.options.baud, "no-reset", None)
+        tools = find_tools()
+        # a chip that is sealed now answers to the second one only: esptool ends all others before it comes to the reset
+        for command in ("chip-id", "get-security-info"):
+            with contextlib.suppress(Stop):
+                if not tools.run(tools.esptool(connection, [command], after=self.options.after)).exit_code:
+                    return
+        self.say("The board could not be reset from here: switch its power off and on.")
+
+
+def _hides(step: EfuseStep) -> bool:
+    return isinstance(step, KeyStep) and bool(step.rd_dis_bits)
+
+
+def _steps(items: list[StepStatus]) -> str:
+    return f"{len(items)} eFuse step" + ("" if len(items) == 1 else "s")
+
+
+def parse_arguments(plan: PlanDocument, arguments: list[str] | None) -> argparse.Namespace:
+    """The command line of ``provision.py``."""
+    parser = argparse.ArgumentParser(
+        description=f"Provisions one {plan.chip} board: writes the images, burns the eFuses, closes the chip. "
+        "Running it again continues where it stopped.",
+        epilog="example: python provision.py --port COM5",
+    )
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--port", "-p", help="serial port of the board")
+    target.add_argument("--virt", metavar="EFUSE_FILE", help="rehearse on virtual eFuses kept in this file; no board")
+    parser.add_argument("--baud", "-b", type=int, default=460800, help="baud rate (default: 460800)")
+    parser.add_argument("--before", default="default-reset", help="reset before connecting (default: default-reset)")
+    parser.add_argument("--after", default="no-reset", help="reset at the end, such as hard-reset (default: no-reset)")
+    parser.add_argument("--yes", action="store_true", help=f"do not ask for the word {CONFIRMATION}")
+    parser.add_argument("--until", choices=STAGES, default="seal", help="stop after this stage (default: seal)")
+    parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
+    parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
+    parser.add_argument("--mac", help="stop if the board has another MAC address than this one")
+    parser.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
+    parser.add_argument(
+        "--without-keys", action="store_true", help="secret keys whose files are gone are on this board already"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
+    return parser.parse_args(arguments)
+
+
+def main(table: Any, bundle: Path, arguments: list[str] | None = None) -> int:
+    """Runs the plan in `table`, whose files lie in `bundle`; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name the terminal cannot show must not stop anything
+    no_core_files()
+    try:
+        plan = read_document(PlanDocument, table)
+    except DocumentFault as fault:
+        print(f"STOP SE866: the plan in this script is damaged: {fault}")  # noqa: T201
+        print("  What to do: copy the whole bundle again; if that does not help, have it made again")  # noqa: T201
+        return 3
+    runner = Runner(plan, bundle, parse_arguments(plan, arguments))
+    try:
+        with interruptions(signal.default_int_handler):
+            runner.run()
+            runner.reset()
+    except Stop as stop:
+        runner.say(f"STOP {stop.code}: {redact(stop.cause)}")
+        runner.say(f"  What to do: {stop.cure}")
+        return stop.exit_code
+    except KeyboardInterrupt:
+        runner.say(f"STOP SE827: interrupted; {runner.how_far()}")
+        runner.say("  What to do: run the script again: it reads the chip and continues")
+        return 5
+    except OSError as error:
+        runner.say(f"STOP SE941: this computer cannot use a file or folder: {redact(str(error))}; {runner.how_far()}")
+        runner.say("  What to do: check permissions, free space and TMPDIR, and run the script again")
+        return 3
+    return 0

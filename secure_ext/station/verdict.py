@@ -1,0 +1,216 @@
+"""What kind of board this is: untouched, begun, finished, sealed, with something on it, foreign, damaged; and why.
+
+Part of ``provision.py``: standard library only, Python 3.9 and later.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Optional
+
+from secure_ext.station.chip_state import ChipState
+from secure_ext.station.efuse_features import CRYPT_COUNTS
+from secure_ext.station.efuse_owner import other_efuses
+from secure_ext.station.esp_tools import Stop
+from secure_ext.station.flash_status import FlashStatus, flash_status
+from secure_ext.station.journal import Journal
+from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
+from secure_ext.station.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
+from secure_ext.station.security_info import parse_security_info
+from secure_ext.station.step_status import Status, StepStatus, key_content
+
+
+class Condition(enum.Enum):
+    """The kinds of boards."""
+
+    VIRGIN = "untouched"
+    PARTLY_OURS = "begun with this bundle"
+    DONE = "finished"
+    SEALED = "sealed"
+    CARRYING = "carries something"
+    FOREIGN = "not for this bundle"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The kind of a board, what it was concluded from, and for a board that is left alone the Stop that says so.
+
+    `carried` is what is burned and neither the plan's nor the chip maker's: with any of it the flash is not erased
+    unless the journal knows that this bundle has begun the board.
+    """
+
+    condition: Condition
+    evidence: tuple[str, ...]
+    stop: Optional[Stop] = None
+    carried: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        is_verb = self.condition is Condition.CARRYING
+        return f"This board {'' if is_verb else 'is '}{self.condition.value}: {'; '.join(self.evidence)}."
+
+
+def classify(
+    plan: PlanDocument,
+    state: ChipState,
+    statuses: list[StepStatus],
+    journal: Journal,
+    key_of: Callable[[KeyStep], bytes],
+) -> Verdict:
+    """The verdict on a chip whose eFuses were read.
+
+    Args:
+        plan: the plan document.
+        state: what the chip shows.
+        statuses: `step_status.compare` of the two.
+        journal: what is known of this board from before.
+        key_of: the bytes of a key step as they lie in its block.
+    """
+    damage = (*state.coding_errors, *_half_written_keys(state, statuses, key_of))
+    if damage:
+        return _damaged(damage)
+    carried = other_efuses(plan, state)
+    try:
+        check_chip(plan, state)
+        check_conflicts(statuses, journal)
+        check_other_keys(plan, state)
+    except Stop as stop:
+        if stop.code == "SE819" and journal.burning_begun:
+            return _damaged((stop.cause, "this bundle had begun to burn it, and was interrupted"))
+        return Verdict(Condition.FOREIGN, (stop.cause,), stop, carried)
+    burned = [item for item in statuses if item.status is Status.DONE]
+    begun = [item for item in statuses if item.status is Status.BEGUN]
+    if all(item.is_done for item in statuses) and burned:
+        return Verdict(Condition.DONE, (f"all {len(statuses)} eFuse steps are burned",), carried=carried)
+    is_known = journal.burning_begun or journal.images_written
+    if carried and not is_known and flash_status(plan, state, statuses, journal) is FlashStatus.TO_DO:
+        return Verdict(Condition.CARRYING, carried, something_else_on_it(carried), carried)
+    early = [*_burned_in_part(statuses, state), *_enabled_without_keys(plan, statuses, state)]
+    if not burned and not begun and not early:
+        return Verdict(Condition.VIRGIN, ("nothing of the plan is burned",), carried=carried)
+    evidence = [f"{len(burned)} of {len(statuses)} eFuse steps are burned"]
+    evidence += [_begun(item, state) for item in begun]
+    evidence += early
+    return Verdict(Condition.PARTLY_OURS, tuple(evidence), carried=carried)
+
+
+def _damaged(evidence: tuple[str, ...]) -> Verdict:
+    stop = Stop(
+        5,
+        "SE812",
+        "the eFuses of this board are damaged: " + "; ".join(evidence),
+        "set this board aside: what is half-burned cannot be repaired; nothing was changed by this run",
+    )
+    return Verdict(Condition.DAMAGED, evidence, stop)
+
+
+def _half_written_keys(state: ChipState, statuses: list[StepStatus], key_of: Callable[[KeyStep], bytes]) -> list[str]:
+    """Blocks with some of the bits of this bundle's key and no others: the power went while they were burned."""
+    halves = []
+    for item in statuses:
+        if not isinstance(item.step, KeyStep) or item.status is not Status.CONFLICT or item.hidden:
+            continue
+        content, key = key_content(item.step, state), key_of(item.step)
+        if any(content) and content != key and not any(a & ~b for a, b in zip(content, key)):
+            halves.append(f"{item.step.block} holds only a part of the bits of this bundle's key")
+    return halves
+
+
+def _burned_in_part(statuses: list[StepStatus], state: ChipState) -> list[str]:
+    missing = [item.step for item in statuses if item.status is Status.MISSING]
+    fields = [step for step in missing if isinstance(step, FieldStep)]
+    values = [(step.field, state.values[step.field], step.value) for step in fields]
+    return [f"{name} is {value} and becomes {wanted}" for name, value, wanted in values if value]
+
+
+def _enabled_without_keys(plan: PlanDocument, statuses: list[StepStatus], state: ChipState) -> list[str]:
+    """This script burns keys first: what is on without its key was turned on by hand, or by a firmware's first boot."""
+    lacking = []
+    for name in plan.enabling_fields:
+        keys = [
+            item.step.block
+            for item in statuses
+            if isinstance(item.step, KeyStep)
+            and item.status is Status.MISSING
+            # only flash encryption keys are burned last byte first, only digests have to stay readable
+            and (item.step.reversed if name in CRYPT_COUNTS else item.step.readable_bits)
+        ]
+        if state.values.get(name) and keys:
+            lacking.append(f"{name} was burned before its key, which {' and '.join(keys)} still lacks")
+    return lacking
+
+
+def _begun(item: StepStatus, state: ChipState) -> str:
+    key = item.step
+    if not isinstance(key, KeyStep):
+        return f"{key.title}: begun"
+    if item.hidden:
+        return f"{key.block} holds a hidden key that is not write-protected yet"
+    lacking = []
+    if key.purpose_field and state.texts[key.purpose_field] != key.purpose:
+        lacking.append("purpose")
+    if key.rd_dis_bits:
+        lacking.append("read protection")
+    return f"{key.block} holds this bundle's key, without {' and '.join(lacking) or 'write protection'}"
+
+
+def sealed_verdict(plan: PlanDocument, security_info: str, not_read_back: tuple[str, ...] = ()) -> Verdict:
+    """The verdict on a chip in secure download mode, from what ``esptool get-security-info`` prints.
+
+    Its keys and its write protections cannot be seen any more: that it is finished is likely, and the functional test
+    has to show it.
+
+    Args:
+        plan: the plan document.
+        security_info: what esptool printed.
+        not_read_back: MAC addresses of boards that this bundle began and never read back.
+    """
+    seen, other = _compare_sealed(plan, security_info)
+    unseen = "whether its write protections are complete cannot be seen"
+    if not_read_back:
+        unseen += f"; begun with this bundle and never read back, by the journal: {', '.join(not_read_back)}"
+    is_foreign = bool(other) or not seen
+    evidence = (*seen, *other) if is_foreign else (*seen, unseen)
+    stop = Stop(
+        5,
+        "SE811",
+        "the board is sealed (secure download mode), its eFuses cannot be read; it still shows: "
+        + ("; ".join((*seen, *other)) or "nothing")
+        + ("" if is_foreign else f". {unseen[:1].upper()}{unseen[1:]}"),
+        "set it aside: it is not as this plan leaves a board"
+        if is_foreign
+        else "this is as planned, so it is probably finished: check it with the functional test. If no run of this "
+        "script ended on it, its own firmware may have sealed it before the write protections: mark it",
+    )
+    return Verdict(Condition.FOREIGN if is_foreign else Condition.SEALED, evidence, stop)
+
+
+def _compare_sealed(plan: PlanDocument, security_info: str) -> tuple[list[str], list[str]]:
+    """What a sealed chip shows of the plan's eFuses, and how that differs from the plan."""
+    placed = {row.field for row in plan.layout}
+    info = parse_security_info(security_info, {*placed, *_SHOWN_EVERYWHERE})
+    steps = {step.field: step for step in plan.fields}
+    seen, other = [], []
+    for name, value in info.values.items():
+        wanted = steps[name].value if name in steps else 0
+        is_for_some = name in steps and steps[name].min_revision and not value  # nobody sees the revision
+        if value or name in placed:
+            seen.append(f"{name} is {value}")
+        if value != wanted and not is_for_some:
+            other.append(f"the plan wants {name} to be {wanted}")
+    for key in plan.keys:
+        purpose = info.purposes.get(key.purpose_field or "")
+        if purpose is not None:
+            seen.append(f"{key.block} has the purpose {purpose}")
+            if purpose != key.purpose:
+                other.append(f"the plan wants {key.purpose}")
+    return seen, other
+
+
+_SHOWN_EVERYWHERE = (
+    *("SECURE_BOOT_EN", "SECURE_BOOT_AGGRESSIVE_REVOKE", "ENABLE_SECURITY_DOWNLOAD"),
+    *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
+)
+"""Flags that mean the same on every chip, and are looked at also where the plan leaves them alone."""
