@@ -110,19 +110,24 @@ def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
 
 
 def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
-    """The block for user data and a custom MAC address, and the last one. User data is not shown."""
+    """The block for user data and a custom MAC address, and the last one. User data is not shown.
+
+    Where the block holds more than its named fields, what stands in those may be part of it.
+    """
     chip, found = plan.chip, []
     user = FACTS[chip].user_block
     rest = int.from_bytes(state.blocks.get(user, b""), "little")
+    named: list[str] = []
     for field, (block, start, bits) in state.places.items():
         owner = owner_of(plan, field, state)
         if block != user or (owner is Owner.OTHER and field not in _NAMED_USER_FIELDS):
             continue
         if owner is Owner.OTHER and state.values.get(field):
-            found.append(f"{field} = {state.texts[field].split(' ')[0]}")
+            named.append(field)
         rest &= ~(((1 << bits) - 1) << start)
     if rest:
         found.append(f"BLOCK{user} holds user data")
+    found += [field if rest else f"{field} = {state.texts[field].split(' ')[0]}" for field in named]
     if FACTS[chip].fixed_key_blocks:
         found += [f"{what} is read-protected" for bit, what in _ESP32_RD_DIS.items() if state.has_bit("RD_DIS", bit)]
     if "BLOCK_SYS_DATA2" in state.places and 10 not in makers_blocks(chip):

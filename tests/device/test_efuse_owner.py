@@ -138,3 +138,17 @@ def test_the_other_half_of_the_one_key_block_is_somebodys() -> None:
     assert other_efuses(plan, digest) == ()
     assert other_efuses(plan, both) == ("BLOCK_KEY0 holds a key or data",)
     assert other_efuses(plan, burned(digest, "RD_DIS", 1)) == ("BLOCK_KEY0 holds something hidden",)
+
+
+@EACH_CHIP
+def test_user_data_is_named_and_never_shown(chip: str) -> None:
+    """Not even where it lies in the place of a custom MAC address, which alone is shown."""
+    new, user = new_chip(chip), 3 if chip != "esp32c2" else 1
+    secret = "de:ad:be:ef:12:34"
+    address = burned(new, "CUSTOM_MAC", 0x3412EFBEADDE, word=secret)
+    assert f"CUSTOM_MAC = {secret}" in other_efuses(plan_for(chip), address)
+    size = len(new.blocks[user])
+    filled = replace(address, blocks={**address.blocks, user: bytes(range(1, size + 1))})
+    named = other_efuses(plan_for(chip), filled)
+    assert f"BLOCK{user} holds user data" in named
+    assert secret not in " ".join(named)

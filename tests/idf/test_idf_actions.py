@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from secure_ext.cli.command_names import COMMAND_NAMES, as_typed_here
-from secure_ext.cli.esp_idf.idf_actions import ACTION_NAMES, ACTIONS
 import secure_ext
 from secure_ext.cli import front, main
+from secure_ext.cli.command_names import COMMAND_NAMES, as_typed_here
+from secure_ext.cli.esp_idf.idf_actions import ACTION_NAMES, ACTIONS
 from secure_ext.errors import DeviceError
 from secure_ext.idf import action_extensions
 from secure_ext.sample.options import SampleOptions
