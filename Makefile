@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-share test-all lint schemas power-cuts benchmark clean
+.PHONY: demo test test-share test-all lint docs power-cuts benchmark clean
 
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
@@ -31,8 +31,11 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-schemas: $(VENV)/dev
+# What is generated: the JSON Schemas, docs/errors.md, docs/doctor.
+docs: $(VENV)/dev
 	$(BIN)/python -m secure_ext.documents.json_schema
+	$(BIN)/python tests/docs/error_pages.py
+	PYTHONPATH=tests:tests/doctor:tests/matrix $(BIN)/python tests/doctor/doctor_pages.py
 
 power-cuts: $(VENV)/dev
 	PYTHONPATH=tests:tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py

@@ -25,7 +25,7 @@ def parts_of(hint: Any) -> Iterator[type]:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_schema_file_is_the_generated_one(name: str) -> None:
-    assert schema_file(name).read_text(encoding="utf-8") == schema_text(name), "run `make schemas`"
+    assert schema_file(name).read_text(encoding="utf-8") == schema_text(name), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
