@@ -234,6 +234,7 @@ DISPATCHED = {
     "block",
     "key_blocks",
     "enabling_fields",
+    "holds",
     "type",
     "subtype",
 }
