@@ -51,7 +51,9 @@ def bootloader_flash_size(chip: str, code: int, version: str | None) -> FlashSiz
     if size <= _ALWAYS_KNOWN:
         return FlashSize(size, size, size, version)
     facts = FACTS[chip]
-    tables = [facts.all_flash_sizes, *([facts.flash_of_32_mb] if size == 2 * _ALWAYS_KNOWN else [])]
+    tables = [facts.all_flash_sizes]
+    if facts.flash_of_32_mb and size == 2 * _ALWAYS_KNOWN:
+        tables.append(facts.flash_of_32_mb)
     release = parse_idf_version(version)
     if release is None:
         return FlashSize(size, size if facts.always_all_flash_sizes else TAKEN_FOR, size, version)

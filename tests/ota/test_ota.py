@@ -280,6 +280,12 @@ def without_keys(world: World, fleet: Path) -> Path:
 
 def damaged_fleet(world: World) -> Result:
     folder = without_keys(world, world.fleet)
+    (folder / "images" / "bootloader.bin").write_bytes(b"changed")
+    return world.ota("--signing-key", world.keys["rsa_0"], fleet=folder)
+
+
+def fleet_with_a_damaged_plan(world: World) -> Result:
+    folder = without_keys(world, world.fleet)
     (folder / "plan.json").write_text("{}")
     return world.ota("--signing-key", world.keys["rsa_0"], fleet=folder)
 
@@ -370,6 +376,7 @@ def no_fleet(world: World) -> Result:
 
 REFUSALS: dict[Callable[[World], Result], tuple[str, int]] = {
     damaged_fleet: ("SE753", 1),
+    fleet_with_a_damaged_plan: ("SE875", 3),
     foreign_flash_key: ("SE753", 1),
     other_chip: ("SE754", 1),
     later_revision: ("SE755", 1),

@@ -127,12 +127,9 @@ def _known(chip: str | None) -> str | None:
 def _plan_document(plan: Path | None, bundle: Path | None, build_dir: Path) -> tuple[PlanDocument, Path]:
     """The plan, and the folder in which keys and journal are looked for."""
     from secure_ext.plan.read_document import read_plan  # noqa: PLC0415 (loaded when used)
-    from secure_ext.plan.replay import replay_plan  # noqa: PLC0415
 
     if plan:
-        document = read_plan(plan)
-        replay_plan(document)
-        return document, plan.parent
+        return read_plan(plan), plan.parent
     opened = open_bundle(bundle, build_dir)
     return opened.plan, opened.folder
 

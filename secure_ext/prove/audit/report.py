@@ -9,6 +9,7 @@ from typing import Any
 
 from secure_ext.checks import Check, checks_data, has_failures
 from secure_ext.errors import ToolError
+from secure_ext.plan.replay import replay_plan
 from secure_ext.prove.audit.against_plan import audit_plan, flash_note
 from secure_ext.prove.audit.board import Board
 from secure_ext.prove.audit.release_conditions import release_checks
@@ -69,10 +70,11 @@ def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: 
         folder: the bundle; its digests and keys tell a damaged key from a foreign one, if they are there.
         journal: record of the board, if it is not the one in the bundle.
 
-    Raises ToolError SE879 when espefuse saw the eFuses at other places than the plan.
+    Raises ToolError SE879 when espefuse saw the eFuses at other places than the plan; what `replay_plan` raises.
     """
     against = f"the plan in {folder}"
     if board.state is None:
+        replay_plan(plan)
         verdict, checks = audit_plan(board, plan, None, _key_in(folder))
         return AuditReport(board, against, verdict, checks, (flash_note(plan),))
     try:
@@ -84,6 +86,7 @@ def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: 
             f"the espefuse that read {board.source} has other places for the eFuses of this chip than the plan has",
             cure=f"read the board with esptool {least} or later, best the newest",
         ) from None
+    replay_plan(plan)
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")
     verdict, checks = audit_plan(board, plan, record, _key_in(folder))
     return AuditReport(board, against, verdict, checks, (*notes_on(plan, board.state), flash_note(plan)))
