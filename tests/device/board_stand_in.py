@@ -74,7 +74,9 @@ if state["fails_at"] == "espefuse" and "burn-key" in words:
     print("A fatal error occurred: Failed to write to target RAM")
     sys.exit(2)
 words[2:2] = ["--virt", "--path-efuse-file", str(board / "efuses.bin")]
-sys.exit(subprocess.call([sys.executable, "-m", "espefuse", *words]))
+python = os.environ.pop("BOARD_PYTHON", sys.executable)
+del os.environ["BOARD"]
+sys.exit(subprocess.call([python, "-m", "espefuse", *words]))
 """
 
 
@@ -118,7 +120,7 @@ class Board:
     def provision(self, bundle: Path, *options: str) -> subprocess.CompletedProcess[str]:
         """Runs the bundle's script on the board, with a Python that has no esptool of its own."""
         path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, "BOARD": str(self.folder)}
+        environment = {**os.environ, "PATH": path, "BOARD": str(self.folder), "BOARD_PYTHON": sys.executable}
         script = [sys.executable, "-S", str(bundle / "provision.py"), "--port", self.port, *options]
         return subprocess.run(
             script, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from signer_world import WORDS, lock, shared_hsm  # noqa: F401 (a fixture)
 from soft_hsm import PIN, SoftHsm
 
@@ -16,6 +17,8 @@ from secure_ext.keys.secret_source import SecretKind, SecretWanted
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.keys.token_signer import TokenSigner
 from secure_ext.policy.pkcs11_uri import Pkcs11Uri
+
+pytestmark = pytest.mark.cold
 
 RECORDER = """
 import os, sys

@@ -16,7 +16,7 @@ import sys
 
 ONLY_WARM = b"SECURE_EXT_ONLY_WARM"
 """If this variable is set, what the server cannot run fails."""
-FREE = {ONLY_WARM, b"PYTEST_CURRENT_TEST", b"PYTHONSAFEPATH", b"ESPTOOL_CFGFILE", b"TMPDIR"}
+FREE = {ONLY_WARM, b"PYTEST_CURRENT_TEST", b"PYTHONSAFEPATH", b"ESPTOOL_CFGFILE", b"TMPDIR", b"PATH"}
 FREE |= {b"MAKEFLAGS", b"MAKELEVEL", b"MAKE_TERMOUT", b"MAKE_TERMERR", b"MFLAGS"}
 """Variables that decide nothing while modules are loaded; all others are as they were when the server started."""
 PROGRAMS = {"espefuse", "esptool", "espsecure", "secure_ext"}
