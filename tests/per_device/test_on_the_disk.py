@@ -30,6 +30,7 @@ QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 OF_FILE = re.compile(r"^\d+<([^>]*)>")
 BURNS = {"burn-key", "burn-key-digest", "burn-efuse", "burn-bit", "burn_key", "burn_efuse", "burn_bit"}
 
+pytestmark = pytest.mark.cold  # the calls of real programs are looked at
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace, which shows the system calls, is not installed"
 )
