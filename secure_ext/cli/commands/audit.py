@@ -73,7 +73,7 @@ def audit(
     Ends with exit code 1 if anything that can be seen deviates.
     """
     with shown_errors(output_format):
-        from secure_ext.prove.audit.report import audit_against_plan, audit_for_release, without_seal  # noqa: PLC0415
+        from secure_ext.prove.audit.report import audit_against_plan, audit_for_release  # noqa: PLC0415
 
         files = {name: path for name, path in (("summary", summary), ("token", token), ("virt", virt)) if path}
         _check_source(files, port, chip, policy)
@@ -82,12 +82,11 @@ def audit(
             report = audit_for_release(_read_board(files, _known(chip), port, baud=baud, before=before))
         else:
             document, folder = _plan_document(plan, bundle, build_dir)
-            document = document if until == "seal" else without_seal(document)
             board = _read_board(files, document.chip, port, baud=baud, before=before)
             record = Path(f"{virt}.journal.json") if virt else None
             if journal:
                 record = journal / f"{board.mac}.json"
-            report = audit_against_plan(board, document, folder, record)
+            report = audit_against_plan(board, document, folder, record, is_sealed=until == "seal")
     exit_code = int(not report.passed)
     if output_format == "json":
         print_json({**report.as_dict(), "exit_code": exit_code})

@@ -61,20 +61,24 @@ class AuditReport:
         }
 
 
-def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: Path | None = None) -> AuditReport:
+def audit_against_plan(
+    board: Board, plan: PlanDocument, folder: Path, journal: Path | None = None, *, is_sealed: bool = True
+) -> AuditReport:
     """Compares a board with a plan.
 
     Args:
         board: what was read.
-        plan: the plan document; without its seal stage for a board that is not sealed yet.
+        plan: the plan document.
         folder: the bundle; its digests and keys tell a damaged key from a foreign one, if they are there.
         journal: record of the board, if it is not the one in the bundle.
+        is_sealed: whether the board should be sealed; else the seal stage is left out.
 
     Raises ToolError SE879 when espefuse saw the eFuses at other places than the plan; what `replay_plan` raises.
     """
     against = f"the plan in {folder}"
     if board.state is None:
         replay_plan(plan)
+        plan = plan if is_sealed else _without_seal(plan)
         verdict, checks = audit_plan(board, plan, None, _key_in(folder))
         return AuditReport(board, against, verdict, checks, (flash_note(plan),))
     try:
@@ -87,6 +91,7 @@ def audit_against_plan(board: Board, plan: PlanDocument, folder: Path, journal: 
             cure=f"read the board with esptool {least} or later, best the newest",
         ) from None
     replay_plan(plan)
+    plan = plan if is_sealed else _without_seal(plan)
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")
     verdict, checks = audit_plan(board, plan, record, _key_in(folder))
     return AuditReport(board, against, verdict, checks, (*notes_on(plan, board.state), flash_note(plan)))
@@ -97,7 +102,7 @@ def audit_for_release(board: Board) -> AuditReport:
     return AuditReport(board, "release mode", None, release_checks(board))
 
 
-def without_seal(plan: PlanDocument) -> PlanDocument:
+def _without_seal(plan: PlanDocument) -> PlanDocument:
     """The plan as far as a board has come that still waits for its functional test."""
     return replace(plan, steps=tuple(step for step in plan.steps if step.stage != "seal"))
 
