@@ -29,7 +29,7 @@ from secure_ext.doctor import (
     unplanned,
     updates,
 )
-from secure_ext.doctor.rule import Finding, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.doctor.rule import Finding, Match, Rule, Severity, Subject, Unseen
 from secure_ext.errors import UsageError
 
 FILES = (
@@ -107,7 +107,7 @@ def _asked(rules: Iterable[Rule], subject: Subject) -> Examination:
             continue
         seen = tuple(rule.check(subject))
         unseen += [(rule, one) for one in seen if isinstance(one, Unseen)]
-        hits = [one for one in seen if isinstance(one, Hit)]
+        hits = [one for one in seen if isinstance(one, Match)]
         acceptable = bool(hits) and rule.may_be_accepted(subject)
         if hits and rule.code in accepted and not acceptable:
             raise _not_acceptable(rule, rule.code)
@@ -115,7 +115,7 @@ def _asked(rules: Iterable[Rule], subject: Subject) -> Examination:
     return Examination(in_order(findings), tuple(unseen))
 
 
-def _finding(rule: Rule, hit: Hit, accepted: bool, acceptable: bool) -> Finding:
+def _finding(rule: Rule, hit: Match, accepted: bool, acceptable: bool) -> Finding:
     return Finding(
         rule.code,
         rule.severity,

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.build.flash_size import MEGABYTE
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.station.revision import revision_text
 
 _MENU = "menuconfig, Hardware Settings, Chip revision"
 
 
-def _some_chip_fits(subject: Subject) -> Iterator[Hit]:
+def _some_chip_fits(subject: Subject) -> Iterator[Match]:
     plan = subject.plan
     if plan.max_revision is not None and plan.max_revision < plan.min_revision:
-        yield Hit(
+        yield Match(
             "chip revision",
             f"the app starts on chips up to {revision_text(plan.max_revision)} only, but boards are provisioned from "
             f"{revision_text(plan.min_revision)} on: there is no board for this bundle",
         )
     asked = plan.requirements
     if asked and asked.max_block_revision is not None and asked.max_block_revision < asked.min_block_revision:
-        yield Hit(
+        yield Match(
             "eFuse block revision",
             f"one image wants {revision_text(asked.min_block_revision)} or later, another one "
             f"{revision_text(asked.max_block_revision)} at most: there is no board for this bundle",
         )
 
 
-def _flash_size_is_known(subject: Subject) -> Iterator[Hit]:
+def _flash_size_is_known(subject: Subject) -> Iterator[Match]:
     flash = subject.build.bootloader_flash
     if flash is None or flash.header == flash.least:
         return
     said = "a number that stands for no size" if flash.header is None else f"{flash.header // MEGABYTE} MB"
     built = flash.idf_version or "an unknown ESP-IDF"
     sure = "may take" if flash.most != flash.least else "takes"
-    yield Hit(
+    yield Match(
         subject.build.bootloader.source,
         f"its header says {said}, which the bootloader of {built} for {subject.chip.name} {sure} for "
         f"{flash.least // MEGABYTE} MB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import NOT_RECORDED, Concern, Hit, Rule, Severity, Subject, Unseen, of_update
+from secure_ext.doctor.rule import NOT_RECORDED, Concern, Match, Rule, Severity, Subject, Unseen, of_update
 from secure_ext.formats.app_description import AppDescription, read_app_description
 from secure_ext.formats.image import NO_REVISION_LIMIT
 from secure_ext.plan.fleet import Fleet
@@ -21,17 +21,17 @@ def _described(image: PlannedImage) -> AppDescription:
     return description
 
 
-def _least_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Hit | Unseen]:
+def _least_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Match | Unseen]:
     needed = image.header.min_revision if image.header else 0
     if needed > fleet.plan.min_revision:
-        yield Hit(
+        yield Match(
             image.source,
             f"the app needs chip revision {revision_text(needed)}, and the fleet's boards begin at "
             f"{revision_text(fleet.plan.min_revision)}",
         )
 
 
-def _greatest_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Hit | Unseen]:
+def _greatest_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Match | Unseen]:
     most = image.header.max_revision if image.header else NO_REVISION_LIMIT
     if most == NO_REVISION_LIMIT:
         return
@@ -40,14 +40,14 @@ def _greatest_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterato
             "maximum chip revision", f"the app runs up to {revision_text(most)}; which revisions there are, nobody says"
         )
     elif most < fleet.plan.max_revision:
-        yield Hit(
+        yield Match(
             image.source,
             f"the app runs up to chip revision {revision_text(most)}, and the fleet's boards may be of up to "
             f"{revision_text(fleet.plan.max_revision)}",
         )
 
 
-def _block_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Hit | Unseen]:
+def _block_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Match | Unseen]:
     app = _described(image)
     least, most = app.min_block_revision, app.max_block_revision
     if fleet.chip.efuses.find("BLK_VERSION_MINOR") is None or (not least and most is None):
@@ -57,7 +57,7 @@ def _block_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[H
         yield Unseen("eFuse block revision", NOT_RECORDED)
         return
     if least > known[0]:
-        yield Hit(
+        yield Match(
             image.source,
             f"the app needs eFuse block revision {revision_text(least)}, and the fleet's boards begin at "
             f"{revision_text(known[0])}",
@@ -66,21 +66,21 @@ def _block_revision(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[H
         limit = f"the app runs up to {revision_text(most)}; the fleet's own app sets no limit"
         yield Unseen("eFuse block revision", limit)
     elif most is not None and known[1] is not None and most < known[1]:
-        yield Hit(
+        yield Match(
             image.source,
             f"the app runs up to eFuse block revision {revision_text(most)}, and the fleet's boards may be of up to "
             f"{revision_text(known[1])}",
         )
 
 
-def _encryption_only_in_app(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _encryption_only_in_app(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     built = subject.build.config.enabled("SECURE_FLASH_ENC_ENABLED")
     if not built or fleet.policy.flash_encryption.enabled:
         return
     if fleet.setting("SECURE_FLASH_ENC_ENABLED"):
         yield Unseen("flash encryption", "the plan leaves it off, and the fleet's bootloader turns it on by itself")
         return
-    yield Hit(
+    yield Match(
         "CONFIG_SECURE_FLASH_ENC_ENABLED",
         "the app is built for flash encryption, which the boards do not have"
         + (": it aborts at every start" if _looks_for_encryption(subject) else ""),
@@ -91,24 +91,24 @@ def _looks_for_encryption(subject: Subject) -> bool:
     return subject.build.config.enabled("SECURE_FLASH_CHECK_ENC_EN_IN_APP")
 
 
-def _key_manager(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _key_manager(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     symbol = "SECURE_FLASH_ENCRYPTION_KEY_SOURCE_KEY_MGR"
     if subject.build.config.enabled(symbol) and fleet.policy.flash_encryption.enabled:
-        yield Hit(
+        yield Match(
             f"CONFIG_{symbol}", "the app takes its flash encryption key from the Key Manager, the boards from eFuse"
         )
 
 
-def _secure_version(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Hit | Unseen]:
+def _secure_version(_: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Match | Unseen]:
     version, least = _described(image).secure_version, fleet.least_secure_version
     if least is not None and version < least:
-        yield Hit(
+        yield Match(
             image.source,
             f"the app's secure version is {version}, and the fleet's boards want at least {least}",
         )
 
 
-def _anti_rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _anti_rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     config, symbol = subject.build.config, "BOOTLOADER_APP_ANTI_ROLLBACK"
     built, there = config.enabled(symbol), fleet.setting(symbol)
     if there is None or fleet.settings is None:
@@ -116,7 +116,7 @@ def _anti_rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[
             yield Unseen("anti-rollback", NOT_RECORDED)
     elif built != there:
         words = {True: "with", False: "without"}
-        yield Hit(
+        yield Match(
             f"CONFIG_{symbol}",
             f"the app is built {words[built]} anti-rollback, and the fleet's bootloader {words[there]}",
         )
@@ -124,17 +124,17 @@ def _anti_rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[
         size = "BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD"
         ours, theirs = config.integer(size), fleet.settings.integer(size)
         if None not in (ours, theirs) and ours != theirs:
-            yield Hit(
+            yield Match(
                 f"CONFIG_{size}",
                 f"the app counts {ours} bits of SECURE_VERSION, and the fleet's bootloader {theirs}",
             )
 
 
-def _rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     symbol = "BOOTLOADER_APP_ROLLBACK_ENABLE"
     there = fleet.setting(symbol)
     if there is not None and there != subject.build.config.enabled(symbol):
-        yield Hit(
+        yield Match(
             f"CONFIG_{symbol}",
             "the fleet's bootloader goes back to the old app unless the new one confirms itself, and the app is built "
             "without that"
@@ -143,10 +143,10 @@ def _rollback(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit |
         )
 
 
-def _cores(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _cores(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     config, there = subject.build.config, fleet.setting("FREERTOS_UNICORE")
     if subject.chip.facts.one_core_field == "DISABLE_APP_CPU" and there and not config.enabled("FREERTOS_UNICORE"):
-        yield Hit("CONFIG_FREERTOS_UNICORE", "the app starts two cores, and the fleet's own app only one")
+        yield Match("CONFIG_FREERTOS_UNICORE", "the app starts two cores, and the fleet's own app only one")
 
 
 RULES = (

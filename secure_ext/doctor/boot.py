@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.plan.first_boot import bootloader_refuses
 
 
-def _left_off(subject: Subject) -> Iterator[Hit]:
+def _left_off(subject: Subject) -> Iterator[Match]:
     config, policy = subject.build.config, subject.policy
     if bootloader_refuses(config, subject.chip, subject.plan):
         return
     if config.enabled("SECURE_FLASH_ENC_ENABLED") and not policy.flash_encryption.enabled:
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_FLASH_ENC_ENABLED",
             "the bootloader turns flash encryption on at its first boot, with a key of its own that nobody knows",
             "plan flash encryption here too (flash_encryption.mode), or set CONFIG_SECURE_FLASH_ENC_ENABLED=n and "
@@ -21,7 +21,7 @@ def _left_off(subject: Subject) -> Iterator[Hit]:
         )
     if config.enabled("SECURE_BOOT_V2_ENABLED") and not policy.secure_boot.enabled:
         signs = any(burn.efuse == subject.chip.secure_boot_enable.name for burn in subject.first_boot)
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_BOOT",
             "the bootloader turns secure boot on at its first boot"
             if signs
@@ -30,25 +30,25 @@ def _left_off(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _burns_more(subject: Subject) -> Iterator[Hit]:
+def _burns_more(subject: Subject) -> Iterator[Match]:
     for burn in subject.first_boot:
         if not burn.enables and not burn.fails_because:
-            yield Hit(
+            yield Match(
                 f"CONFIG_{burn.setting}",
                 f"at its first boot the {burn.by} burns {burn.efuse}, whatever the profile says: it {burn.reason}",
             )
 
 
-def _refuses(subject: Subject) -> Iterator[Hit]:
+def _refuses(subject: Subject) -> Iterator[Match]:
     reason = bootloader_refuses(subject.build.config, subject.chip, subject.plan)
     if reason:
-        yield Hit(subject.build.bootloader.source, f"the bootloader will start no app: {reason}")
+        yield Match(subject.build.bootloader.source, f"the bootloader will start no app: {reason}")
 
 
-def _cannot_burn(subject: Subject) -> Iterator[Hit]:
+def _cannot_burn(subject: Subject) -> Iterator[Match]:
     for burn in subject.first_boot:
         if burn.fails_because:
-            yield Hit(
+            yield Match(
                 f"CONFIG_{burn.setting}",
                 f"at its first boot the {burn.by} wants to burn {burn.efuse} ({burn.reason}), and cannot: "
                 f"{burn.fails_because}",

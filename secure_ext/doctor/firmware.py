@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from secure_ext.build.build import Role
 from secure_ext.build.idf_version import parse_idf_version
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject, Unseen
 from secure_ext.formats.partition_table import DATA_NVS_KEYS, TYPE_DATA
 from secure_ext.plan.fleet import nvs_scheme, signature_scheme, signs_in_software
 from secure_ext.plan.steps import KeyRole
@@ -18,9 +18,9 @@ _LOOKS_AT_THE_CLOCK = {(5, 5): 2, (6, 0): -1}
 _CLOCK_MESSAGE = b"CPU frequency > 160MHz is not supported"
 
 
-def _flash_encryption_built_in(subject: Subject) -> Iterator[Hit]:
+def _flash_encryption_built_in(subject: Subject) -> Iterator[Match]:
     if subject.policy.flash_encryption.enabled and not subject.build.config.enabled("SECURE_FLASH_ENC_ENABLED"):
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_FLASH_ENC_ENABLED",
             "the firmware is built without flash encryption: it boots, but its writes to encrypted partitions "
             "(OTA updates, OTA data) fail",
@@ -40,20 +40,20 @@ def _what_nvs_encryption_needs(subject: Subject) -> str:
     return row + ", "
 
 
-def _secure_boot_built_in(subject: Subject) -> Iterator[Hit]:
+def _secure_boot_built_in(subject: Subject) -> Iterator[Match]:
     if subject.policy.secure_boot.enabled and not subject.build.config.enabled("SECURE_BOOT_V2_ENABLED"):
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_BOOT",
             "the bootloader is built without secure boot: the ROM checks the bootloader, but nothing checks the app",
         )
 
 
-def _same_mode(subject: Subject) -> Iterator[Hit]:
+def _same_mode(subject: Subject) -> Iterator[Match]:
     config, mode = subject.build.config, subject.policy.flash_encryption.mode
     built = FlashEncryptionMode.RELEASE if config.enabled("SECURE_FLASH_ENCRYPTION_MODE_RELEASE") else None
     built = FlashEncryptionMode.DEVELOPMENT if config.enabled("SECURE_FLASH_ENCRYPTION_MODE_DEVELOPMENT") else built
     if built is not None and mode is not FlashEncryptionMode.OFF and built is not mode:
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_FLASH_ENCRYPTION_MODE",
             f"the firmware is built for {built.value} mode, the chip will be in {mode.value} mode",
             f"set CONFIG_SECURE_FLASH_ENCRYPTION_MODE_{mode.name}=y ({_MENU}) and build again, or leave "
@@ -61,7 +61,7 @@ def _same_mode(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _same_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
+def _same_scheme(subject: Subject) -> Iterator[Match | Unseen]:
     config, policy = subject.build.config, subject.policy.secure_boot
     built, wanted = signature_scheme(config), policy.scheme
     in_software = subject.fleet is not None and signs_in_software(config)
@@ -70,19 +70,19 @@ def _same_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
     if not wanted:
         yield Unseen("CONFIG_SECURE_SIGNED_APPS_SCHEME", "which signatures the boards verify is not recorded")
     elif built != wanted:
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_SIGNED_APPS_SCHEME",
             f"the firmware verifies {built} signatures, "
             + (f"the boards {wanted}" if subject.fleet else f"the profile wants {wanted}"),
         )
 
 
-def _errata(subject: Subject) -> Iterator[Hit]:
+def _errata(subject: Subject) -> Iterator[Match]:
     policy, facts = subject.policy.secure_boot, subject.chip.facts
     if policy.enabled and policy.scheme in facts.schemes_with_errata:
         if not subject.build.config.enabled("SECURE_BOOT_V2_FORCE_ENABLE_ECDSA"):
             others = [scheme for scheme in facts.schemes if scheme not in facts.schemes_with_errata]
-            yield Hit(
+            yield Match(
                 f"secure_boot.scheme: {policy.scheme}",
                 f"by {subject.chip.name}'s errata, verifying {policy.scheme} signatures can fail or be bypassed",
                 f"set secure_boot.scheme to {' or '.join(others)}, and the same in {_MENU}"
@@ -92,9 +92,9 @@ def _errata(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _built_config_differs(subject: Subject) -> Iterator[Hit]:
+def _built_config_differs(subject: Subject) -> Iterator[Match]:
     for difference in subject.build.config_differences:
-        yield Hit(
+        yield Match(
             f"CONFIG_{difference.name}",
             f"sdkconfig says {_shown(difference.sdkconfig)}, but the build was made with {_shown(difference.built)}; "
             "what was built counts here",
@@ -109,7 +109,7 @@ def _shown(value: object) -> str:
     return repr(value)
 
 
-def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
+def _hmac_key_id(subject: Subject) -> Iterator[Match]:
     config, nvs = subject.build.config, subject.policy.nvs
     if nvs.scheme is not NvsScheme.HMAC:
         return
@@ -120,14 +120,14 @@ def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
         return
     planned = next((key.block.name for key in subject.plan.keys if key.role is KeyRole.NVS_HMAC), None)
     if planned is None:
-        yield Hit(
+        yield Match(
             "CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID",
             f"the firmware looks for the HMAC key in block {built if built is not None else '(not configured)'}, "
             "the plan burns none",
         )
         return
     number = planned.removeprefix("BLOCK_KEY")
-    yield Hit(
+    yield Match(
         "CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID",
         f"the firmware looks for the HMAC key in block {built if built is not None else '(not configured)'}, "
         f"the plan burns it into block {number} ({planned})"
@@ -137,27 +137,27 @@ def _hmac_key_id(subject: Subject) -> Iterator[Hit]:
     )
 
 
-def _nvs_scheme_works(subject: Subject) -> Iterator[Hit]:
+def _nvs_scheme_works(subject: Subject) -> Iterator[Match]:
     policy = subject.policy
     if policy.nvs.scheme is not NvsScheme.FLASH_ENCRYPTION:
         return
     has_keys = any(p.type == TYPE_DATA and p.subtype == DATA_NVS_KEYS for p in subject.build.partitions.partitions)
     if not has_keys:
-        yield Hit(
+        yield Match(
             "partition table",
             "NVS encryption by flash encryption needs a partition of subtype nvs_keys, and there is none",
         )
     if not policy.flash_encryption.enabled:
-        yield Hit(
+        yield Match(
             "nvs.scheme",
             "the keys of NVS encryption would lie in flash in plaintext, because flash encryption is off",
             "turn flash encryption on (flash_encryption.mode: release), or set nvs.scheme: hmac",
         )
 
 
-def _nvs_in_plaintext(subject: Subject) -> Iterator[Hit]:
+def _nvs_in_plaintext(subject: Subject) -> Iterator[Match]:
     if subject.policy.flash_encryption.release and subject.policy.nvs.scheme is NvsScheme.OFF:
-        yield Hit(
+        yield Match(
             "CONFIG_NVS_ENCRYPTION",
             "flash encryption does not cover NVS: Wi-Fi passwords and the like stay readable in flash",
             "set CONFIG_NVS_ENCRYPTION=y (menuconfig, Component config, NVS), "
@@ -165,20 +165,20 @@ def _nvs_in_plaintext(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _virtual_efuses(subject: Subject) -> Iterator[Hit]:
+def _virtual_efuses(subject: Subject) -> Iterator[Match]:
     if subject.build.config.enabled("EFUSE_VIRTUAL"):
-        yield Hit(
+        yield Match(
             "CONFIG_EFUSE_VIRTUAL",
             "the firmware looks at virtual eFuses instead of the real ones",
         )
 
 
-def _clock_of_c5(subject: Subject) -> Iterator[Hit]:
+def _clock_of_c5(subject: Subject) -> Iterator[Match]:
     # earlier versions of ESP-IDF than 6.1 leave 240 MHz on
     most = subject.chip.facts.encrypted_write_clock
     frequency = subject.build.config.integer("ESP_DEFAULT_CPU_FREQ_MHZ") or 0
     if most and subject.policy.flash_encryption.enabled and frequency > most:
-        yield Hit(
+        yield Match(
             "CONFIG_ESP_DEFAULT_CPU_FREQ_MHZ",
             f"the CPU runs at {frequency} MHz: above {most} MHz an {subject.chip.name} can corrupt what it writes "
             "encrypted",

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from secure_ext.build.build import Role
 from secure_ext.build.flash_size import MEGABYTE
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 
 _ROM_BUFFER = 0x10000
@@ -18,13 +18,13 @@ _USUAL_TABLE_OFFSET = 0xC000
 """Where ESP-IDF's own examples with secure boot have their table."""
 
 
-def _bootloader_under_table(subject: Subject) -> Iterator[Hit]:
+def _bootloader_under_table(subject: Subject) -> Iterator[Match]:
     build = subject.build
     for image in subject.images:
         if image.offset == build.bootloader_offset and image.offset < build.table_offset < image.end:
             room = build.table_offset - image.offset
             signed = " with its signature" if image.sign else ""
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the bootloader{signed} has {image.final_size} bytes, but only {room} fit under the partition table "
                 f"at 0x{build.table_offset:x}",
@@ -42,13 +42,13 @@ def _table_offset_for(subject: Subject, end: int) -> int:
     return max(whole_sectors(end + _GROWTH_BY_FEATURES), _USUAL_TABLE_OFFSET) if grows else whole_sectors(end)
 
 
-def _image_in_partition(subject: Subject) -> Iterator[Hit]:
+def _image_in_partition(subject: Subject) -> Iterator[Match]:
     partitions = {partition.label: partition for partition in subject.table.partitions}
     for image in subject.images:
         partition = partitions.get(image.partition or "")
         if partition is not None and image.end > partition.end:
             signed = " with its signature" if image.sign else ""
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {partition.label}",
                 f"the image{signed} has {image.final_size} bytes, the partition {partition.size}",
                 f"give {partition.label} the size 0x{whole_sectors(image.final_size):x} or more in the CSV, or "
@@ -56,11 +56,11 @@ def _image_in_partition(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _images_apart(subject: Subject) -> Iterator[Hit]:
+def _images_apart(subject: Subject) -> Iterator[Match]:
     for first, second in pairwise(subject.images):
         is_bootloader = first.offset == subject.build.bootloader_offset
         if first.end > second.offset and not (is_bootloader and second.role is Role.PARTITION_TABLE):
-            yield Hit(
+            yield Match(
                 f"{first.source} and {second.source}",
                 f"{first.source} reaches to 0x{first.end:x}, but {second.source} starts at 0x{second.offset:x}",
             )
@@ -76,21 +76,21 @@ def _flash_of(subject: Subject) -> str:
     return f"but the bootloader of {built} does not know the flash size in its header ({header}) and takes it for 2 MB"
 
 
-def _images_in_flash(subject: Subject) -> Iterator[Hit]:
+def _images_in_flash(subject: Subject) -> Iterator[Match]:
     size = subject.build.flash_size
     for image in subject.images:
         if size is not None and image.end > size:
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the image reaches to 0x{image.end:x}, {_flash_of(subject)}",
             )
 
 
-def _partitions_in_flash(subject: Subject) -> Iterator[Hit]:
+def _partitions_in_flash(subject: Subject) -> Iterator[Match]:
     size = subject.build.flash_size
     for partition in subject.build.partitions.partitions:
         if size is not None and partition.end > size:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 f"the partition reaches to 0x{partition.end:x}, {_flash_of(subject)}",
             )
@@ -102,51 +102,51 @@ def _may_fit(subject: Subject) -> bool:
     return flash is not None and all(row.end <= flash.most for row in subject.build.partitions.partitions)
 
 
-def _partitions_apart(subject: Subject) -> Iterator[Hit]:
+def _partitions_apart(subject: Subject) -> Iterator[Match]:
     build = subject.build
     own = (build.bootloader_offset, build.table_offset)
     rows = sorted((row for row in build.partitions.partitions if row.offset not in own), key=lambda row: row.offset)
     for row in rows:
         if row.offset < build.table_offset + SECTOR_SIZE and row.end > build.table_offset:
-            yield Hit(
+            yield Match(
                 f"partition {row.label}",
                 f"the partition at 0x{row.offset:x} overlaps the partition table at 0x{build.table_offset:x}",
                 f"move it to 0x{build.table_offset + SECTOR_SIZE:x} or behind, or leave its offset in the CSV empty",
             )
     for first, second in pairwise(rows):
         if first.end > second.offset:
-            yield Hit(
+            yield Match(
                 f"partitions {first.label} and {second.label}",
                 f"{first.label} reaches to 0x{first.end:x}, but {second.label} starts at 0x{second.offset:x}",
             )
 
 
-def _alignment(subject: Subject) -> Iterator[Hit]:
+def _alignment(subject: Subject) -> Iterator[Match]:
     for image in subject.images:
         if image.offset % SECTOR_SIZE:
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the image's address 0x{image.offset:x} is not a multiple of a flash sector (0x{SECTOR_SIZE:x})",
             )
 
 
-def _flash_size_known(subject: Subject) -> Iterator[Hit]:
+def _flash_size_known(subject: Subject) -> Iterator[Match]:
     if subject.build.flash_size_setting == "detect":
-        yield Hit(
+        yield Match(
             "flasher_args.json",
             "the flash size is set to 'detect': esptool would write the detected size into the bootloader while "
             "flashing, which a signed or encrypted bootloader cannot take",
         )
 
 
-def _bootloader_fits_rom(subject: Subject) -> Iterator[Hit]:
+def _bootloader_fits_rom(subject: Subject) -> Iterator[Match]:
     limit = subject.chip.facts.rom_bootloader_limit
     for image in subject.images:
         if image.offset != subject.build.bootloader_offset or image.header is None or not image.sign:
             continue
         size = whole_sectors(image.header.image_length)
         if size > limit:
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the bootloader has {size} bytes without its signature, but the ROM verifies at most {limit}",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from secure_ext.build.idf_version import parse_idf_version
-from secure_ext.doctor.rule import NOT_RECORDED, Concern, Hit, Rule, Severity, Subject, Unseen, of_update
+from secure_ext.doctor.rule import NOT_RECORDED, Concern, Match, Rule, Severity, Subject, Unseen, of_update
 from secure_ext.formats.partition_table import TYPE_APP, TYPE_DATA
 from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import PlannedImage
@@ -25,17 +25,17 @@ _FILE_SYSTEMS = (
 """Kconfig symbols that a partition in flash was formatted with."""
 
 
-def _table_offset(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _table_offset(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     built = subject.build.config.integer("PARTITION_TABLE_OFFSET")
     if built is not None and built != fleet.table_offset:
-        yield Hit(
+        yield Match(
             "CONFIG_PARTITION_TABLE_OFFSET",
             f"the app looks for the partition table at 0x{built:x}, and the boards have it at 0x{fleet.table_offset:x}",
             f"set CONFIG_PARTITION_TABLE_OFFSET=0x{fleet.table_offset:x} and build again",
         )
 
 
-def _layout(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _layout(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     if fleet.table is None:
         return
     built = subject.build.partitions.partitions
@@ -44,12 +44,12 @@ def _layout(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | U
     moved = [row.label for row in built if row.label in there and there[row.label] != row]
     for rows, what in ((missing, "which the boards do not have"), (moved, "which is another one on the boards")):
         for label in rows:
-            yield Hit(
+            yield Match(
                 f"partition {label}", f"the build's partition table has {label}, {what}; an update changes no table"
             )
 
 
-def _table_md5(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _table_md5(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     symbol = "PARTITION_TABLE_MD5"
     if not subject.build.config.enabled(symbol):
         return
@@ -57,17 +57,19 @@ def _table_md5(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit 
     if has_md5 is None:
         yield Unseen("MD5 of the partition table", "the fleet's partition table is encrypted, and its key is not given")
     elif not has_md5:
-        yield Hit(f"CONFIG_{symbol}", "the app wants a partition table with an MD5, and that of the boards has none")
+        yield Match(f"CONFIG_{symbol}", "the app wants a partition table with an MD5, and that of the boards has none")
 
 
-def _phy_partition(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _phy_partition(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     symbol = "ESP_PHY_INIT_DATA_IN_PARTITION"
     if subject.build.config.enabled(symbol) and fleet.table is not None:
         if not any((row.type, row.subtype) == (TYPE_DATA, _PHY) for row in fleet.table.partitions):
-            yield Hit(f"CONFIG_{symbol}", "the app takes the radio's data from a partition that the boards do not have")
+            yield Match(
+                f"CONFIG_{symbol}", "the app takes the radio's data from a partition that the boards do not have"
+            )
 
 
-def _tee(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _tee(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     config, symbol = subject.build.config, "SECURE_ENABLE_TEE"
     built, there = config.enabled(symbol), fleet.setting(symbol)
     if fleet.settings is None or there is None:
@@ -78,7 +80,7 @@ def _tee(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unse
         if not has_table:
             return
     if built != there:
-        yield Hit(
+        yield Match(
             f"CONFIG_{symbol}",
             f"the app is built {'for' if built else 'without'} ESP-TEE, and the boards "
             f"{'have' if there else 'have not'} one",
@@ -87,16 +89,18 @@ def _tee(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unse
         for name in (f"SECURE_TEE_{size}" for size in _TEE_SIZES):
             ours, theirs = config.integer(name), fleet.settings.integer(name)
             if ours != theirs:
-                yield Hit(f"CONFIG_{name}", f"the app leaves the TEE {ours} bytes, and that of the boards has {theirs}")
+                yield Match(
+                    f"CONFIG_{name}", f"the app leaves the TEE {ours} bytes, and that of the boards has {theirs}"
+                )
 
 
-def _flash_access(subject: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Hit | Unseen]:
+def _flash_access(subject: Subject, fleet: Fleet, image: PlannedImage) -> Iterator[Match | Unseen]:
     yield from _octal_flash(subject, fleet)
     config, pages = subject.build.config, subject.build.config.integer("MMU_PAGE_SIZE")
     there = fleet.settings.integer("MMU_PAGE_SIZE") if fleet.settings else None
     version = parse_idf_version(fleet.idf_version)
     if None not in (pages, there) and pages != there and not (version and version.has(_READS_THE_PAGE_SIZE)):
-        yield Hit(
+        yield Match(
             "CONFIG_MMU_PAGE_SIZE",
             f"the app is linked for pages of {pages} bytes, and the fleet's bootloader maps pages of {there}",
         )
@@ -105,14 +109,14 @@ def _flash_access(subject: Subject, fleet: Fleet, image: PlannedImage) -> Iterat
         if fleet.flash_size is None:
             yield Unseen("flash size", NOT_RECORDED)
         elif size > fleet.flash_size:
-            yield Hit(
+            yield Match(
                 "CONFIG_SPI_FLASH_SIZE_OVERRIDE",
                 f"the app aborts on less than {size >> 20} MB of flash, and the fleet was made for "
                 f"{fleet.flash_size >> 20}",
             )
 
 
-def _octal_flash(subject: Subject, fleet: Fleet) -> Iterator[Hit | Unseen]:
+def _octal_flash(subject: Subject, fleet: Fleet) -> Iterator[Match | Unseen]:
     def octal(enabled: Callable[[str], bool]) -> bool:
         return enabled("ESPTOOLPY_OCT_FLASH") and not enabled("ESPTOOLPY_FLASH_MODE_AUTO_DETECT")
 
@@ -120,19 +124,19 @@ def _octal_flash(subject: Subject, fleet: Fleet) -> Iterator[Hit | Unseen]:
         if fleet.settings is None:
             yield Unseen("CONFIG_ESPTOOLPY_OCT_FLASH", NOT_RECORDED)
         elif not octal(fleet.settings.enabled):
-            yield Hit(
+            yield Match(
                 "CONFIG_ESPTOOLPY_OCT_FLASH",
                 "the app aborts unless an eFuse says that the flash has eight data lines, which the fleet's own app "
                 "does not ask for",
             )
 
 
-def _file_systems(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Hit | Unseen]:
+def _file_systems(subject: Subject, fleet: Fleet, _: PlannedImage) -> Iterator[Match | Unseen]:
     for name in _FILE_SYSTEMS:
         ours = subject.build.config.values.get(name)
         theirs = fleet.settings.values.get(name) if fleet.settings else None
         if None not in (ours, theirs) and ours != theirs:
-            yield Hit(
+            yield Match(
                 f"CONFIG_{name}", f"the app is built with {ours!r}, and what is in the flash was made with {theirs!r}"
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from secure_ext.build.build import Role
 from secure_ext.build.idf_version import parse_idf_version
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.image import is_secure_padded
 from secure_ext.plan.fleet import signs_in_software
 
@@ -14,41 +14,41 @@ _LOOKS_FOR_ECDSA_SIGNATURE = {(5, 0): 5, (5, 1): 2, (5, 2): 0}
 """First patch release of each branch whose app aborts without one (components/bootloader_support/src/secure_boot.c)."""
 
 
-def _right_chip(subject: Subject) -> Iterator[Hit]:
+def _right_chip(subject: Subject) -> Iterator[Match]:
     for image in subject.images:
         if image.header is not None and image.header.chip != subject.chip.name:
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the image is for {image.header.chip}, the {'fleet' if subject.fleet else 'project'} for "
                 f"{subject.chip.name}",
             )
 
 
-def _padded(subject: Subject) -> Iterator[Hit]:
+def _padded(subject: Subject) -> Iterator[Match]:
     page = subject.build.config.integer("MMU_PAGE_SIZE") or subject.chip.facts.mmu_page_size
     for image in subject.images:
         if image.role is Role.APP and image.sign and image.header is not None:
             if not is_secure_padded(image.content, image.header, page):
-                yield Hit(
+                yield Match(
                     image.source,
                     f"the app does not end on a {page // 1024} KB page, so bytes behind it are mapped but not signed",
                 )
 
 
-def _signed_without_secure_boot(subject: Subject) -> Iterator[Hit]:
+def _signed_without_secure_boot(subject: Subject) -> Iterator[Match]:
     for image in subject.images:
         if image.signed_already and not image.sign:
-            yield Hit(
+            yield Match(
                 image.source,
                 "the image is signed, but secure boot is off: the chip will not check the signature",
             )
 
 
-def _unsigned_app_aborts(subject: Subject) -> Iterator[Hit]:
+def _unsigned_app_aborts(subject: Subject) -> Iterator[Match]:
     checks = signs_in_software(subject.build.config)
     for image in subject.images:
         if checks and image.role is Role.APP and not image.sign and not image.signed_already:
-            yield Hit(
+            yield Match(
                 image.source,
                 "the app is built to verify the signature of updates with its own, and it has none: it aborts at every "
                 "boot",

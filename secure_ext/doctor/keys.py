@@ -9,7 +9,7 @@ from pathlib import Path
 
 from secure_ext.doctor.published_keys import is_published
 from secure_ext.doctor.repository import Kept, kept_by_git
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.policy.policy import KeySource, NvsScheme
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
 
@@ -42,57 +42,57 @@ def _secret_files(subject: Subject) -> Iterator[tuple[str, Path, bytes]]:
             yield place, path, content
 
 
-def _exposed(subject: Subject) -> Iterator[Hit]:
+def _exposed(subject: Subject) -> Iterator[Match]:
     for place, path, _ in _secret_files(subject):
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            yield Hit(place, "other users of this machine can read the key file", f"chmod 600 {path.name}")
+            yield Match(place, "other users of this machine can read the key file", f"chmod 600 {path.name}")
 
 
-def _shared_key(subject: Subject) -> Iterator[Hit]:
+def _shared_key(subject: Subject) -> Iterator[Match]:
     policy = subject.policy.flash_encryption
     if policy.release and not policy.key.per_device:
-        yield Hit("flash_encryption.key", "every board made from this bundle gets the same flash encryption key")
+        yield Match("flash_encryption.key", "every board made from this bundle gets the same flash encryption key")
 
 
-def _tracked(subject: Subject) -> Iterator[Hit]:
+def _tracked(subject: Subject) -> Iterator[Match]:
     for place, path, _ in _secret_files(subject):
         if kept_by_git(path) is Kept.TRACKED:
-            yield Hit(
+            yield Match(
                 place,
                 "the key file is tracked by git: everyone who has the repository, or ever had it, has the key",
                 f"make a new key, take this one out (git rm --cached {path.name}), and keep keys elsewhere",
             )
 
 
-def _could_be_committed(subject: Subject) -> Iterator[Hit]:
+def _could_be_committed(subject: Subject) -> Iterator[Match]:
     for place, path, _ in _secret_files(subject):
         if kept_by_git(path) is Kept.NOT_IGNORED:
-            yield Hit(
+            yield Match(
                 place,
                 "the key file lies in a git repository that does not ignore it: `git add .` would take it in",
                 f"add /{path.name} to the .gitignore beside it, or move the key out of the repository",
             )
 
 
-def _in_build_dir(subject: Subject) -> Iterator[Hit]:
+def _in_build_dir(subject: Subject) -> Iterator[Match]:
     build_dir = subject.build.build_dir.resolve()
     for place, path, _ in _secret_files(subject):
         if build_dir in path.resolve().parents:
-            yield Hit(place, "the key file lies in the build directory, which `idf.py fullclean` deletes")
+            yield Match(place, "the key file lies in the build directory, which `idf.py fullclean` deletes")
 
 
-def _published(subject: Subject) -> Iterator[Hit]:
+def _published(subject: Subject) -> Iterator[Match]:
     for place, _, content in _secret_files(subject):
         if is_published(content):
-            yield Hit(
+            yield Match(
                 place, "this private key is published with ESP-IDF or esptool, for their tests: anyone can sign with it"
             )
 
 
-def _made_with_bundle(subject: Subject) -> Iterator[Hit]:
+def _made_with_bundle(subject: Subject) -> Iterator[Match]:
     for source in subject.policy.secure_boot.keys:
         if source.describe() == "generated":
-            yield Hit(
+            yield Match(
                 "secure_boot.keys",
                 "a signing key is generated for this bundle, and nobody has a copy of it",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode
 from secure_ext.station.revision import revision_text
 
@@ -23,73 +23,73 @@ _SOC_FIELDS = {
 """ESP-IDF's capabilities (``components/soc/<chip>/include/soc/Kconfig.soc_caps.in``) and the fields they stand for."""
 
 
-def _both_features(subject: Subject) -> Iterator[Hit]:
+def _both_features(subject: Subject) -> Iterator[Match]:
     policy = subject.policy
     if policy.flash_encryption.release and not policy.secure_boot.enabled:
-        yield Hit(
+        yield Match(
             "secure_boot.enabled",
             "flash encryption without secure boot: an attacker who can change flash can run damaged code",
             "plan secure boot as well (secure_boot.enabled: true, CONFIG_SECURE_BOOT=y); ESP-IDF recommends both",
         )
     if policy.secure_boot.enabled and not policy.flash_encryption.enabled:
         if not policy.secure_boot.read_protection_stays_writable:
-            yield Hit(
+            yield Match(
                 "flash_encryption.mode",
                 "secure boot alone write-protects RD_DIS: flash encryption can never be added to these boards",
                 "plan both now, or set secure_boot.keep_read_protection_writable",
             )
 
 
-def _development(subject: Subject) -> Iterator[Hit]:
+def _development(subject: Subject) -> Iterator[Match]:
     if subject.policy.flash_encryption.mode is FlashEncryptionMode.DEVELOPMENT:
-        yield Hit(
+        yield Match(
             subject.policy.origin("flash_encryption.mode"),
             "development mode lets anyone with a cable write plaintext that the chip then encrypts",
         )
 
 
-def _jtag_open(subject: Subject) -> Iterator[Hit]:
+def _jtag_open(subject: Subject) -> Iterator[Match]:
     if subject.policy.locks_down and not subject.policy.lockdown.jtag_disabled:
-        yield Hit(
+        yield Match(
             subject.policy.origin("lockdown.jtag"),
             "JTAG stays open: a debugger can read decrypted memory",
         )
 
 
-def _download_open(subject: Subject) -> Iterator[Hit]:
+def _download_open(subject: Subject) -> Iterator[Match]:
     policy = subject.policy
     development = policy.flash_encryption.mode is FlashEncryptionMode.DEVELOPMENT
     if policy.locks_down and not development and policy.lockdown.download_mode is DownloadMode.OPEN:
-        yield Hit(
+        yield Match(
             policy.origin("lockdown.download_mode"),
             "the download mode stays open: anyone with a cable can burn the remaining eFuses",
         )
 
 
-def _pseudo_round_off(subject: Subject) -> Iterator[Hit]:
+def _pseudo_round_off(subject: Subject) -> Iterator[Match]:
     policy = subject.policy.flash_encryption
     if policy.release and not policy.pseudo_round and subject.chip.uses("XTS_DPA_PSEUDO_LEVEL"):
-        yield Hit(
+        yield Match(
             subject.policy.origin("flash_encryption.pseudo_round"),
             "pseudo rounds stay off: ESP-IDF's release check will report the device as not in release mode",
         )
 
 
-def _aggressive_revoke(subject: Subject) -> Iterator[Hit]:
+def _aggressive_revoke(subject: Subject) -> Iterator[Match]:
     policy = subject.policy.secure_boot
     signers = sum(source.signs.covers(is_bootloader=True) for source in policy.keys)
     if policy.enabled and policy.aggressive_revoke and signers == 1:
-        yield Hit(
+        yield Match(
             subject.policy.origin("secure_boot.aggressive_revoke"),
             "with one key that signs the bootloader, one bad bootloader revokes that key and the board never boots "
             "again",
         )
 
 
-def _slots_open(subject: Subject) -> Iterator[Hit]:
+def _slots_open(subject: Subject) -> Iterator[Match]:
     policy, slots = subject.policy.secure_boot, subject.chip.facts.digest_slots
     if policy.enabled and not policy.revoke_unused and len(policy.keys) < slots:
-        yield Hit(
+        yield Match(
             subject.policy.origin("secure_boot.revoke_unused"),
             f"{slots - len(policy.keys)} digest slots stay free: whoever can burn eFuses can add a key",
         )
@@ -101,7 +101,7 @@ _P4_FLASH_POWER = (
 )
 
 
-def _p4_secure_download(subject: Subject) -> Iterator[Hit]:
+def _p4_secure_download(subject: Subject) -> Iterator[Match]:
     """Only v3.1 and v3.2 leave their flash without power in download mode (esptool, `power_on_flash`)."""
     is_sealed = subject.policy.locks_down and subject.policy.lockdown.download_mode is DownloadMode.SECURE
     if not (subject.chip.facts.flash_power and is_sealed):
@@ -109,18 +109,18 @@ def _p4_secure_download(subject: Subject) -> Iterator[Hit]:
     least, most = subject.plan.min_revision, subject.plan.max_revision
     limits = [text for revision, text in _P4_FLASH_POWER if least <= revision and (most is None or revision <= most)]
     if limits:
-        yield Hit("lockdown.download_mode", "in secure download mode an ESP32-P4 " + ", and a ".join(limits))
+        yield Match("lockdown.download_mode", "in secure download mode an ESP32-P4 " + ", and a ".join(limits))
 
 
-def _preview(subject: Subject) -> Iterator[Hit]:
+def _preview(subject: Subject) -> Iterator[Match]:
     if subject.chip.facts.preview:
-        yield Hit(
+        yield Match(
             subject.chip.name,
             "ESP-IDF supports this chip as a preview: its eFuses and features may still change",
         )
 
 
-def _revision(subject: Subject) -> Iterator[Hit]:
+def _revision(subject: Subject) -> Iterator[Match]:
     facts, built = subject.chip.facts, subject.build.min_revision
     policy = subject.policy
     wanted = [
@@ -132,7 +132,7 @@ def _revision(subject: Subject) -> Iterator[Hit]:
     ]
     for feature, revision in wanted:
         if built < revision:
-            yield Hit(
+            yield Match(
                 "minimum chip revision",
                 f"the build allows chips from {revision_text(built)}, but {feature} on {subject.chip.name} "
                 f"needs {revision_text(revision)}; the script will stop on older chips",
@@ -141,7 +141,7 @@ def _revision(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _later_revision_only(subject: Subject) -> Iterator[Hit]:
+def _later_revision_only(subject: Subject) -> Iterator[Match]:
     """Only where boards of both kinds can come: the plan itself may stop on the older ones, or on the later ones."""
     facts, plan, policy = subject.chip.facts, subject.plan, subject.policy
     disabled = policy.locks_down and policy.lockdown.download_mode is DownloadMode.DISABLED
@@ -152,14 +152,14 @@ def _later_revision_only(subject: Subject) -> Iterator[Hit]:
     ):
         later_ones_come = plan.max_revision is None or plan.max_revision >= revision
         if applies and plan.min_revision < revision and later_ones_come:
-            yield Hit(
+            yield Match(
                 "minimum chip revision",
                 f"{what} needs {subject.chip.name} {revision_text(revision)}; the script leaves it out on older chips, "
                 "which the build allows",
             )
 
 
-def _capabilities(subject: Subject) -> Iterator[Hit]:
+def _capabilities(subject: Subject) -> Iterator[Match]:
     """ESP-IDF lists what the newest revision can do; a field that no board of the plan has yet is not missed."""
     most = subject.plan.max_revision
     not_yet = (
@@ -167,39 +167,41 @@ def _capabilities(subject: Subject) -> Iterator[Hit]:
     )
     for symbol, field in _SOC_FIELDS.items():
         if subject.build.config.enabled(symbol) and field not in not_yet and not subject.chip.uses(field):
-            yield Hit(
+            yield Match(
                 f"CONFIG_{symbol}",
                 f"this ESP-IDF says {subject.chip.name} has {field}, which secure-provision does not burn there",
             )
 
 
-def _rom_basic_open(subject: Subject) -> Iterator[Hit]:
+def _rom_basic_open(subject: Subject) -> Iterator[Match]:
     open_ = subject.chip.uses("CONSOLE_DEBUG_DISABLE") and not subject.policy.lockdown.rom_basic_disabled
     if subject.policy.locks_down and open_:
-        yield Hit(
+        yield Match(
             subject.policy.origin("lockdown.rom_basic"),
             "the BASIC interpreter of the ROM stays reachable: it starts when nothing boots, and peeks into memory",
         )
 
 
-def _uart_reads_flash(subject: Subject) -> Iterator[Hit]:
+def _uart_reads_flash(subject: Subject) -> Iterator[Match]:
     policy = subject.policy.flash_encryption
     for allowed, name in (
         (policy.uart_decryption_allowed, "SECURE_FLASH_UART_BOOTLOADER_ALLOW_DEC"),
         (policy.uart_cache_allowed, "SECURE_FLASH_UART_BOOTLOADER_ALLOW_CACHE"),
     ):
         if allowed:
-            yield Hit(f"CONFIG_{name}", "the download mode hands out the flash decrypted: encryption protects nothing")
+            yield Match(
+                f"CONFIG_{name}", "the download mode hands out the flash decrypted: encryption protects nothing"
+            )
 
 
-def _read_protection_open(subject: Subject) -> Iterator[Hit]:
+def _read_protection_open(subject: Subject) -> Iterator[Match]:
     policy = subject.policy
     if (
         policy.secure_boot.read_protection_stays_writable
         and policy.secure_boot.enabled
         and policy.flash_encryption.release
     ):
-        yield Hit(
+        yield Match(
             policy.origin("secure_boot.keep_read_protection_writable"),
             "RD_DIS stays writable: code on the chip can hide the signing key's digest, and nothing boots ever again",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.doctor.repository import Kept, kept_by_git
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 
 _OPTIONS = {
     "flash_encryption_key": ("flash_encryption.key", "--flash-encryption-key FILE"),
@@ -20,7 +20,7 @@ def _option(name: str) -> tuple[str, str]:
     return next(named for beginning, named in _OPTIONS.items() if name.startswith(beginning))
 
 
-def _new_and_unwatched(subject: Subject) -> Iterator[Hit]:
+def _new_and_unwatched(subject: Subject) -> Iterator[Match]:
     making = subject.making
     if making is None or not (making.build_server or making.archived or making.read_by_a_program):
         return
@@ -33,7 +33,7 @@ def _new_and_unwatched(subject: Subject) -> Iterator[Hit]:
     )
     for name in making.new_keys:
         setting, option = _option(name)
-        yield Hit(
+        yield Match(
             setting,
             f"no key was named, so {name} was generated, {why}",
             f"make the key once with secure-provision keys generate, keep it safe, and name it: {option}; or keep the "
@@ -41,12 +41,12 @@ def _new_and_unwatched(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _archived_and_lost(subject: Subject) -> Iterator[Hit]:
+def _archived_and_lost(subject: Subject) -> Iterator[Match]:
     making = subject.making
     if making is None or not (making.build_server and making.archived) or making.home_is_named or not making.new_keys:
         return
     options = dict.fromkeys(_option(name)[1] for name in making.new_keys)
-    yield Hit(
+    yield Match(
         "--archive",
         f"the archive holds no keys, and the new ones ({', '.join(making.new_keys)}) go with this job: no board can "
         "ever be provisioned from it",
@@ -55,11 +55,11 @@ def _archived_and_lost(subject: Subject) -> Iterator[Hit]:
     )
 
 
-def _bundled_keys_in_git(subject: Subject) -> Iterator[Hit]:
+def _bundled_keys_in_git(subject: Subject) -> Iterator[Match]:
     for path in subject.making.bundled_keys if subject.making else ():
         kept = kept_by_git(path, but_for=path.with_name(".gitignore"))
         if kept in (Kept.TRACKED, Kept.NOT_IGNORED):
-            yield Hit(
+            yield Match(
                 f"{path.parent.parent.name}/{path.parent.name}",
                 "the bundle lies in a git repository that "
                 + (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject, Unseen
 from secure_ext.formats.nvs_format import LEAST_WRITABLE, first_written, is_entry_intact
 from secure_ext.formats.partition_table import DATA_NVS, DATA_NVS_KEYS, TYPE_DATA, Partition
 from secure_ext.plan.fleet import Fleet, nvs_scheme
@@ -40,26 +40,26 @@ def _is_encrypting(subject: Subject) -> bool:
     return subject.policy.nvs.scheme is not NvsScheme.OFF or subject.build.config.enabled("NVS_ENCRYPTION")
 
 
-def _plain_default(subject: Subject) -> Iterator[Hit]:
+def _plain_default(subject: Subject) -> Iterator[Match]:
     for image in _nvs_images(subject):
         if image.partition == _DEFAULT and _is_encrypted(image) is False and _is_encrypting(subject):
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is plaintext, and firmware with NVS encryption cannot read it: the values would be lost",
             )
 
 
-def _plain_other(subject: Subject) -> Iterator[Hit]:
+def _plain_other(subject: Subject) -> Iterator[Match]:
     for image in _nvs_images(subject):
         if image.partition != _DEFAULT and _is_encrypted(image) is False and _is_encrypting(subject):
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is plaintext: anybody with the flash in hand can read it, and the firmware only if it "
                 "opens the partition with nvs_flash_init_partition()",
             )
 
 
-def _without_keys(subject: Subject) -> Iterator[Hit]:
+def _without_keys(subject: Subject) -> Iterator[Match]:
     nvs = subject.policy.nvs
     keys = {row.label for row in _partitions(subject, DATA_NVS_KEYS)}
     has_keys_image = any(image.partition in keys for image in subject.images)
@@ -67,39 +67,39 @@ def _without_keys(subject: Subject) -> Iterator[Hit]:
         if not _is_encrypted(image):
             continue
         if nvs.scheme is NvsScheme.FLASH_ENCRYPTION and not has_keys_image:
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is encrypted, but its keys are not in the bundle: the device would make its own at the "
                 "first boot and could never read the image",
                 "use nvs.key: generate, or the file of keys, and have a partition of subtype nvs_keys for them",
             )
         elif nvs.key.path is None and image.recipe is None and nvs.scheme is not NvsScheme.OFF and not has_keys_image:
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is encrypted already, but the key it depends on is generated with the bundle",
                 "give the HMAC key as nvs.key, or the CSV of the image under nvs.images",
             )
 
 
-def _small_keys(subject: Subject) -> Iterator[Hit]:
+def _small_keys(subject: Subject) -> Iterator[Match]:
     for partition in _partitions(subject, DATA_NVS_KEYS):
         if partition.size < SECTOR_SIZE:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 f"the partition has {partition.size} bytes; NVS keys take a flash sector of 0x{SECTOR_SIZE:x}",
             )
 
 
-def _unflagged_keys(subject: Subject) -> Iterator[Hit]:
+def _unflagged_keys(subject: Subject) -> Iterator[Match]:
     for partition in _partitions(subject, DATA_NVS_KEYS):
         if not partition.encrypted_flag and subject.policy.flash_encryption.enabled:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 "the partition of the NVS keys is not flagged encrypted; firmware and bundle encrypt it nevertheless",
             )
 
 
-def _built_for_other_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
+def _built_for_other_scheme(subject: Subject) -> Iterator[Match | Unseen]:
     config, scheme = subject.build.config, subject.policy.nvs.scheme
     if subject.fleet is not None:
         yield from _other_scheme_on_boards(subject.fleet, nvs_scheme(config))
@@ -107,19 +107,19 @@ def _built_for_other_scheme(subject: Subject) -> Iterator[Hit | Unseen]:
     if scheme is NvsScheme.OFF:
         return
     if not config.enabled("NVS_ENCRYPTION"):
-        yield Hit(
+        yield Match(
             "CONFIG_NVS_ENCRYPTION",
             "the firmware is built without NVS encryption: it writes plaintext, and cannot read an encrypted NVS image",
             "enable NVS encryption in menuconfig (Component config, NVS) and build again",
         )
     elif scheme is NvsScheme.FLASH_ENCRYPTION and config.enabled("NVS_SEC_KEY_PROTECT_USING_HMAC"):
-        yield Hit(
+        yield Match(
             "CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC",
             "the firmware derives its NVS keys from an HMAC key, the profile has them in the nvs_keys partition",
         )
 
 
-def _other_scheme_on_boards(fleet: Fleet, built: NvsScheme) -> Iterator[Hit | Unseen]:
+def _other_scheme_on_boards(fleet: Fleet, built: NvsScheme) -> Iterator[Match | Unseen]:
     if fleet.nvs is None:
         yield Unseen("CONFIG_NVS_ENCRYPTION", "how the boards encrypt NVS is not recorded in the fleet's bundle")
     elif fleet.nvs.scheme is not built:
@@ -128,27 +128,27 @@ def _other_scheme_on_boards(fleet: Fleet, built: NvsScheme) -> Iterator[Hit | Un
             NvsScheme.HMAC: "NVS keys from the HMAC key in eFuse",
             NvsScheme.FLASH_ENCRYPTION: "NVS keys in the nvs_keys partition",
         }
-        yield Hit(
+        yield Match(
             "CONFIG_NVS_ENCRYPTION",
             f"the app is built for {words[built]}, and the boards have {words[fleet.nvs.scheme]}: it cannot read what "
             "they hold",
         )
 
 
-def _small_writable(subject: Subject) -> Iterator[Hit]:
+def _small_writable(subject: Subject) -> Iterator[Match]:
     for partition in _partitions(subject, DATA_NVS):
         if partition.size < LEAST_WRITABLE and not partition.readonly_flag:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 f"the NVS partition has 0x{partition.size:x} bytes; less than 0x{LEAST_WRITABLE:x} can only be read, "
                 "and the firmware refuses to open it for writing",
             )
 
 
-def _opened_securely(subject: Subject) -> Iterator[Hit]:
+def _opened_securely(subject: Subject) -> Iterator[Match]:
     for image in _nvs_images(subject):
         if image.partition != _DEFAULT and isinstance(image.recipe, NvsFromCsv) and image.recipe.encrypted:
-            yield Hit(
+            yield Match(
                 f"{image.source} in partition {image.partition}",
                 "the NVS image is encrypted; nvs_flash_init() opens the partition 'nvs' only",
             )

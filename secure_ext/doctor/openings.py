@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import TYPE_APP
 
 _TEST = 0x20
@@ -28,49 +28,49 @@ def _is_production(subject: Subject) -> bool:
     return subject.policy.locks_down and not development
 
 
-def _validation_skipped(subject: Subject) -> Iterator[Hit]:
+def _validation_skipped(subject: Subject) -> Iterator[Match]:
     enabled = [name for name in _SKIPS if subject.build.config.enabled(name)]
     if enabled and _is_production(subject):
-        yield Hit(f"CONFIG_{enabled[0]}", f"the bootloader {_SKIPS[enabled[0]]}: it starts whatever is there")
+        yield Match(f"CONFIG_{enabled[0]}", f"the bootloader {_SKIPS[enabled[0]]}: it starts whatever is there")
 
 
-def _insecure_options(subject: Subject) -> Iterator[Hit]:
+def _insecure_options(subject: Subject) -> Iterator[Match]:
     config = subject.build.config
     enabled = [f"CONFIG_{name}" for name in _INSECURE if config.enabled(name)]
     if config.enabled("SECURE_BOOT_INSECURE") and enabled and _is_production(subject):
-        yield Hit("CONFIG_SECURE_BOOT_INSECURE", f"the build has potentially insecure options: {', '.join(enabled)}")
+        yield Match("CONFIG_SECURE_BOOT_INSECURE", f"the build has potentially insecure options: {', '.join(enabled)}")
 
 
-def _chatty_bootloader(subject: Subject) -> Iterator[Hit]:
+def _chatty_bootloader(subject: Subject) -> Iterator[Match]:
     level = subject.build.config.integer("BOOTLOADER_LOG_LEVEL") or 0
     if level >= _DEBUG and _is_production(subject):
-        yield Hit(
+        yield Match(
             "CONFIG_BOOTLOADER_LOG_LEVEL",
             f"every bootloader prints at level {'debug' if level == _DEBUG else 'verbose'} on its serial port",
         )
 
 
-def _gdb_stub(subject: Subject) -> Iterator[Hit]:
+def _gdb_stub(subject: Subject) -> Iterator[Match]:
     for name, when in (
         ("ESP_SYSTEM_GDBSTUB_RUNTIME", "at any time"),
         ("ESP_SYSTEM_PANIC_GDBSTUB", "after a crash"),
     ):
         if subject.build.config.enabled(name) and _is_production(subject):
-            yield Hit(
+            yield Match(
                 f"CONFIG_{name}",
                 f"the app serves a debugger on its serial port {when}: it reads and writes all of memory, JTAG or not",
             )
 
 
-def _core_dump_to_uart(subject: Subject) -> Iterator[Hit]:
+def _core_dump_to_uart(subject: Subject) -> Iterator[Match]:
     if subject.build.config.enabled("ESP_COREDUMP_ENABLE_TO_UART") and _is_production(subject):
-        yield Hit("CONFIG_ESP_COREDUMP_ENABLE_TO_UART", "after a crash the app prints its memory on the serial port")
+        yield Match("CONFIG_ESP_COREDUMP_ENABLE_TO_UART", "after a crash the app prints its memory on the serial port")
 
 
-def _test_app_by_pin(subject: Subject) -> Iterator[Hit]:
+def _test_app_by_pin(subject: Subject) -> Iterator[Match]:
     has_test = any(row.type == TYPE_APP and row.subtype == _TEST for row in subject.build.partitions.partitions)
     if subject.build.config.enabled("BOOTLOADER_APP_TEST") and has_test and _is_production(subject):
-        yield Hit(
+        yield Match(
             "CONFIG_BOOTLOADER_APP_TEST", "whoever pulls a pin at power-on starts the test app instead of the product"
         )
 

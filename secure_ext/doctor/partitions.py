@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import (
     DATA_NVS,
     DATA_NVS_KEYS,
@@ -32,12 +32,12 @@ def _row(partition: Partition, *, flags: str) -> str:
     return f"change the row in the CSV to: {row.rstrip()}"
 
 
-def _nvs_flagged(subject: Subject) -> Iterator[Hit]:
+def _nvs_flagged(subject: Subject) -> Iterator[Match]:
     compatible = subject.build.config.enabled("NVS_COMPATIBLE_PRE_V4_3_ENCRYPTION_FLAG")
     for partition in subject.table.partitions:
         is_nvs = partition.type == TYPE_DATA and partition.subtype == DATA_NVS
         if is_nvs and partition.encrypted_flag and not compatible and subject.policy.flash_encryption.enabled:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 "an NVS partition must not be flagged encrypted: the firmware cannot open it "
                 "(ESP_ERR_NVS_WRONG_ENCRYPTION)",
@@ -45,39 +45,39 @@ def _nvs_flagged(subject: Subject) -> Iterator[Hit]:
             )
 
 
-def _spiffs_flagged(subject: Subject) -> Iterator[Hit]:
+def _spiffs_flagged(subject: Subject) -> Iterator[Match]:
     for partition in subject.build.partitions.partitions:
         is_spiffs = partition.type == TYPE_DATA and partition.subtype == _SPIFFS
         if is_spiffs and partition.encrypted_flag and subject.policy.flash_encryption.enabled:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 "SPIFFS does not work on an encrypted partition: the firmware refuses to mount it",
                 _row(partition, flags="") + "; or use littlefs or fat",
             )
 
 
-def _flag_without_encryption(subject: Subject) -> Iterator[Hit]:
+def _flag_without_encryption(subject: Subject) -> Iterator[Match]:
     if not subject.policy.flash_encryption.enabled:
         for partition in subject.build.partitions.partitions:
             if partition.encrypted_flag:
-                yield Hit(
+                yield Match(
                     f"partition {partition.label}",
                     "the partition is flagged encrypted, but flash encryption is off: it stays in plaintext",
                 )
 
 
-def _flagged_size(subject: Subject) -> Iterator[Hit]:
+def _flagged_size(subject: Subject) -> Iterator[Match]:
     for partition in subject.build.partitions.partitions:
         covered = covered_by_flash_encryption(partition) and subject.policy.flash_encryption.enabled
         if covered and partition.size % SECTOR_SIZE:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 f"its size 0x{partition.size:x} is not a multiple of 0x{SECTOR_SIZE:x}, and the chip encrypts sectors",
                 f"in the CSV, make the size of {partition.label} 0x{whole_sectors(partition.size):x}",
             )
 
 
-def _unfilled(subject: Subject) -> Iterator[Hit]:
+def _unfilled(subject: Subject) -> Iterator[Match]:
     for blank in subject.blanks:
         partition = blank.partition
         if partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS:
@@ -86,57 +86,57 @@ def _unfilled(subject: Subject) -> Iterator[Hit]:
             text = "has no image and stays erased; the firmware reads noise there until it writes"
         else:
             text = "has no image and is filled with encrypted 0xFF bytes"
-        yield Hit(f"partition {partition.label}", f"the encrypted partition {text}")
+        yield Match(f"partition {partition.label}", f"the encrypted partition {text}")
 
 
-def _coredump(subject: Subject) -> Iterator[Hit]:
+def _coredump(subject: Subject) -> Iterator[Match]:
     for partition in subject.build.partitions.partitions:
         is_coredump = partition.type == TYPE_DATA and partition.subtype == _COREDUMP
         if is_coredump and subject.policy.flash_encryption.release and not partition.encrypted_flag:
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 "core dumps hold memory, and with it secrets; this partition is not encrypted",
                 _row(partition, flags="encrypted"),
             )
 
 
-def _outside_table(subject: Subject) -> Iterator[Hit]:
+def _outside_table(subject: Subject) -> Iterator[Match]:
     own = (subject.build.bootloader_offset, subject.build.table_offset)
     for image in subject.images:
         if image.partition is None and image.offset not in own:
-            yield Hit(
+            yield Match(
                 image.source,
                 f"the image at 0x{image.offset:x} lies in no partition; it is written in plaintext",
             )
 
 
-def _md5(subject: Subject) -> Iterator[Hit]:
+def _md5(subject: Subject) -> Iterator[Match]:
     if not subject.build.partitions.has_md5:
-        yield Hit(
+        yield Match(
             "partition table",
             "the table has no MD5 row; a bootloader built with CONFIG_PARTITION_TABLE_MD5 rejects it",
         )
 
 
-def _unknown_label(subject: Subject) -> Iterator[Hit]:
+def _unknown_label(subject: Subject) -> Iterator[Match]:
     labels = {partition.label for partition in subject.build.partitions.partitions}
     for label in subject.policy.blank_partitions:
         if label not in labels:
             known = ", ".join(sorted(labels))
-            yield Hit(
+            yield Match(
                 f"profile: blank_partitions.{label}",
                 "there is no partition with this label",
                 f"the table has: {known}",
             )
 
 
-def _plaintext_data(subject: Subject) -> Iterator[Hit]:
+def _plaintext_data(subject: Subject) -> Iterator[Match]:
     apart = (DATA_NVS, _PHY, _COREDUMP, _EFUSE_EMULATION)
     for partition in subject.build.partitions.partitions:
         is_reported = partition.type == TYPE_DATA and partition.subtype in apart
         if subject.policy.flash_encryption.release and not covered_by_flash_encryption(partition) and not is_reported:
             can_be_flagged = partition.type != TYPE_DATA or partition.subtype != _SPIFFS
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 "flash encryption does not cover this partition: it stays readable and writable in the flash chip",
                 f"if it holds anything secret: {_row(partition, flags='encrypted')}"

@@ -132,7 +132,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Hit:
+class Match:
     """A place where a rule applies, with what is wrong there; `cure` where it is not the rule's own."""
 
     place: str
@@ -173,7 +173,7 @@ class Rule:
     code: str
     severity: Severity
     title: str
-    check: Callable[[Subject], Iterator[Hit | Unseen]]
+    check: Callable[[Subject], Iterator[Match | Unseen]]
     explanation: str
     source: str
     cure: str
@@ -204,13 +204,13 @@ class Rule:
 NOT_RECORDED = "the fleet's bundle does not record it; bundles of this version do"
 """Why a rule about updates cannot see something."""
 
-UpdateCheck = Callable[[Subject, Fleet, PlannedImage], Iterator[Hit | Unseen]]
+UpdateCheck = Callable[[Subject, Fleet, PlannedImage], Iterator[Match | Unseen]]
 
 
-def of_update(check: UpdateCheck) -> Callable[[Subject], Iterator[Hit | Unseen]]:
+def of_update(check: UpdateCheck) -> Callable[[Subject], Iterator[Match | Unseen]]:
     """A rule's check that is asked about an update, and once about its app, however many slots it goes to."""
 
-    def asked(subject: Subject) -> Iterator[Hit | Unseen]:
+    def asked(subject: Subject) -> Iterator[Match | Unseen]:
         if subject.fleet is not None:
             yield from check(subject, subject.fleet, subject.images[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.build.build import Role
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.signing_entry import Signs
@@ -14,22 +14,22 @@ _SHOWN = 16
 """Hexadecimal digits of a digest in a message; `keys digest` shows all."""
 
 
-def _signed_by_build(subject: Subject) -> Iterator[Hit]:
+def _signed_by_build(subject: Subject) -> Iterator[Match]:
     for image in subject.images:
         if image.signed_already and image.sign and next(_wrong_signatures(subject, image), None) is None:
-            yield Hit(
+            yield Match(
                 image.source,
                 "the build has signed this image; its signatures are verified and kept, missing ones are appended",
             )
 
 
-def _not_usable(subject: Subject) -> Iterator[Hit]:
+def _not_usable(subject: Subject) -> Iterator[Match]:
     for image in subject.images:
         if image.signed_already and image.sign:
             yield from _wrong_signatures(subject, image)
 
 
-def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Hit]:
+def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Match]:
     """Why the signatures of an image cannot stay: one that does not fit, or by a key that the plan does not trust."""
     from secure_ext.doctor.known_keys import known_digest  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.formats.secure_boot import MAX_BLOCKS, OTHER_KEY_CURE, proved_blocks  # noqa: PLC0415
@@ -37,7 +37,7 @@ def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Hit]:
     try:
         blocks = proved_blocks(image.content, place=image.source)
     except SecureProvisionError as error:
-        yield Hit(image.source, f"its signatures cannot be kept: {error.cause}", error.cure)
+        yield Match(image.source, f"its signatures cannot be kept: {error.cause}", error.cure)
         return
     policy = subject.policy.secure_boot
     digests = [(source, known_digest(source)) for source in policy.keys]
@@ -45,14 +45,14 @@ def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Hit]:
     scheme = next((block.scheme.value for block in blocks if block.scheme.value != policy.scheme), None)
     if scheme is not None:
         why = f"the build has signed it with {scheme}, and secure boot is set to {policy.scheme}"
-        yield Hit(image.source, why, OTHER_KEY_CURE)
+        yield Match(image.source, why, OTHER_KEY_CURE)
         return
     foreign = [block.key_digest for block in blocks if block.key_digest not in known]
     if len(foreign) > len(digests) - len(known):  # keys that cannot be looked at may have signed, too
         configured = subject.build.config.text("SECURE_BOOT_SIGNING_KEY")
         by = f", perhaps {configured} of CONFIG_SECURE_BOOT_SIGNING_KEY" if configured else ""
         trusted = " and ".join(digest.hex()[:_SHOWN] for digest in known) or "not at hand"
-        yield Hit(
+        yield Match(
             image.source,
             f"it is signed by another key than yours{by}: the digest of that key begins with "
             f"{foreign[0].hex()[:_SHOWN]}, {'that' if len(known) < 2 else 'those'} of the plan: {trusted}",
@@ -63,7 +63,7 @@ def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Hit]:
     wanted = [digest for source, digest in digests if image.needs_signature_by(source.signs)]
     missing = sum(digest is not None and digest not in present for digest in wanted)
     if missing and (len(set(present)) < len(present) or len(present) + missing > MAX_BLOCKS):
-        yield Hit(
+        yield Match(
             image.source,
             f"it carries {len(present)} signatures, and {missing} more would have to be appended: an image holds one "
             f"of each key, and {MAX_BLOCKS} in all",
@@ -72,25 +72,25 @@ def _wrong_signatures(subject: Subject, image: PlannedImage) -> Iterator[Hit]:
         )
 
 
-def _several_keys_sign_the_app(subject: Subject) -> Iterator[Hit]:
+def _several_keys_sign_the_app(subject: Subject) -> Iterator[Match]:
     policy = subject.policy.secure_boot
     number = sum(source.signs is Signs.ALL for source in policy.keys)
     if policy.enabled and number > 1:
-        yield Hit(
+        yield Match(
             "secure_boot.keys", f"{number} keys sign the app, so each of them has to be at hand for every release"
         )
 
 
-def _key_not_given(subject: Subject) -> Iterator[Hit]:
+def _key_not_given(subject: Subject) -> Iterator[Match]:
     if any(source.is_missing for source in subject.policy.secure_boot.keys):
-        yield Hit(
+        yield Match(
             "secure_boot.keys",
             "no signing key is given: whether it fits, is safe, and has signed what is signed already cannot be looked "
             "at; the plan is that of one key",
         )
 
 
-def _spare_without_bootloader(subject: Subject) -> Iterator[Hit]:
+def _spare_without_bootloader(subject: Subject) -> Iterator[Match]:
     spares = [source for source in subject.policy.secure_boot.keys if source.signs is Signs.NOTHING]
     if not spares or not subject.policy.secure_boot.enabled:
         return
@@ -106,7 +106,7 @@ def _spare_without_bootloader(subject: Subject) -> Iterator[Hit]:
                 return  # SP151 says so
     without = [source for source in spares if (known_digest(source) or b"") not in signed]
     if without:
-        yield Hit(
+        yield Match(
             "secure_boot.keys",
             f"the bootloader carries no signature by the spare key {without[0].describe()}: boards take an app that is "
             "signed with it, but can never revoke another key for it",

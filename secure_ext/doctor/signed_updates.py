@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject, Unseen
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject, Unseen
 from secure_ext.formats.image import is_secure_padded, stray_bytes
 from secure_ext.formats.secure_boot import read_signature_blocks
 from secure_ext.plan.fleet import Fleet, signs_in_software
 
 
-def _secure_boot_only_in_app(subject: Subject) -> Iterator[Hit | Unseen]:
+def _secure_boot_only_in_app(subject: Subject) -> Iterator[Match | Unseen]:
     fleet, config = subject.fleet, subject.build.config
     if fleet is None or fleet.policy.secure_boot.enabled or not config.enabled("SECURE_BOOT"):
         return
     if fleet.setting("SECURE_BOOT"):
         yield Unseen("secure boot", "the plan leaves it off, and the fleet's bootloader turns it on by itself")
         return
-    yield Hit(
+    yield Match(
         "CONFIG_SECURE_BOOT",
         "the app is built for secure boot, which the boards do not have: it verifies the next update with key digests "
         "that no board holds",
     )
 
 
-def _signature_in_software(subject: Subject) -> Iterator[Hit | Unseen]:
+def _signature_in_software(subject: Subject) -> Iterator[Match | Unseen]:
     fleet = subject.fleet
     if fleet is None or fleet.policy.secure_boot.enabled:
         return
@@ -40,14 +40,14 @@ def _signature_in_software(subject: Subject) -> Iterator[Hit | Unseen]:
     if not verifies or image.sign:
         return
     if ours is None:
-        yield Hit(
+        yield Match(
             image.source, "the running app verifies updates with the key that signed itself, and this one is unsigned"
         )
     elif fleet.app_blocks is None:
         yield Unseen("signature of the update", "the fleet's app cannot be read, so its key is not known")
     elif ours != theirs:
         known = "none" if theirs is None else theirs.hex()
-        yield Hit(
+        yield Match(
             image.source,
             f"the running app takes updates whose first signature is by its own key (digest {known}); here it is by "
             f"that of digest {ours.hex()}",
@@ -59,22 +59,22 @@ def _verifies(fleet: Fleet) -> bool | None:
     return None if fleet.settings is None else signs_in_software(fleet.settings)
 
 
-def _unpadded(subject: Subject) -> Iterator[Hit | Unseen]:
+def _unpadded(subject: Subject) -> Iterator[Match | Unseen]:
     if subject.fleet is None or not subject.fleet.policy.secure_boot.enabled:
         return
     image = subject.images[0]
     page = subject.build.config.integer("MMU_PAGE_SIZE") or subject.chip.facts.mmu_page_size
     if image.header is not None and not is_secure_padded(image.content, image.header, page):
-        yield Hit(
+        yield Match(
             image.source,
             f"the app does not end on a {page // 1024} KB page, so bytes behind it would be mapped and not signed",
         )
 
 
-def _bytes_behind(subject: Subject) -> Iterator[Hit | Unseen]:
+def _bytes_behind(subject: Subject) -> Iterator[Match | Unseen]:
     for image in subject.images:
         if image.header is not None and image.sign and stray_bytes(image.content):
-            yield Hit(
+            yield Match(
                 image.source,
                 f"{stray_bytes(image.content)} bytes lie behind the image, where "
                 + ("nothing signs them" if image.signed_already else "chip and bootloader look for its signature"),

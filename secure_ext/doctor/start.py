@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from secure_ext.build.flash_size import MEGABYTE
 from secure_ext.build.idf_version import parse_idf_version
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import TYPE_APP, covered_by_flash_encryption
 from secure_ext.plan.steps import BurnField
 
@@ -23,21 +23,21 @@ _MAPS_ALL = (
 """The cache reads flash behind 16 MB only with one of these; other chips do not offer them."""
 
 
-def _secure_download_mode_of_none(subject: Subject) -> Iterator[Hit]:
+def _secure_download_mode_of_none(subject: Subject) -> Iterator[Match]:
     build = subject.build
     burned = {step.action.field for step in subject.plan.steps if isinstance(step.action, BurnField)}
     if not build.config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE") or "DIS_DOWNLOAD_MODE" not in burned:
         return
     version = parse_idf_version(build.idf_version)
     if version is None or not version.has(_CLOSED_IS_FINE):
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_ENABLE_SECURE_ROM_DL_MODE",
             f"with ESP-IDF {build.idf_version or 'of an unknown version'} the app aborts at every start once the "
             "download mode is disabled, because it was built for the secure one",
         )
 
 
-def _flash_above_16_mb(subject: Subject) -> Iterator[Hit]:
+def _flash_above_16_mb(subject: Subject) -> Iterator[Match]:
     build = subject.build
     version = parse_idf_version(build.idf_version)
     believed = 0 if build.bootloader_flash is None else build.bootloader_flash.most
@@ -45,14 +45,14 @@ def _flash_above_16_mb(subject: Subject) -> Iterator[Hit]:
         believed = subject.fleet.flash_size or 0
     checks = version is None or version.has(_CHECKS_32_BIT)
     if subject.chip.name in _REFUSES_32_BIT and believed > 16 * MEGABYTE and checks:
-        yield Hit(
+        yield Match(
             "CONFIG_ESPTOOLPY_FLASHSIZE",
             f"the build is for {believed // MEGABYTE} MB of flash, and the app of an {subject.chip.name} aborts at "
             "every start with more than 16 MB",
         )
 
 
-def _out_of_reach(subject: Subject) -> Iterator[Hit]:
+def _out_of_reach(subject: Subject) -> Iterator[Match]:
     build, flash = subject.build, subject.build.bootloader_flash
     if flash is None or flash.most <= 16 * MEGABYTE or any(map(build.config.enabled, _MAPS_ALL)):
         return
@@ -61,7 +61,7 @@ def _out_of_reach(subject: Subject) -> Iterator[Hit]:
         is_encrypted = subject.policy.flash_encryption.enabled and covered_by_flash_encryption(partition)
         if partition.end > 16 * MEGABYTE and (is_app or is_encrypted):
             what = "apps" if is_app else "what is encrypted"
-            yield Hit(
+            yield Match(
                 f"partition {partition.label}",
                 f"it ends at 0x{partition.end:x}, and this firmware reaches {what} only in the first 16 MB of flash",
             )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 
 
-def _tee_storage_mode(subject: Subject) -> Iterator[Hit]:
+def _tee_storage_mode(subject: Subject) -> Iterator[Match]:
     config, policy = subject.build.config, subject.policy
     development = config.enabled("SECURE_ENABLE_TEE") and config.enabled("SECURE_TEE_SEC_STG_MODE_DEVELOPMENT")
     if development and (policy.flash_encryption.release or policy.secure_boot.enabled):
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_TEE_SEC_STG_MODE_DEVELOPMENT",
             "the TEE's secure storage is encrypted with a constant that stands in ESP-IDF's source",
         )
 
 
-def _tee_keys(subject: Subject) -> Iterator[Hit]:
+def _tee_keys(subject: Subject) -> Iterator[Match]:
     config = subject.build.config
     purpose = "HMAC_UP" if subject.chip.facts.hmac else "USER"
     planned = {key.block.name: key.purpose for key in subject.plan.keys}
@@ -28,7 +28,7 @@ def _tee_keys(subject: Subject) -> Iterator[Hit]:
         found = planned.get(f"BLOCK_KEY{key_id}")
         if found != purpose:
             held = f"burns another key there ({found})" if found else "burns nothing there"
-            yield Hit(
+            yield Match(
                 f"CONFIG_{name}",
                 f"the TEE expects a key with purpose {purpose} in BLOCK_KEY{key_id}, and the plan {held}",
                 f"set CONFIG_{name} to the block of the planned HMAC key (nvs.scheme: hmac, nvs.key_id), or burn the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.doctor.rule import Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import TYPE_BOOTLOADER
 from secure_ext.plan.steps import WriteProtect
 from secure_ext.plan.unplanned import unplanned_features
@@ -19,11 +19,11 @@ _IDENTITY_SETTINGS = {
 """Symbols that are off unless somebody wants a key in eFuse. Those for the DS peripheral are on by themselves."""
 
 
-def _recovery_bootloader(subject: Subject) -> Iterator[Hit]:
+def _recovery_bootloader(subject: Subject) -> Iterator[Match]:
     if not subject.policy.locks_down:
         return
     for feature in unplanned_features(subject.build.config):
-        yield Hit(
+        yield Match(
             feature.setting,
             f"it needs {feature.needs}, and no plan brings that yet: {feature.left_open} would stay open, and any code "
             "on the board could set it for ever",
@@ -32,18 +32,18 @@ def _recovery_bootloader(subject: Subject) -> Iterator[Hit]:
         )
 
 
-def _unused_recovery_partition(subject: Subject) -> Iterator[Hit]:
+def _unused_recovery_partition(subject: Subject) -> Iterator[Match]:
     if subject.build.config.enabled("BOOTLOADER_RECOVERY_ENABLE") or not subject.policy.locks_down:
         return
     for row in subject.build.partitions.partitions:
         if (row.type, row.subtype) == (TYPE_BOOTLOADER, _RECOVERY):
-            yield Hit(
+            yield Match(
                 f"partition {row.label}",
                 "the ROM never starts a recovery bootloader from there: the eFuse that tells it where is not burned",
             )
 
 
-def _identity(subject: Subject) -> Iterator[Hit]:
+def _identity(subject: Subject) -> Iterator[Match]:
     chip = subject.chip
     locked = any(isinstance(s.action, WriteProtect) and s.action.field == "RD_DIS" for s in subject.plan.steps)
     if not locked or chip.has_fixed_key_blocks or chip.has_one_key_block:  # these two sign with no key in eFuse
@@ -60,12 +60,14 @@ def _identity(subject: Subject) -> Iterator[Hit]:
         if config.enabled(name)
     ]
     for place, what in wanted:
-        yield Hit(place, f"it {what}, which the plan does not burn; once RD_DIS is write-protected, none can be added")
+        yield Match(
+            place, f"it {what}, which the plan does not burn; once RD_DIS is write-protected, none can be added"
+        )
 
 
-def _signed_data(subject: Subject) -> Iterator[Hit]:
+def _signed_data(subject: Subject) -> Iterator[Match]:
     if subject.build.config.enabled("SECURE_SIGNED_DATA_PARTITION"):
-        yield Hit(
+        yield Match(
             "CONFIG_SECURE_SIGNED_DATA_PARTITION",
             "the app takes updates of data partitions (subtype undefined) only if they are signed, and data is not "
             "signed here",

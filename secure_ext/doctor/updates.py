@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.build.build import Role
-from secure_ext.doctor.rule import Concern, Hit, Rule, Severity, Subject
+from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA, Partition
 
 _FACTORY, _TEST = 0x00, 0x20
@@ -17,29 +17,29 @@ def _ota_slots(subject: Subject) -> list[Partition]:
     return [row for row in rows if row.type == TYPE_APP and row.subtype in _OTA_SLOTS]
 
 
-def _rollback_has_slots(subject: Subject) -> Iterator[Hit]:
+def _rollback_has_slots(subject: Subject) -> Iterator[Match]:
     rows = subject.build.partitions.partitions
     has_ota_data = any(row.type == TYPE_DATA and row.subtype == DATA_OTA for row in rows)
     apps = [row for row in rows if row.type == TYPE_APP and (row.subtype in _OTA_SLOTS or row.subtype == _FACTORY)]
     if subject.build.config.enabled("BOOTLOADER_APP_ROLLBACK_ENABLE") and not (has_ota_data and len(apps) > 1):
         what = "no OTA data partition" if not has_ota_data else "only one slot for an app"
-        yield Hit("CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE", f"the firmware is built to roll back, but there is {what}")
+        yield Match("CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE", f"the firmware is built to roll back, but there is {what}")
 
 
 def _anti_rollback(subject: Subject) -> bool:
     return subject.build.config.enabled("BOOTLOADER_APP_ANTI_ROLLBACK")
 
 
-def _anti_rollback_with_factory(subject: Subject) -> Iterator[Hit]:
+def _anti_rollback_with_factory(subject: Subject) -> Iterator[Match]:
     for row in subject.build.partitions.partitions:
         if _anti_rollback(subject) and row.type == TYPE_APP and row.subtype in (_FACTORY, _TEST):
-            yield Hit(
+            yield Match(
                 f"partition {row.label}",
                 f"anti-rollback is on, but the table has a {row.subtype_name} app, which no update ever replaces",
             )
 
 
-def _secure_version_fits(subject: Subject) -> Iterator[Hit]:
+def _secure_version_fits(subject: Subject) -> Iterator[Match]:
     config, field = subject.build.config, subject.chip.efuses.find("SECURE_VERSION")
     version = config.integer("BOOTLOADER_APP_SECURE_VERSION") or 0
     configured = config.integer("BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD")
@@ -47,29 +47,29 @@ def _secure_version_fits(subject: Subject) -> Iterator[Hit]:
         return
     room = field.bits if configured is None else min(configured, field.bits)
     if version > room:
-        yield Hit(
+        yield Match(
             "CONFIG_BOOTLOADER_APP_SECURE_VERSION",
             f"the app has secure version {version}, but the eFuse field counts up to {room}: the version is not "
             "recorded, and older apps go on starting",
         )
 
 
-def _anti_rollback_unsigned(subject: Subject) -> Iterator[Hit]:
+def _anti_rollback_unsigned(subject: Subject) -> Iterator[Match]:
     if _anti_rollback(subject) and subject.policy.locks_down and not subject.policy.secure_boot.enabled:
-        yield Hit(
+        yield Match(
             "CONFIG_BOOTLOADER_APP_ANTI_ROLLBACK",
             "anti-rollback without secure boot stops nobody: the version stands in the app, which nothing verifies",
         )
 
 
-def _fits_every_slot(subject: Subject) -> Iterator[Hit]:
+def _fits_every_slot(subject: Subject) -> Iterator[Match]:
     slots = _ota_slots(subject)
     for image in subject.images:
         if image.role is not Role.APP or image.partition not in {slot.label for slot in slots}:
             continue
         for slot in slots:
             if slot.label != image.partition and image.final_size > slot.size:
-                yield Hit(
+                yield Match(
                     f"partition {slot.label}",
                     f"the app of {image.partition} has {image.final_size} bytes in flash, this slot {slot.size}: "
                     "an update of its size cannot be installed here",
