@@ -107,21 +107,21 @@ def _asked(rules: Iterable[Rule], subject: Subject) -> Examination:
             continue
         seen = tuple(rule.check(subject))
         unseen += [(rule, one) for one in seen if isinstance(one, Unseen)]
-        hits = [one for one in seen if isinstance(one, Match)]
-        acceptable = bool(hits) and rule.may_be_accepted(subject)
-        if hits and rule.code in accepted and not acceptable:
+        matches = [one for one in seen if isinstance(one, Match)]
+        acceptable = bool(matches) and rule.may_be_accepted(subject)
+        if matches and rule.code in accepted and not acceptable:
             raise _not_acceptable(rule, rule.code)
-        findings += [_finding(rule, hit, rule.code in accepted, acceptable) for hit in hits]
+        findings += [_finding(rule, match, rule.code in accepted, acceptable) for match in matches]
     return Examination(in_order(findings), tuple(unseen))
 
 
-def _finding(rule: Rule, hit: Match, accepted: bool, acceptable: bool) -> Finding:
+def _finding(rule: Rule, match: Match, accepted: bool, acceptable: bool) -> Finding:
     return Finding(
         rule.code,
         rule.severity,
-        hit.place,
-        hit.cause,
-        hit.cure or rule.cure,
+        match.place,
+        match.cause,
+        match.cure or rule.cure,
         accepted=accepted,
         can_be_accepted=acceptable,
     )

@@ -189,9 +189,7 @@ def _uart_reads_flash(subject: Subject) -> Iterator[Match]:
         (policy.uart_cache_allowed, "SECURE_FLASH_UART_BOOTLOADER_ALLOW_CACHE"),
     ):
         if allowed:
-            yield Match(
-                f"CONFIG_{name}", "the download mode hands out the flash decrypted: encryption protects nothing"
-            )
+            yield Match(f"CONFIG_{name}", "the download mode hands out decrypted flash: encryption protects nothing")
 
 
 def _read_protection_open(subject: Subject) -> Iterator[Match]:

@@ -60,9 +60,7 @@ def _identity(subject: Subject) -> Iterator[Match]:
         if config.enabled(name)
     ]
     for place, what in wanted:
-        yield Match(
-            place, f"it {what}, which the plan does not burn; once RD_DIS is write-protected, none can be added"
-        )
+        yield Match(place, f"it {what}, which the plan does not burn; once RD_DIS is locked, none can be added")
 
 
 def _signed_data(subject: Subject) -> Iterator[Match]:
