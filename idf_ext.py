@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adds the secure-* actions to idf.py when this repository is a component of a project, or is the project."""
 
 from __future__ import annotations

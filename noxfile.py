@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that need environments of their own: ``nox -s esptool`` tries each supported generation of esptool."""
 
 from __future__ import annotations

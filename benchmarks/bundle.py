@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole bundle beside the chain of espsecure commands that makes the same images, in one run.
 
 The bundle reads the build, examines it, signs two images, encrypts four, proves all of them and writes everything; the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash encryption beside espsecure, in one run: ``python benchmarks/flash_encryption.py [--json] [--repeat N]``.
 
 Both are called as functions in this process on the same input; rounds alternate, so that a busy machine slows both.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the actions add to the start of idf.py: ``python benchmarks/idf_extension.py [IDF_PATH PYTHON]``.
 
 With an ESP-IDF and the Python of its environment, `idf.py --version` is measured without and with the extension, in

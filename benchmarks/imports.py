@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long `import secure_ext` takes, and whether it drags in anything slow."""
 
 from __future__ import annotations

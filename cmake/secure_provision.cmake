@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The target secure-bundle: makes the provisioning bundle after everything that goes into flash.
 #
 # It runs at the end of every build and decides by itself whether an input changed: rules that make the images differ

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m secure_ext``: the same as the console script ``secure-provision``."""
 
 import sys

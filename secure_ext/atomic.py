@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A directory that appears whole or not at all, and of which nothing is lost, whatever ends a run.
 
 Beside the directory NAME there are, while it is written:

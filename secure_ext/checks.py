@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A check that was made: what it is called, what it looked at, how it ended, and by what evidence.
 
 `verify` and `audit` return these; they are printed, counted and serialised in one way.

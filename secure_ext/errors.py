@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The errors this package raises: each has a stable code, a cause and a cure.
 
 Library code raises them and never prints. A front turns one into text and into the exit code of its class.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How files and documents from outside are read: sizes first, regular files only, nothing that is said twice."""
 
 from __future__ import annotations

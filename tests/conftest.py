@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What several test files share: signing keys, sample builds, a bundle for each of three chips, the console script."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machines on which something is missing: room on the disk, folders that may be entered."""
 
 from __future__ import annotations

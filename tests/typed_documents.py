@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Documents for tests: the typed ones that suit a test, and their JSON to change."""
 
 from __future__ import annotations

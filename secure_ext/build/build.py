@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A finished ESP-IDF build: everything the later steps need to know of it, read once and checked."""
 
 from __future__ import annotations

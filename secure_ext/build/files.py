@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading the files of a build directory, with an error that names the file and the way out."""
 
 from __future__ import annotations

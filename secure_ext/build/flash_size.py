@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much flash a bootloader believes in: the size in its own header, as far as its chip and ESP-IDF version know it.
 
 Source: ``update_flash_config`` in ESP-IDF's ``components/bootloader_support/bootloader_flash/src/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``flasher_args.json``: which file goes where, and the flash settings.
 
 ESP-IDF writes it at configure time from ``components/esptool_py/flasher_args.json.in``. What this reads is spelled the

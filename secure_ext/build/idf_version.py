@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ESP-IDF's version as a build records it, and whether a change is in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the menu "Secure provisioning" says, read from what the build recorded of it."""
 
 from __future__ import annotations

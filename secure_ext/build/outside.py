@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of a build that lie neither in it nor in its project: a build from elsewhere takes no file of this machine.
 
 ``flasher_args.json`` names every file that goes into flash, and what goes into flash leaves with the bundle.

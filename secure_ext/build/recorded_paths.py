@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the project is, seen from a build directory that may have come from another machine."""
 
 from __future__ import annotations

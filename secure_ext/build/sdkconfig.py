@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The project's Kconfig values: as the build used them, and as the sdkconfig says now.
 
 ``config/sdkconfig.json`` in the build directory is what the build used, so it is the truth. The sdkconfig may have been

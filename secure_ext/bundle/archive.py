@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One file for the factory: a bundle without its secrets, byte for byte the same for the same bundle."""
 
 from __future__ import annotations

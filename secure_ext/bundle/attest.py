@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signed statement about a bundle: an in-toto Statement (SLSA provenance) in a DSSE envelope, beside the manifest.
 
 Sources: https://github.com/secure-systems-lab/dsse (protocol.md, envelope.md), https://in-toto.io/Statement/v1,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders ``commands.sh`` and ``commands.ps1``: the steps of a blank board as plain commands, to read or paste."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deletes files with secrets, and looks afterwards whether the secrets are gone: a link goes, and its file stays."""
 
 from __future__ import annotations

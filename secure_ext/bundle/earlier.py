@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bundle that stands already where a new one is to be made: whose it is, and whether it may be replaced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a bundle: exactly those that its plan and its manifest call for, under names that every system takes.
 
 What lies beside a program may be run with it, and a name that is two files on one system is one on another. So nobody

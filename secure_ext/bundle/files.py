@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a bundle, whether it is a folder or an archive: their names, and their bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The generated keys of one run: found in their home, taken over from an earlier bundle, or new."""
 
 from __future__ import annotations

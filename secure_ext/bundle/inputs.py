@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bundle was made from, as hashes, so that an auditor can see whether the same is at hand; and the way back."""
 
 from __future__ import annotations

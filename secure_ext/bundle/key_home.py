@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The home of generated keys: a private folder that `idf.py fullclean` and `set-target` do not reach.
 
 ``<place>/<chip>-<output>-<8 hex digits>/``, where the place is ``secure_keys`` in the project or what ``keys.home``

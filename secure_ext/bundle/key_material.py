@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The keys of one bundle: loaded from the files the policy names, found where generated keys are kept, or generated."""
 
 from __future__ import annotations

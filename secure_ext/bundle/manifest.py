@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest: what is in a bundle, from what it was made, and what was proved. It holds no secret."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the NVS images and the nvs_keys image of a bundle, and proves them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the image of an NVS partition from its CSV with Espressif's esp-idf-nvs-partition-gen, and checks what it made.
 
 The library is used in this process and writes into memory, so that neither values nor keys touch the disk.

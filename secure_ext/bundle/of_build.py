@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notes that a bundle was made of a build, and tells whether the build has changed since.
 
 The record helps the fronts that work on "the bundle of this build". A bundle is complete without it: one that is

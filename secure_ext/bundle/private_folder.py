@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private folder for keys that must not outlive a run, and the removal of those that dead runs have left behind.
 
 Its files are unlinked, not overwritten: on flash storage and on file systems that keep old blocks, overwriting reaches

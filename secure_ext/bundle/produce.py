@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Produces each image: sign first, encrypt second, and prove both before anything is kept."""
 
 from __future__ import annotations

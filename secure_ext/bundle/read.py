@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens a finished bundle."""
 
 from __future__ import annotations

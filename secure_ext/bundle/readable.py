@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be read in a bundle by whoever has its files, but not its keys: decided here, from the files themselves.
 
 An image counts as ciphertext only if the plan burns the key that it was encrypted with, its place in flash is one that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record, in a build directory, of where bundles of it were made; light, because idf.py's guard reads it, too."""
 
 from __future__ import annotations

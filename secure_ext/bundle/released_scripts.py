@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``provision.py`` as earlier releases rendered it: no version runs another's code, but one can tell it from a forgery.
 
 Such a script is a head, the plan as a table, and the runner. Head and table are rendered again from the plan; of the

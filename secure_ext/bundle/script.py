@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders ``provision.py``: the plan as a readable table, and below it the runner, embedded as it is."""
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ RUNNER_MODULES = (
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
 
 _WIDTH = 116
+_LICENCE = "# SPDX-License-Identifier"
 
 PER_DEVICE_SCRIPT = '''#!/usr/bin/env python3
 """Stands in for the script of a bundle whose boards get keys of their own: there is one script for each board."""
@@ -103,7 +105,8 @@ def embedded_source(module: str) -> str:
         is_own_import = isinstance(node, ast.ImportFrom) and node.module in ("__future__", *RUNNER_MODULES)
         if is_docstring or is_own_import:
             dropped |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return "".join(line for number, line in enumerate(source.splitlines(keepends=True), 1) if number not in dropped)
+    lines = enumerate(source.splitlines(keepends=True), 1)
+    return "".join(line for number, line in lines if number not in dropped and not line.startswith(_LICENCE))
 
 
 def script_head(document: PlanDocument, project: str, version: str) -> str:

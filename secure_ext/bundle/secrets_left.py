@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The secrets of a bundle and of its keys' home: which boards carry each, and what is lost with it; and their end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of the build that decide how its firmware starts, and what its updates must be like, raw."""
 
 from __future__ import annotations

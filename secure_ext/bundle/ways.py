@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How one folder names another: relative where it can be, so that both can be moved together."""
 
 from __future__ import annotations

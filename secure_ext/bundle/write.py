@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a bundle from a decision: keys, images, digests, plan, script, manifest; whole or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One chip, as planning needs it: key blocks, lock-down fields, limits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which eFuse fields a chip has, read from the tables of the installed espefuse.
 
 espefuse keeps one YAML file a chip in ``espefuse/efuse_defs``. Reading it as data, without importing esptool, means

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The row of a chip in the one table of them."""
 
 from __future__ import annotations

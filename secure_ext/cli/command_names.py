@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the running front spells commands: ``secure-provision verify``, or ``idf.py secure-verify`` inside idf.py.
 
 Every text that tells people what to run goes through here; texts inside the package name the console script's commands.

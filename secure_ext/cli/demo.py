@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The main job on a sample build, and the rehearsal of its script on a virtual chip."""
 
 from __future__ import annotations

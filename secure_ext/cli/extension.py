@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The front for idf.py: every command of the console script as an action, and a guard on `idf.py flash`.
 
 idf.py imports it at every start, so it imports little: not cryptography, not esptool.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the fronts share: the options of a project, how they become a decision, and how errors are shown."""
 
 from __future__ import annotations

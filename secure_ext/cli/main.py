@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console script ``secure-provision``: all commands, and what is common to them."""
 
 from __future__ import annotations

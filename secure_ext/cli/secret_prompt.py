@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where passphrases and PINs come from: a file descriptor, the environment, or a hidden prompt at a terminal."""
 
 from __future__ import annotations

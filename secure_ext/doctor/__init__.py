@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor: finds what would brick, weaken or surprise, before anything is made.
 
 A rule is a small object in a file about its subject; a new rule joins that file's ``RULES`` and nothing else changes.

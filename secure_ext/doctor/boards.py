@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the boards that the firmware can run on: is there one, and will it be taken for what it is?"""
 
 from __future__ import annotations

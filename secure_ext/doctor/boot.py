@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the first boot: what the firmware will burn, cannot burn, or refuses to start with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read and decide, in one call: from a build directory and a profile to everything a bundle is made of."""
 
 from __future__ import annotations

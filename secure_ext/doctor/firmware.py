@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the firmware's configuration: does the build fit what the chip will enforce?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about room: images against partitions, each other, and the flash."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about updates: what is compiled into the new app, against what lies in the boards' flash."""
 
 from __future__ import annotations

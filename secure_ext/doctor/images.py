@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the images themselves."""
 
 from __future__ import annotations

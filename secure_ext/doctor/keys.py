@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the key files the policy names; whether a key suits is judged when it is loaded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be known of the signing keys of a policy without a passphrase and without opening a token."""
 
 from __future__ import annotations

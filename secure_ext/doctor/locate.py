@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """In which file, and on which line, a finding can be fixed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about how far the chip is closed, and what that costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the making of a bundle: what becomes of the keys that are generated for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about NVS: will the firmware be able to read what is written there, and nobody else?"""
 
 from __future__ import annotations

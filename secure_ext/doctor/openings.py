@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about what the firmware itself leaves open: checks that are skipped, logs, debuggers, pins."""
 
 from __future__ import annotations

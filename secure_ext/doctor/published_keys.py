@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Private keys that anybody can download, by the SHA-256 of their DER bytes: they lie in public source trees for tests.
 
 Collected from ESP-IDF v5.5, v6.0 and v6.1 (``tools/test_apps``, ``components/*/test_apps``) and esptool

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether git keeps a file, or would with the next ``git add``; git itself is asked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a rule of the doctor is, and what it finds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which findings are shown: codes chosen or left out by their beginning, and those a baseline knows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about who signs what: the keys of the policy, and the signatures that images of the build carry already."""
 
 from __future__ import annotations

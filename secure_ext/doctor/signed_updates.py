@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about updates and signatures: would the boards take this app, and the one after it?"""
 
 from __future__ import annotations

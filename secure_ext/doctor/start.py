@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about the app's own start: what it compares with the chip before ``app_main``, and aborts over for ever."""
 
 from __future__ import annotations

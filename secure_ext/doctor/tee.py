@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about ESP-TEE, ESP-IDF's trusted execution environment, and the keys that it expects in eFuse."""
 
 from __future__ import annotations

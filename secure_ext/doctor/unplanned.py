@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about what the firmware needs and the plan does not bring: recovery bootloaders, identity keys, signed data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An update and its fleet, as the doctor looks at them: the fleet's plan is the policy, the update is the build."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules about updates and going back: OTA slots, rollback, anti-rollback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON Schemas of the documents, generated from their types: ``python -m secure_ext.documents.json_schema``."""
 
 from __future__ import annotations

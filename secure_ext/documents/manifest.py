@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest as it is written down: ``manifest.json`` of a bundle. It holds no secret."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one reader of each document of a bundle but the plan, which `secure_ext.plan.read_document` reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a file of a bundle shows to whoever has it: the words of the manifest, and those for people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The outcome of a rehearsal as it is written down: ``rehearsal.json`` of a bundle."""
 
 from __future__ import annotations

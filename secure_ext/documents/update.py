@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An update package as it is written down: its ``manifest.json``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a fleet's boards trust, whether they would take an update, and in which order a signing key is replaced.
 
 What the chips take is decided in `secure_ext.plan.trusted_keys`; who has signed an image, in

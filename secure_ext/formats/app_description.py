@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an app says of itself: project, version, and what anti-rollback and the eFuse blocks are compared with.
 
 Source: ``esp_app_desc_t`` in ESP-IDF's ``components/esp_app_format/include/esp_app_desc.h``; it begins the first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bootloader says of itself: the ESP-IDF that built it, and its secure version.
 
 Source: ``esp_bootloader_desc_t`` in ESP-IDF's ``components/esp_bootloader_format/include/esp_bootloader_desc.h``, since

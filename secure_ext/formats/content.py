@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a file seems to be, judged by its content: the reason behind a refusal that a reader can act on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash encryption of the original ESP32: AES-256 with a key of its own for every 32 bytes of flash.
 
 What the hardware does (ESP-IDF ``docs/en/security/flash-encryption.rst``, the "External Memory Encryption and

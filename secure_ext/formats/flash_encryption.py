@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encrypt and decrypt flash content the way the chip does: same bytes as ``espsecure``, many times faster.
 
 Ciphertext depends on the key and on the flash address, so an image is encrypted for the one place it will be written

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The header of an ESP image, and whether the image is whole.
 
 Sources: ``components/bootloader_support/include/esp_app_format.h`` (layout, chip ids) and

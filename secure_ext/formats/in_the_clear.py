@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a file that goes into flash shows to whoever has it, seen in its bytes alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading the CSV of an NVS partition: every value checked and named, before anything is made of it.
 
 The form is that of ESP-IDF's ``nvs_partition_gen`` (``components/nvs_flash/nvs_partition_generator/README.rst``): a

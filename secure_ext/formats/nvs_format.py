@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The form of NVS in flash: pages of 4 KB, each a header, two bits a entry, and entries of 32 bytes.
 
 From ESP-IDF's ``components/nvs_flash/src`` (``nvs_page.hpp``, ``nvs_types.hpp``). With NVS encryption the entries are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The keys of NVS encryption: generated, read from a file, or derived from the HMAC key as the firmware does it.
 
 They lie in the nvs_keys partition as ``nvs_flash_read_security_cfg`` of ESP-IDF (``nvs_flash/src/nvs_api.cpp``)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads an NVS image back, encrypted or not: every page, entry and CRC, as the firmware would when it starts.
 
 The form is in `secure_ext.formats.nvs_format`. An encrypted entry is XTS-AES-256 by itself, with its place in the

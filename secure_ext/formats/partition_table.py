@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The partition table in its binary form, and which of its partitions flash encryption covers.
 
 The format is the one of ESP-IDF's ``components/partition_table/gen_esp32part.py`` and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sign an image for Secure Boot V2, add signatures to it, and prove which keys have signed it."""
 
 from __future__ import annotations

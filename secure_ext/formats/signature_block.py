@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes of a Secure Boot V2 signature block: 1216 of them, up to three in the 4 KB sector behind an image.
 
 One frame for all schemes, from the section "Signature Block Format" of ESP-IDF's ``secure-boot-v2.rst``::

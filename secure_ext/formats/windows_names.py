@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that Windows takes for a device, in every folder and with any ending: no file can have them there.
 
 Source: Microsoft, "Naming Files, Paths, and Namespaces".

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """XTS-AES flash encryption of every chip after the ESP32, many 128-byte data units in one AES call.
 
 What the hardware does (ESP-IDF ``docs/en/security/flash-encryption.rst``, the "External Memory Encryption and

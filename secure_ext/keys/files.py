@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write a secret to a file that nobody else can read, not even for a moment, and that replaces nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a secret found on disk may be used: only what the running user owns, and nobody else can have written."""
 
 from __future__ import annotations

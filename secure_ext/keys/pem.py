@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the one key in a PEM file, before anything is parsed: its label says what it is and whether it is locked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens the private key in a PEM file, with its passphrase if it has one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seals keys to the public key of someone who is not here, and opens them again with the private one.
 
 X25519: an ephemeral key pair, HKDF-SHA256 over the shared secret and both public keys, AES-256-GCM. RSA: a random key

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a passphrase or a PIN is asked for: what is wanted, and the interface of whoever has the answer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can sign an image, wherever the private key lives: the one interface of all signers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secure Boot V2 signing keys: which kinds exist, how one is read, made, and used."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The symmetric secrets that are burned into a chip: made from good randomness, or read and refused when weak."""
 
 from __future__ import annotations

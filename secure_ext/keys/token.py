@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the one key pair that a PKCS#11 URI names, and turn what a token says into coded errors."""
 
 from __future__ import annotations

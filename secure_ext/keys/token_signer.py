@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sign with a key that never leaves its PKCS#11 token; the session is open only while it signs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One board with keys of its own: makes them, runs the board's script, and destroys this station's copy.
 
 What a board needs to be finished without its keys (images, plan, script: no secret) lies in the folder ``boards`` of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a provisioning script to its end, whatever happens to the program that started it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the bundle of one board from a bundle whose boards get keys of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The keys of one board: made anew, or where an interrupted run has burned them readably, taken from the chip."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of a board that an earlier run began: what is believed of it, and what is compared with the bundle.
 
 Stations share the folder of the journal, so a record is a document that anybody there may have written. The plan of a

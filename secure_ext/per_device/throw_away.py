@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle of a board with throw-away keys, to rehearse what each board will get."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a chip demands of every plan beyond the order of its steps, decided from chip and steps alone.
 
 Which fields a plan may burn, with which values and from which revision on; which chips it is good for; what must not be

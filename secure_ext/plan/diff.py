@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What becomes irreversible, weaker or different between two releases.
 
 Weaker is, and nothing else:

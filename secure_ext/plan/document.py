@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan as plain data: what ``plan.json`` and the top of ``provision.py`` hold.
 
 Keys are named by file, fingerprint and length, never by value.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a plan makes of a chip, read from the plan document: which protections are on, and how far they go."""
 
 from __future__ import annotations

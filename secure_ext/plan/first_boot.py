@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the firmware itself will burn at its first boot after provisioning; nothing, if plan and sdkconfig agree.
 
 Bootloader and app burn eFuses on their own where the chip is not yet as their sdkconfig says. This goes through that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lies where in flash: every partition with the images in it, and what nothing uses."""
 
 from __future__ import annotations

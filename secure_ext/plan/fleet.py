@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boards in the field, as the bundle tells that they were made with: what an update of them must fit.
 
 The fleet's plan is the policy of its updates. What a bundle of an earlier version does not record is None here: a rule

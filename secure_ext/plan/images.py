@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes where into flash: which images are signed, which are encrypted, how large they become."""
 
 from __future__ import annotations

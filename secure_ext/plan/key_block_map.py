@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each eFuse key block will hold: its keys, their purposes and protections, or nothing."""
 
 from __future__ import annotations

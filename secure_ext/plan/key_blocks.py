@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which key goes into which key block, and with which purpose."""
 
 from __future__ import annotations

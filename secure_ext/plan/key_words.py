@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a plan speaks of the keys that it burns: what each is called, why it is burned, where the wish comes from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From chip and policy to the plan: which eFuses, in which order, and why.
 
 The lists follow ESP-IDF's ``docs/en/security/security-features-enablement-workflows.rst`` (called "workflows" in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order the silicon demands, as a builder that cannot be driven out of it.
 
 Each `add` checks the step against everything that was added before and raises PlanOrderError the moment a step comes

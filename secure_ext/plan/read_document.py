@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan back from its document: the one reader of ``plan.json``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How an image is made that does not exist yet when the plan is made: planning touches no key."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a release does to a chip, in a form that can be compared: read from a bundle or from a plan."""
 
 from __future__ import annotations

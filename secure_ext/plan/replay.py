@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A plan document, read back through the builder: whoever wrote it, no step stands where it would damage a chip.
 
 The rules of `secure_ext.plan.order` guard what this process builds. A document comes from a folder that anybody may

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this firmware asks of a board: facts of its flash and its eFuses that no provisioning can change.
 
 The least and the greatest chip revision stand beside it in the plan. Sources (ESP-IDF): ``components/

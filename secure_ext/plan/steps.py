@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Plan: an ordered, immutable list of steps. Nothing else decides what is written or burned."""
 
 from __future__ import annotations

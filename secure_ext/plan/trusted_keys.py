@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which signing keys boards trust, and so: would these boards take what this key has signed?
 
 What the chips do, from ESP-IDF (components/bootloader_support/src/secure_boot_v2, app_update/esp_ota_ops.c): an image

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a firmware needs besides its plan: security eFuses and images that nothing here burns or writes.
 
 Source: ESP-IDF ``components/bootloader/Kconfig.bootloader_rollback`` (v5.5 to v6.1), ``components/efuse/src/

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a path in a profile or in menuconfig means."""
 
 from __future__ import annotations

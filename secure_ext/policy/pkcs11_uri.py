@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A PKCS#11 URI (RFC 7512): which key in which token; read strictly, because it decides what a board will trust."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the user wants, as one immutable value: the only input of planning besides the chip and the build."""
 
 from __future__ import annotations

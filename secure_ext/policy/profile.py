@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a profile: YAML in, checked values out; unknown keys are refused with the nearest name."""
 
 from __future__ import annotations

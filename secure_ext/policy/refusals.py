@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is recognised in sdkconfig and profile, and cannot be done: each refused by name."""
 
 from __future__ import annotations

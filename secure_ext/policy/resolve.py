@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From sdkconfig and profile to the policy: sdkconfig gives the defaults, the profile overrides them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a profile: one table that gives its validation, its JSON Schema and its commented template."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signing key as a profile names it: which key it is, and which images are signed with it."""
 
 from __future__ import annotations

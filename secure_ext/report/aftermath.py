@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For the operator: what to do when the program stops, and what to keep."""
 
 from __future__ import annotations

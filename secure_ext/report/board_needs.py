@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a board must have so that this firmware can run on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTML as a tree that escapes everything when it is written: there is no way to put markup into it as text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was found and proved: the doctor's findings, the rehearsal, hashes, fingerprints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flash map: drawings to scale, of the whole flash and of the parts too small to see in it, and a table."""
 
 from __future__ import annotations

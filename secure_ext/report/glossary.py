@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words that a reader may not know."""
 
 from __future__ import annotations

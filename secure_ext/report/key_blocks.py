@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The key-block map: every eFuse key block, what will be in it, and who can still read or change it."""
 
 from __future__ import annotations

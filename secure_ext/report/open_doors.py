@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stays open on the finished board: what the plan leaves open, and what stays beside that."""
 
 from __future__ import annotations

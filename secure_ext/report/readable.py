@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be read in the folder by whoever gets its files, with its keys and without."""
 
 from __future__ import annotations

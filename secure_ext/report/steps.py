@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps with their reasons, by stage: what can be repeated, what can never be undone, and the seal."""
 
 from __future__ import annotations

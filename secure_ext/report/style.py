@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's style sheet. It holds no ``&``, ``<`` or ``>``: the page writes it like any other text, escaped."""
 
 STYLE = """

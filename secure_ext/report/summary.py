@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The summary in plain words: what happens to the board, in which order, what is for ever, and what if it stops."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a project directory that looks like what ESP-IDF leaves behind after ``idf.py build``.
 
 The forms are those of ``components/esptool_py/flasher_args.json.in`` and ``tools/cmake/project_description.json.in``

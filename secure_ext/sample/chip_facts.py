@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the sample needs to know of each chip: addresses to link at, and what ESP-IDF's Kconfig says of it.
 
 Sources: the memory maps in esptool's ``targets/``; in ESP-IDF ``components/esp_hw_support/port/*/Kconfig.hw_support``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sample's configuration, as ``config/sdkconfig.json`` has it and as the text of an sdkconfig.
 
 It has the symbols that concern flash, revisions, partitions and security, with the values that the Kconfig files of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny ELF file with one section of filler, enough for esptool's own image writer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images that esptool itself writes, from an ELF of filler: valid in every field, made of nobody's code."""
 
 from __future__ import annotations

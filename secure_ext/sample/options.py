@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a sample build can look like."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signatures that a signing service has made: each file goes to its image and its key, or is refused by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signature that was made elsewhere, handed in as a file: used when it is the right one, else told what it is."""
 
 from __future__ import annotations

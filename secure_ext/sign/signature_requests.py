@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which signatures have to be made elsewhere: a request for each image and each key with only a public half."""
 
 from __future__ import annotations

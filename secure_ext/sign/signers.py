@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signers of one bundle: the secure boot keys that the policy names, loaded, kept or generated."""
 
 from __future__ import annotations

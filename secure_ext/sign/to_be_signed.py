@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what a signing service needs: digests, contents, a description of every request, and how to answer them."""
 
 from __future__ import annotations

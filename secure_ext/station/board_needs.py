@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the firmware of a plan asks of a board, each with what the board has: read by script, audit and report.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

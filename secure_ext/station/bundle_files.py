@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files that a plan names: where they are, whether they are the right ones, and which of them may be gone.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what is missing on a chip to the fewest espefuse calls that complete it.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

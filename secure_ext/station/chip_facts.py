@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What neither espefuse's tables nor a build's ``CONFIG_SOC_*`` tell about a chip: one row a chip, with its source.
 
 Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):

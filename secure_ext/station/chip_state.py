@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is burned on a chip, read through espefuse.
 
 Field values are taken from espefuse's raw dump at the positions its summary gives, because older summaries say

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one way to write a file that must outlive a loss of power: whole or not at all, and on the disk afterwards.
 
 A file that was renamed is on the disk only when its folder is, too; so is a folder that was just made. A board may live

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which eFuses turn flash encryption and secure boot on, close the download mode, and close JTAG, on any chip.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

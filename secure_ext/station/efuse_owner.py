@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose is what is burned on a chip: its maker's, the plan's, or somebody else's.
 
 What the maker burns is what its factory measures, and how the package, the module and their flash are wired. ESP-IDF's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finding and calling espefuse and esptool, 4.8 to 5.x, without ever showing what they print about keys.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

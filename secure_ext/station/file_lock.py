@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lock on a file: held by one process at a time, and free as soon as that process has ended, however it ended.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What identifies a key in the open. Part of ``provision.py``: standard library only, Python 3.9 and later."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the images of a bundle into flash, or finds out whether they are there.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

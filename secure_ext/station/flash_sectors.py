@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash is erased in sectors of 4 KB.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is to be done with the flash of a board: write it, leave it, or stop, before anything is asked or changed.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the images of a bundle are in flash, as far as eFuses and journal tell.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this bundle has done to which board, so that an interrupted board can be told from a foreign one.
 
 A read-protected key cannot be compared with the one in the bundle. The journal holds, for each board (by MAC address),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps a process that holds keys, and the programs it starts, from leaving its memory in a core file.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

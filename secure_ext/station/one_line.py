@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text from outside that is shown on a terminal, or becomes a line of a script: it stays text, and one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a plan must hold before a single eFuse of it is burned: no feature is turned on without its key and its images.
 
 The builder of plans and their reader refuse worse than this (`secure_ext.plan.order`); here it is asked once more by

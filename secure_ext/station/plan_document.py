@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan as it is written down: ``plan.json`` of a bundle, and the table at the top of ``provision.py``.
 
 Keys are named by file, fingerprint and length, never by value. Part of ``provision.py``: standard library only, Python

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One script a port: a second one must not slip in between two calls of a tool.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a board is left alone: what must be true of it before anything is written.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chip revisions as people write them. A revision is a number: major * 100 + minor.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log of a run: what was said, with the time. A disk that is full ends the log, and never the work on a board.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

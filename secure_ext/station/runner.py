@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a provisioning plan on a chip: the part of ``provision.py`` below its table of steps.
 
 Standard library only, Python 3.9 and later. The plan and the list of images are handed to `main`; see

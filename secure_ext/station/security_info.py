@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a chip in secure download mode still tells of itself: the output of ``esptool get-security-info``.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

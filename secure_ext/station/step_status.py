@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares a chip with the plan: for each step, whether it is done, missing, begun, or can never be done.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is wrong with this computer, and not with the board, when esptool or espefuse ends with an error.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where esptool and espefuse run: in an empty folder of this run's own, so that the current folder decides nothing.
 
 Started as modules they would look for modules in the current folder first, and for a configuration (``esptool.cfg``,

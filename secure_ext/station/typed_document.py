@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON documents as frozen dataclasses: each member is read as the type that its annotation says, or refused.
 
 A member without a default is always there. One with a default may be absent, as documents of earlier versions lack what

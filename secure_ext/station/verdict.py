@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What kind of board this is: untouched, begun, finished, sealed, with something on it, foreign, damaged; and why.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A virtual chip: espefuse's file of virtual eFuses, made new or found fit, for a rehearsal.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boards to audit: provisioned by the real script on virtual eFuses, then changed one eFuse at a time in memory."""
 
 from __future__ import annotations

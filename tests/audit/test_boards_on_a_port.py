@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``audit --port`` on virtual chips: open, sealed, and closed for ever; and that it changes nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A finished board passes; a board that differs from its plan in a single eFuse does not, whichever eFuse it is."""
 
 from __future__ import annotations

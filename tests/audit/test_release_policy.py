@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``--policy release``: what ESP-IDF calls release mode and what it overlooks, beside an oracle from its C code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``--summary`` and ``--token``: boards that were read on another day; and files that are none."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that may be wrong with a provisioned chip: each mutant is one chip that must not pass."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provisioned virtual chip in the hand of somebody who can change any bit of its eFuses and its flash."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the doctor can never accept the boot check refuses too: each such bundle is made past the doctor, and flashed.
 
 Two judges that share nothing: a state that one of them lets pass is a gap in the other, or stands in `NOT_TO_BE_SEEN`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boot check goes on into the app's own start: what it compares with the chip, and stops at for ever."""
 
 from __future__ import annotations

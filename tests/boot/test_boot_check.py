@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boot check passes what the real script made, and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boot check's decryption is that of espsecure: any key, any offset, both schemes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flash size is what the bootloader reads in its own header; the chip's flash must hold it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys that are kept: the command says which they are and from where, and the doctor looks at them as at named ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The home of generated keys: it outlives build directories, is shared by nobody, and takes no key from a stranger."""
 
 from __future__ import annotations

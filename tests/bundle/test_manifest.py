@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest and the plan keep to their schemas and tell the truth, also of a bundle that is made again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What whoever has a bundle or an archive can read in it: decided from the files, said, and kept from leaving."""
 
 from __future__ import annotations

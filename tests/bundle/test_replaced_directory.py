@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A directory that appears whole or not at all, whatever happens while it is made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``provision.py``: one self-contained file for Python 3.9 and later, made of the runner's own modules."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a plan says in words stays words, in every rendering and on every terminal; and it is one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to spoil what ESP-IDF built: its description files, images and partition table."""
 
 from __future__ import annotations

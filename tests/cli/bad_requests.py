@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to spoil what the user gives: keys, profile, what cannot be done, the output."""
 
 from __future__ import annotations

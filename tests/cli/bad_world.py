@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A build that can be spoiled, the register of ways to spoil it, and how an answer must look."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ways in which a secret can be written, for the tests that search for it where it must not be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever is wrong with the input: a coded error with cause and cure, the right exit code, and nothing left behind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command explains itself, and keeps stdout for what was asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders that may not be entered, and no room anywhere: a code, never a traceback; and idf.py goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A full disk, a wrong clock, an interrupt, two at once: the output is whole or not there."""
 
 from __future__ import annotations

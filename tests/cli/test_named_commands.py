@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command and option that a message names is there: a cure that cannot be typed cures nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No key, in no form, outside the folder ``keys``: not in any output, file, log, temporary file or process list."""
 
 from __future__ import annotations

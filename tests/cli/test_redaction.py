@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What espefuse says when keys collide holds key bytes: none of them is shown."""
 
 from __future__ import annotations

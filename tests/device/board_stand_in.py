@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A board for ``--port``: stand-ins for the programs esptool and espefuse, found on PATH.
 
 espefuse is the real one, on virtual eFuses. esptool's flash commands work on a file, and its messages have the form of

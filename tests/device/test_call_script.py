@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A script that is being run is not killed by Ctrl-C, nor with the program that runs it: it ends by itself."""
 
 from __future__ import annotations

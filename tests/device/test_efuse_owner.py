@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose an eFuse is, for every field of every chip: the maker's, the plan's, or somebody else's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk that fills up: nothing is burned without a log and a journal, and no burned board ends in a crash."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal of a board: what a bundle made again, or another bundle, believes of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """commands.sh does to a new board what provision.py does; commands.ps1 holds the same commands."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The script burns no switch without its key and its images, whatever its table says."""
 
 from __future__ import annotations

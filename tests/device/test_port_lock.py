@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One script a port, whatever the port is called and whatever the station cannot do."""
 
 from __future__ import annotations

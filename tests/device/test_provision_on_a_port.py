@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """provision.py with ``--port``: what it does to a board, and when it refuses."""
 
 from __future__ import annotations

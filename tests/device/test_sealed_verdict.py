@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said of a sealed board, from all that it still shows; its write protections are never called fine."""
 
 from __future__ import annotations

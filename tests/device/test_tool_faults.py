@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fault of the computer is told from one of the board: broken, killed, replaced, or without the right to the port."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No interruption reaches espefuse while it burns: the call ends, and then the script stops."""
 
 from __future__ import annotations

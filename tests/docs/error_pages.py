@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes ``docs/errors.md`` from the places that raise errors, and from ``docs/errors.yaml``.
 
 ``python tests/docs/error_pages.py`` writes it; the tests hold the file against `page`.

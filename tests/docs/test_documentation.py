@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the documentation says is true: its commands run, its tables are complete, its links lead somewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/errors.md is what the raise sites say, and each code is one kind of error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What SECURITY.md and the pages beside it promise names a test that exists; and no file or command is left out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For each rule of the doctor a sample build and a profile in which it finds something."""
 
 from __future__ import annotations

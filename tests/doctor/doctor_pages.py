@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation page of each rule, made of the rule and of what it finds in its case.
 
 ``python tests/doctor/doctor_pages.py`` writes them anew; a test compares what is committed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the rules name is in ESP-IDF: Kconfig symbols and files, if the environment names copies of it.
 
 SECURE_EXT_IDF_PATHS is a list of ESP-IDF directories, separated as PATH is; the newest is the last.

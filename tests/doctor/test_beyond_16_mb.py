@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash behind 16 MB: what may lie there, for which firmware, and whether a board can ever run with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the firmware still burns after provisioning: nothing where plan and sdkconfig agree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where key files lie: what git does with them, and keys that are published."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages in docs/doctor are those that the rules make."""
 
 from __future__ import annotations

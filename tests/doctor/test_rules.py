@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each rule of the doctor finds what it is for, and nothing in a healthy build; what would brick is never accepted."""
 
 from __future__ import annotations

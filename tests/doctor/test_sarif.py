@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor's SARIF is valid, has what code hosts ask for, and points to the line where a finding can be mended."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of the findings is shown: selected codes, ignored ones, a baseline; and the explanation of one code."""
 
 from __future__ import annotations

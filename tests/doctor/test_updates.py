@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor over an update and its fleet: each fact that must be the boards' own, both ways."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For each rule about updates a fleet and an update in which it finds something, and updates in which none does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ESP-IDF trees the tests may use, and how idf.py is run from one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """As a component of a project the package is installed nowhere; its own children find it all the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked at a real terminal: which of two bundles, and whether an older one is meant."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The build hook in a plain CMake project that has ESP-IDF's targets: when it runs, and how it fails."""
 
 from __future__ import annotations

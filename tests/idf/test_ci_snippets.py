@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The snippets for build servers: their scripts run on a sample build, verify signatures and leave no key behind."""
 
 from __future__ import annotations

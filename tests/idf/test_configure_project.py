@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The component in a real ESP-IDF project, configured by the real idf.py with a stand-in for the cross compiler."""
 
 from __future__ import annotations

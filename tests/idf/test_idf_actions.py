@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The actions, driven through click as idf.py does it, with stand-ins for idf.py's own modules."""
 
 from __future__ import annotations

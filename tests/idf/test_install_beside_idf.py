@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Installing the package into ESP-IDF's Python environment changes no version of what is there."""
 
 from __future__ import annotations

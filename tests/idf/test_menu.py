@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The menu "Secure provisioning": well-formed, readable without ESP-IDF, and heard by every command."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real idf.py finds the actions in every way there is, without a warning, and runs them."""
 
 from __future__ import annotations

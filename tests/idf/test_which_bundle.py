@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which bundle the commands work on: the named one, or the one that was made; no guess, and no older one unasked."""
 
 from __future__ import annotations

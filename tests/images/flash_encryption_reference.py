@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash encryption as espsecure does it, and data to encrypt."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys of each scheme, and images that are signed with them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signed image that was changed: every single bit is noticed, also where the CRC was made right again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who does the work of flash encryption: helper processes, numpy, plain integers; the result is the same."""
 
 from __future__ import annotations

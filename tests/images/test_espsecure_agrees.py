@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secure Boot V2 signatures: espsecure accepts ours, and we accept espsecure's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash encryption gives espsecure's bytes for every key, address, length and way of computing them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secure Boot V2 signatures: any image is signed and proved; wrong keys and foreign signatures are refused."""
 
 from __future__ import annotations

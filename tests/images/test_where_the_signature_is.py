@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an image is signed, and where: as the bootloader reads it, whatever lies behind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secret files: private from the first moment, and never written over anything."""
 
 from __future__ import annotations

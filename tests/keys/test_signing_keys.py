@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signing keys: what is read, what is refused and under which code, and that no key ever shows in a message."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Symmetric secrets: which are refused, what is generated, and what is shown of them."""
 
 from __future__ import annotations

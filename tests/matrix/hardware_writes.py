@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a power cut leaves behind: the virtual chip as it is after each single hardware write of a run.
 
 espefuse burns one block at a time, and BLOCK0 twice, first the harmless fields and then those that protect and enable.

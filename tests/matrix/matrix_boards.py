@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boards with virtual eFuses, for the tests of what the script does on chips that are not new."""
 
 from __future__ import annotations

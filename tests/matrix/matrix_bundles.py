@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fixture ``bundles``: the bundle of a cell, made once in a run, with signing keys that all cells share."""
 
 from __future__ import annotations

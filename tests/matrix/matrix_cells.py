@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cells of the matrix: one chip with one set of features, its build, and the bundle made of it."""
 
 from __future__ import annotations

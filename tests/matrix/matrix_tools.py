@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real espefuse, espsecure and ``provision.py`` as subprocesses, spelled for esptool 4 and 5."""
 
 from __future__ import annotations

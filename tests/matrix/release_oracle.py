@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a chip in release mode must look like, written from ESP-IDF's C code and not from this package's planning code.
 
 `not_release` returns every condition that a chip's eFuses leave unmet: those of ESP-IDF v6.1-beta1's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every chip with every set of features: espsecure reads the images back, ESP-IDF would call the chip's eFuses right.
 
 What is expected is stated here and in `release_oracle`, from ESP-IDF's own code, and never taken from the plan.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Foreign: a chip that was used for something else is refused, and not one bit of it changes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interrupted: the bundle's script goes on from every state it left behind."""
 
 from __future__ import annotations

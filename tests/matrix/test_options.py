@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the user asks of the script: stages, dry runs, the word at the prompt, two runs at once; and damaged bundles."""
 
 from __future__ import annotations

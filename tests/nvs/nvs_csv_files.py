@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CSVs for the tests: random ones, and a way to write them down."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workflow document's own order fails for the HMAC key, which is why the plan has it before secure boot."""
 
 from __future__ import annotations

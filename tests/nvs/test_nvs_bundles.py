@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both NVS schemes through plan and bundle to a provisioned virtual chip; what is kept, what is refused, what leaks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A CSV for NVS that is not right is refused with its line, and with none of its values."""
 
 from __future__ import annotations

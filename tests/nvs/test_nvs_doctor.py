@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules about NVS keep quiet where nothing is wrong; what they find is in tests/plan/test_doctor.py."""
 
 from __future__ import annotations

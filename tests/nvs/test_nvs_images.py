@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An NVS image holds what its CSV says: read by our reader and by ESP-IDF's tool, and compared with the generator's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NVS keys are those of ESP-IDF's generator; a file that is none is refused without showing what is in it."""
 
 from __future__ import annotations

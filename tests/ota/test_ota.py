@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Update packages: what espsecure says of them, and everything that is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updates that would stop a fleet are refused, right ones are packed, and bundles of earlier versions are read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundles with keys per device, ``secure-provision flash`` on virtual boards, and where keys may be looked for."""
 
 from __future__ import annotations

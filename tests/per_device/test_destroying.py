@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``keys destroy``: says what is there, who carries it and what is lost; deletes that and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bundle that boards share holds no key of theirs; the one of a board is like any other, and right."""
 
 from __future__ import annotations

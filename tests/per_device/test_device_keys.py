@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which keys a board gets that an earlier run has begun: those on the chip stay, the missing ones are new."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that is killed, or loses power, at each kind of moment: the next one finishes the board or says why not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must outlive a loss of power is on the disk before the first eFuse is burned: its bytes, its name, its folders.
 
 A board lives from the station's USB port: when the power goes, it goes for both. Two proofs: the system calls of whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The private folder for keys: for the owner alone, gone in every way a run can end, and after a kill with the next."""
 
 from __future__ import annotations

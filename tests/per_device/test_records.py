@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of a begun board, which anybody at a shared journal may have written: nothing in it runs."""
 
 from __future__ import annotations

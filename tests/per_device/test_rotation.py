@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Planning a key rotation: who takes which update, and what may be revoked when."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sealed copy opens with the offline private key alone, and only as it was written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bundle with keys per device: each board gets its own, boots with it, and the station holds no copy afterwards."""
 
 from __future__ import annotations

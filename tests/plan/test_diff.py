@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`plan --diff`: what becomes irreversible, weaker or different between two releases, and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever the partitions are called, each image has a file of its own, on Windows too."""
 
 from __future__ import annotations

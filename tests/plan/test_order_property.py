@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every plan is in an order the silicon allows, and PlanBuilder accepts that order and no other.
 
 The rules are written down here a second time, over the whole list of steps, without a look at PlanBuilder.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan and the table of chips against independently collected facts, when the environment names their folder.
 
 SECURE_EXT_FACTS is a folder with ``chips.json`` (what each chip offers, with its sources) and ``burn_recipes.json``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A plan that somebody has changed is refused by whoever reads it, though all its hashes were made right."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a plan asks of a board: read from the build, carried by the document, compared between releases."""
 
 from __future__ import annotations

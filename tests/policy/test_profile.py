@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Profiles: the template, unknown keys, wrong values, and the JSON Schema that says the same as the loader."""
 
 from __future__ import annotations

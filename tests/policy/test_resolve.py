@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From sdkconfig and profile to the policy: defaults, what overrides what, and every refusal by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much flash a bootloader believes in, against the tables in ESP-IDF's own sources, release by release."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds of real projects, if their text is at hand: a folder for each, named by the variable SECURE_EXT_CORPUS.
 
 A folder has ``build/`` with the JSON files of the build, ``partition-table.csv`` decoded from the built table, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds of real projects (see test_build_corpus) become bundles, or are refused for the right reason."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor on builds of real projects (see test_build_corpus): findings that were gone through by hand, no others."""
 
 from __future__ import annotations

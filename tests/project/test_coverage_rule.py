@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which partitions flash encryption covers: the firmware's rule, row by row."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image headers: images that esptool wrote are understood, and damaged ones are refused with the right reason."""
 
 from __future__ import annotations

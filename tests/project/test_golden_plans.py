@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was right stays right: the eFuse steps of every cell of the matrix, and of real builds, are those on record.
 
 The records in ``golden/`` are read by people in a review: `python tests/project/test_golden_plans.py` writes them anew.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ESP-IDF's own table generator as the judge, for each ESP-IDF in SECURE_EXT_IDF_PATHS (separated as in PATH)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A build takes no files of this computer with it that are not its own, and has no library loaded."""
 
 from __future__ import annotations

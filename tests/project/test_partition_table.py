@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The binary partition table: what is written can be read, and what is damaged is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a build directory: both spellings, moved projects, and every reason to refuse one."""
 
 from __future__ import annotations

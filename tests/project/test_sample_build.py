@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sample build: deterministic, quick, and with the settings that were asked for."""
 
 from __future__ import annotations

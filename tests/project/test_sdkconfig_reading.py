@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kconfig values: what the build used, what the sdkconfig says now, and where the two differ."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damages of a document: each a text that its reader must refuse, made of the JSON of a sound one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spoils each document that is read, and reads it. A program of its own, so that its memory can be limited.
 
 python fuzz_documents.py FOLDER CASES [NAME...]: prints what came out and must not, and ends with 1 if there was any.

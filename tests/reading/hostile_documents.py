@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spoils documents: what a damaged disk, another program or somebody who means harm makes of a good one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An archive is not unpacked further than it says, nor when it says too much: 512 MB of memory refuse it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A damaged document is refused by every command that reads it, with one code a document; none of them passes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever stands in a document, reading it ends with an answer or a coded error: no traceback, no hang, no bomb."""
 
 from __future__ import annotations

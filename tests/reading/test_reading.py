@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What comes from outside is read within bounds: sizes first, regular files only, nothing that is said twice."""
 
 from __future__ import annotations

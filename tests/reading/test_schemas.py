@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON Schemas in the package are those of the types, and say of each member what it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every power cut, for ten chips and every set of features: a table row each, as docs/power-cuts.md shows it.
 
 Run by ``make power-cuts``; arguments choose cells by a part of their name. Exit code 1 if one cut is not recovered from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fixture ``bundle_of``: the bundles of the matrix, read back, for rehearsals."""
 
 from __future__ import annotations

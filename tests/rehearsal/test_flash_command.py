@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``flash`` runs the bundle's script on a board, if the bundle was rehearsed; here the board is a virtual chip."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rehearsal's chip is one that the firmware runs on: flash of the size in the bootloader's header, its revisions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cuts of every kind: the chip is mended by the next run, or recognised as damaged; never anything else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rehearsal in QEMU, with a stand-in for the emulator: a program of its name that serves the virtual chip.
 
 The real one is not to be had here; what it is given (machine, eFuse file, flash file, strapping) is what is tested.

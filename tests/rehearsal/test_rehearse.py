@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rehearsal passes for every chip and set of features, leaves no key behind, and is worth nothing elsewhere."""
 
 from __future__ import annotations

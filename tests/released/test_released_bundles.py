@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What 0.1.0 made keeps working: its bundles are verified, rehearsed and used, its begun boards are finished.
 
 ``made_by_0.1.0/`` holds what that version wrote, of sample builds, with keys that are for these tests alone.

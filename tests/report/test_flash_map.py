@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flash map loses nothing of the flash, and its drawings and bars stay honest for any table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """report.html in a real browser: silent, to scale to the pixel, readable in light, dark, on a phone and printed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """report.html is sound HTML, needs nothing else, tells what the bundle holds, and stays whole with any name in it."""
 
 from __future__ import annotations

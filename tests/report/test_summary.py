@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The summary says what is true of this plan, and promises nothing that the plan does not do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`plan` shows the maps: the same words on a terminal and in a log, and colour only on a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of signers share: a SoftHSM with keys, public halves, and espsecure as judge of a bundle's images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A SoftHSM of the test's own: its tokens and its configuration lie in a folder of the test."""
 
 from __future__ import annotations

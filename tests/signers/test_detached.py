@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signatures made elsewhere: what is handed out, what comes back, and every way in which an answer can be wrong."""
 
 from __future__ import annotations

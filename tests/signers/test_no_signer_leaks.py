@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No passphrase, PIN or private key outside: not in command lines, environments of children, messages, tracebacks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PEM files with a passphrase: both forms open, from every source, in the right order; nothing is asked in vain."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PKCS#11 URIs: what is read, what is refused, and that no value of a refused one is shown."""
 
 from __future__ import annotations

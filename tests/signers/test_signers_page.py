@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recipes of docs/signers.md do what the page says, in a shell, one after the other."""
 
 from __future__ import annotations

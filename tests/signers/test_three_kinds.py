@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Three signers of three kinds sign the same images, in the order of the profile."""
 
 from __future__ import annotations

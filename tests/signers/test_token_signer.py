@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys in a token, with SoftHSM as the token and espsecure as the judge; everything that can go wrong has its code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each key signs what the profile says; a key that signs nothing, or has signed already, need not be at hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every file of the package; which folder imports from which, `make lint` proves (import-linter)."""
 
 from __future__ import annotations
@@ -33,3 +34,8 @@ def test_error_codes_are_documented_and_raised_in_one_class_each() -> None:
     texts = (*FILES, *(PACKAGE.parent / "cmake").iterdir())
     shown = {code for path in texts for code in re.findall(r"SE\d{3}", path.read_text(encoding="utf-8"))}
     assert set(re.findall(r"SE\d{3}", documented)) <= shown
+
+
+def test_a_file_names_its_licence() -> None:
+    unnamed = [path for path in FILES if "SPDX-License-Identifier: Apache-2.0" not in path.read_text("utf-8")[:200]]
+    assert unnamed == []

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of the long tests: together they are all of them, and the quick ones are in each."""
 
 from __future__ import annotations

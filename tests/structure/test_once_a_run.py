@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is made once in a run is made once, whole, and by whoever asks first."""
 
 from __future__ import annotations

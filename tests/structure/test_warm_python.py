@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program run by the warm Python of the tests does, says and gets what it does, says and gets in a new one."""
 
 from __future__ import annotations

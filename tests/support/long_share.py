@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A part of the long tests, another one each day, so that all of them have run before long."""
 
 from __future__ import annotations

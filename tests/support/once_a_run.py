@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What takes long to make: made once in a run of the tests, by the worker that needs it first, and shared by all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stands in for the Python of the tests: it has a program run by `warm_server`, or becomes the real Python.
 
 It is copied beside the server's socket, with the Python that it stands in for in its first line, and is what

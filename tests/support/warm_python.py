@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Python for tests that has esptool, espefuse and this package loaded: programs start in no time.
 
 `sys.executable` of a test process names a stand-in while it runs; a test of how programs are started, or of what

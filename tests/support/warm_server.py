@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Python that has loaded esptool, espefuse and this package, and runs programs in copies of itself.
 
 Each program runs in a new process (a fork) with the command line, folder, environment, file descriptors, umask and

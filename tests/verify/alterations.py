@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to spoil a bundle, each with the name of the check that must see it."""
 
 from __future__ import annotations

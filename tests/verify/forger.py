@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A forger who knows all: a bundle in memory that is changed at will, and made consistent again, keys and all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Consistent forgeries, each with what it needs to be seen: nothing, the build, or the owner's keys."""
 
 from __future__ import annotations

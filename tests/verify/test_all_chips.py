@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bundle of every chip passes in full, with a profile, a signed manifest, and an app that the build has signed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`verify` finds nothing wrong with a bundle as it was made, and every single alteration of it by name."""
 
 from __future__ import annotations

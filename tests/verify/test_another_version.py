@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What this version cannot make again is checked by nobody here: code of that kind fails, unless it is signed."""
 
 from __future__ import annotations

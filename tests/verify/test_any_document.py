@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever stands in manifest and plan, `verify` answers; and its reader takes what the schemas describe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The archive for the factory: reproducible, without secrets, verified like the folder, never in place of something."""
 
 from __future__ import annotations

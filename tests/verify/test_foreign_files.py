@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A file that no bundle has is found, listed or not: by verify, by who runs the bundle, by who packs and unpacks it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No consistent forgery ends with exit 0 where the build is at hand; and none that would end a board anywhere."""
 
 from __future__ import annotations

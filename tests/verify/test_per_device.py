@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """verify of a bundle whose boards get keys of their own: what is not there yet is not missed, what is wrong is seen."""
 
 from __future__ import annotations

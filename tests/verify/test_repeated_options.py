@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest's own options are not believed: what weakens a plan is said again, or signed, or fails."""
 
 from __future__ import annotations

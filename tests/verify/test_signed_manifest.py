@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signed statement: securesystemslib accepts it, and no change of it or of the bundle passes."""
 
 from __future__ import annotations

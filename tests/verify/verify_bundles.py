@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bundles to spoil, made once by the console script: one encrypted and signed, one whose images everybody can read."""
 
 from __future__ import annotations

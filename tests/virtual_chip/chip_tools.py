@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unmodified esptool and espefuse on a virtual chip, spelled for esptool 4 and 5; and the revisions of the chips."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of the ROM loader that does what no esptool would do: single commands, single registers, raw burns."""
 
 from __future__ import annotations

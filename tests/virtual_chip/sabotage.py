@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A station that runs a bundle's own ``provision.py`` on a virtual chip, and what a refused run must look like."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever packet it gets, the ROM loader answers or is silent; only a correct burn changes eFuses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A board that lacks what the firmware asks for is left alone before the erase; its good twin runs to the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A burn needs the opcode; a block with check bytes is burned once; a cut burn leaves a half, as on silicon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chip whose download mode is disabled says nothing at all, whatever it is sent."""
 
 from __future__ import annotations

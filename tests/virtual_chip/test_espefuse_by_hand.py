@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unmodified espefuse reads and burns every virtual chip over its socket as it would a board."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unmodified esptool reads, writes and erases the flash of every virtual chip, through the ROM loader and its stub."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flash as it is: writing only clears bits, erasing sets whole sectors, and nothing happens outside of the chip."""
 
 from __future__ import annotations

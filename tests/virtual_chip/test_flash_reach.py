@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The virtual ROM loader reaches no more of the flash than silicon's: 2 MB until it is told, and only with power."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the script leaves in flash, on virtual chips with more of it than the build uses, by any esptool."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever connects to the port, a virtual chip goes on: afterwards a plain esptool finds it, and it has not grown."""
 
 from __future__ import annotations

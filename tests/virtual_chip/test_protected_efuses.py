@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is protected on the virtual chip stays so, also for a program that writes the controller's registers itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secure download mode: the ROM loader still writes flash and tells how it is secured, and does nothing else.
 
 The documents of ESP-IDF call what is left "simple flash read, write and erase operations, plus a command to return a

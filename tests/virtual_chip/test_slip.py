@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SLIP decoder takes any bytes in any pieces: it never fails, never hoards, and gives back what was encoded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boards that are not empty, on a port: what is on them is named, and not a byte of flash or eFuses changes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two programs want one port: the board is provisioned once and whole, and the one that is refused says why."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The power goes while ``provision.py`` works: the next run completes the board, or says that it is damaged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A board that does not suit the bundle is refused by ``provision.py``, and left exactly as it was."""
 
 from __future__ import annotations

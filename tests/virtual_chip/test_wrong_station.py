@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A damaged bundle or a wrong esptool ends ``provision.py`` before it does anything to the board."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adds our actions to idf.py when this folder is in IDF_EXTRA_ACTIONS_PATH (the only general way on ESP-IDF 5.x)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command ``audit``: a board against a plan, or against release mode."""
 
 from __future__ import annotations

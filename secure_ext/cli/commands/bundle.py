@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``bundle``: everything a factory needs, or what a signing service has to sign first."""
 
 from __future__ import annotations

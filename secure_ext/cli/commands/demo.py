@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``demo``: the main job on a sample build."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command ``doctor``: what would brick, weaken or surprise."""
 
 from __future__ import annotations

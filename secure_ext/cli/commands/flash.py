@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``flash``: a bundle's script on a board, with keys of its own if the bundle wants that."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``keys``: what is done with keys after they were made: opening sealed copies, planning a rotation, destroying."""
 
 from __future__ import annotations

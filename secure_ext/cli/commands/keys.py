@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``keys``: makes keys and shows what identifies them."""
 
 from __future__ import annotations

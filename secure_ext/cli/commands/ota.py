@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``ota``: update packages for boards that were provisioned with a bundle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``plan``: every step and its reason, or what changes between two releases."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``plan --diff OLD NEW`` shows."""
 
 from __future__ import annotations

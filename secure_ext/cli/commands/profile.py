@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``profile``: checks a profile, or starts one."""
 
 from __future__ import annotations

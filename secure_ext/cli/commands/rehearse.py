@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``rehearse``: a bundle's own script on a virtual chip."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``verify``: checks a bundle, a folder or an archive."""
 
 from __future__ import annotations

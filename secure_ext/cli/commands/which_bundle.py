@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which bundle a command works on: the one that is named, or the one of the build directory."""
 
 from __future__ import annotations

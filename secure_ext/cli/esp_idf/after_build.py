@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the bundle at the end of a build, if anything it is made of has changed since the last time."""
 
 from __future__ import annotations

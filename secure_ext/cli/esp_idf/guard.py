@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warns before idf.py puts plaintext on boards that expect ciphertext, or deletes keys that boards carry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands of the console script that are actions of idf.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns the parameters of a click command into the dictionaries from which idf.py makes its options."""
 
 from __future__ import annotations

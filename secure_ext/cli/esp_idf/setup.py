@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that connect the package with ESP-IDF: `idf install`, `idf env`, `idf after-build`, `component-dir`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the fronts show: decisions, findings and bundles as text for people and as data for programs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flash map and the key-block map for a terminal: the same text as in a log, with colour where there is some."""
 
 from __future__ import annotations

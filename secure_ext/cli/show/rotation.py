@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the plan of a key rotation shows on a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor's findings in SARIF 2.1.0, the format in which code hosts take the results of checks.
 
 The properties are those of OASIS's "Static Analysis Results Interchange Format" that GitHub and GitLab read.

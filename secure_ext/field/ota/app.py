@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The app of an update: fit for the boards by the doctor's word, and signed by a key that they accept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The boards out there, as the bundle tells that they were provisioned with: keys, slots, what their app says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The images for each OTA slot: does the app fit, and if asked for, its ciphertext for just this address."""
 
 from __future__ import annotations

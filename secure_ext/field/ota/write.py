@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes an update package: the app, the images of the slots, what they are, and how they are used."""
 
 from __future__ import annotations

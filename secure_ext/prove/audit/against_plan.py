@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares a board with a plan, eFuse by eFuse: wanted, found, and what it means."""
 
 from __future__ import annotations

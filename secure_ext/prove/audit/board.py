@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A board as an audit sees it: what is burned on it, and what cannot be seen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a board for an audit and changes nothing: on a port, in a file of virtual eFuses, in an eFuse token."""
 
 from __future__ import annotations

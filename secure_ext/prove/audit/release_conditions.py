@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a board in release mode? ESP-IDF's own conditions, and those that its two functions do not look at.
 
 From ESP-IDF v6.1, ``components/bootloader_support/src``: ``esp_flash_encryption_cfg_verify_release_mode``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The audit: a board against a plan, or against what ESP-IDF calls release mode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a summary that espefuse printed on some other day, and finds out which chip it is of."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is burned on a board although the plan does not ask for it: what it means, and what is only worth a note."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which app the bootloader starts: what otadata says, else factory, else the first slot.
 
 Source: ESP-IDF ``bootloader_support/src/bootloader_utility.c``, ``bootloader_utility_get_selected_boot_partition``,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is this a whole image for this chip? Header, segments, checksum, SHA-256, as ROM and bootloader read them.
 
 Source: ESP-IDF ``esp_app_format.h`` and ``bootloader_support/src/esp_image_format.c``.

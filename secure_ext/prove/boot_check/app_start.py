@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the app come to its ``app_main``? What its own start compares with the chip, and aborts or asserts over.
 
 Sources (ESP-IDF ``components``): ``efuse/src/esp_efuse_startup.c`` (init_efuse_secure, init_efuse_rom_log; until 5.2

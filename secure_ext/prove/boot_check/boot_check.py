@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Would a chip in this state boot, and is it what the bundle promised?
 
 The last word of a rehearsal. It follows the chip from reset to the app: eFuses, the ROM with the bootloader, the

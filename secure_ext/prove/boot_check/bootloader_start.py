@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the bootloader go on, or does it refuse this chip? What it was built for against what is burned.
 
 Sources (ESP-IDF ``components/bootloader_support/src``): ``esp32/bootloader_esp32.c`` (clock), ``bootloader_utility.c``

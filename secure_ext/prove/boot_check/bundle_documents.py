@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bundle promises: its images, and the eFuses and the erasing of its plan."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the boot check knows of each chip: facts of its ROM that are not in its eFuses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the flash hold what was built, encrypted where the firmware decrypts, and nothing else?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The eFuses of a chip as they are burned: blocks, fields, revision."""
 
 from __future__ import annotations

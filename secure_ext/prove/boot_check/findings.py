@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the boot check says: a log of what the chip would do, and what is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What bootloader and app were built with: what their images show, else what the manifest has of the build.
 
 An image is believed first: a message that is compiled in only with an option shows the option. The other way round it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the flash controller decrypts: one function for the ESP32, one for all chips after it."""
 
 from __future__ import annotations

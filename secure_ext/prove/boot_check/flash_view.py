@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flash as the chip sees it: as it is, or through the decryption of the flash controller."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much flash the bootloader believes in: what its header says, as far as it knows that size.
 
 Source: ESP-IDF ``components/bootloader_support/bootloader_flash/src/bootloader_flash_config_<chip>.c``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which ESP-IDF made an image, and whether a change of ESP-IDF's is in it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which keys the chip would use: the flash encryption key, and the digests of the signing keys."""
 
 from __future__ import annotations

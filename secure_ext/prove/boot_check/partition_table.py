@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The partition table, as the bootloader reads it.
 
 Source: ESP-IDF ``esp_flash_partitions.h`` and ``bootloader_support/src/flash_partitions.c``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Are the eFuses as planned: every one that is planned is burned, and no other?"""
 
 from __future__ import annotations

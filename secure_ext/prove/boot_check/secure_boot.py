@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the ROM accept this image? Its signatures against the digests in eFuse.
 
 Source: ESP-IDF ``docs/en/security/secure-boot-v2.rst``, "Secure Boot V2 Process".

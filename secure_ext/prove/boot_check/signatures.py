@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signature sector behind an image: its blocks, each checked as the ROM does.
 
 Source: ESP-IDF ``docs/en/security/secure-boot-v2.rst``, "Signature Block Format", and ``rom/secure_boot.h``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interrupts the script everywhere, and lets an operator run it again.
 
 The power goes at a connection, in the middle of a flash write, between two register writes of the eFuse controller,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Espressif's emulator: the same script against it, and the boot of what it leaves behind.
 
 The command lines are those of ESP-IDF's ``idf.py qemu`` (tools/idf_py_actions/qemu_ext.py): which machine, how eFuses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rehearsal: a new virtual chip, the bundle's own script, the boot check, and the script once more."""
 
 from __future__ import annotations

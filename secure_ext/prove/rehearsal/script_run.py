@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run of a bundle's script on a virtual chip, as an operator would run it."""
 
 from __future__ import annotations

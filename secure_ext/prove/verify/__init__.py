@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks a finished bundle offline, without private keys: a file for each group of checks, `verify.py` for all."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is an archive just what its content makes, and free of secrets?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of all checks of a bundle, and short ways to write down how one ended."""
 
 from __future__ import annotations

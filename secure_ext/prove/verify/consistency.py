@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do manifest, plan and files say the same? Each fact that stands in two places is compared."""
 
 from __future__ import annotations

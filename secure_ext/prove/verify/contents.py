@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the chip will read: decrypted if the key is at hand, then content, source and signatures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Manifest and plan: are they there, do they keep to their schemas?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is every file there and unchanged, is nothing there that is not listed, and who may read the secrets?"""
 
 from __future__ import annotations

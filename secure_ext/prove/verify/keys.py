@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Are the key and digest files those of the plan; and the flash encryption key, if it is at hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Can the firmware read an NVS image that was made of a CSV, with the NVS keys that it will have?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of `bundle` that the manifest names: they decide what a board gets, and a forger can write them.
 
 So they count only if they are said again on verify's command line, or signed with the rest of the manifest. Naming a

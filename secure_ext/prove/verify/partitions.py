@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do the images lie where the bundle's own partition table says, encrypted where the firmware decrypts?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the manifest say of each image what whoever has the file can read in it?"""
 
 from __future__ import annotations

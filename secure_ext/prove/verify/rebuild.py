@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do the recorded inputs, if they are at hand, give this very plan again?"""
 
 from __future__ import annotations

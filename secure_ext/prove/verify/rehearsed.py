@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Did this very bundle pass a rehearsal?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Are the script, the plain commands and the report what this tool makes of the plan, to the last character?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the plan ask of a board what its own images need? One that is burned and cannot start them is lost.
 
 What the images say of themselves is read from them, as `secure_ext.plan.requirements` does when a plan is made; what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is there a signed statement about this very bundle, and is it signed by the key that was given?"""
 
 from __future__ import annotations

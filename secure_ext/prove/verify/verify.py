@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All checks of a bundle, in one call."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m secure_ext.prove.virtual_chip``: starts a virtual chip and says on which port; ends with its stdin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The eFuse controller: espefuse's own emulation of its registers, on fuses that keep what is read-protected.
 
 espefuse's emulation (the classes behind ``--virt``) is GPL-2.0-or-later; it is imported here alone, in the process of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NOR flash in a file: erasing sets sectors to 0xFF, writing can only clear bits, as on silicon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a chip's flash has power in download mode: an ESP32-P4 of two revisions leaves it off until it is told."""
 
 from __future__ import annotations

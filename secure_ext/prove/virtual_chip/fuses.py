@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The eFuses themselves: what is burned stays, also where nothing can read it any more. Kept in a file.
 
 A block that is protected by a Reed-Solomon code (all but BLOCK0 of each chip after the ESP32) is kept as its 44 coded

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the loader's answers and the blocks of data that it takes are packed, and how it refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Power: counts what happens on the chip, and lets the power go at a moment that was chosen before."""
 
 from __future__ import annotations

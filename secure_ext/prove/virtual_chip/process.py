@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts and stops the process of a virtual chip, and reads what it kept."""
 
 from __future__ import annotations

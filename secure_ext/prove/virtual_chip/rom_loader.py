@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROM loader's commands, and those of esptool's flasher stub once a program was started in RAM.
 
 The chip has no processor: any program that is loaded and started is taken for the stub of esptool, which answers a

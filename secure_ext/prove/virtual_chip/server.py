@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The serial port: one program at a time on a socket of this machine, with a reset at every connection.
 
 A board's DTR and RTS lines reset it into download mode when esptool connects; a socket has no such lines, so the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SLIP framing (RFC 1055), as the serial protocol of the ROM loader uses it."""
 
 from __future__ import annotations
