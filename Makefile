@@ -35,10 +35,10 @@ lint: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/python -m secure_ext.documents.json_schema
 	$(BIN)/python tests/docs/error_pages.py
-	PYTHONPATH=tests:tests/doctor:tests/matrix $(BIN)/python tests/doctor/doctor_pages.py
+	PYTHONPATH=tests:tests/doctor $(BIN)/python tests/doctor/doctor_pages.py
 
 power-cuts: $(VENV)/dev
-	PYTHONPATH=tests:tests/matrix:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
+	PYTHONPATH=tests:tests/rehearsal $(BIN)/python tests/rehearsal/all_power_cuts.py
 
 benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/flash_encryption.py

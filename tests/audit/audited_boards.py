@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matrix_cells import TEN_CHIPS, Bundles, Cell
-from matrix_tools import espefuse, provision
-from release_oracle import Efuses
+from support.matrix_cells import TEN_CHIPS, Bundles, Cell
+from support.matrix_tools import espefuse, provision
+from support.release_oracle import Efuses
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.plan.read_document import read_plan

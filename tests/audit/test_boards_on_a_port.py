@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from audited_boards import Boards, Provisioned, burned, provisioned_boards  # noqa: F401 (a fixture is among them)
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.checks import Outcome

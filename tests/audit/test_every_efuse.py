@@ -19,9 +19,9 @@ from audited_boards import (  # noqa: F401 (a fixture is among them)
     without_bit,
 )
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Cell
-from matrix_tools import espefuse
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Cell
+from support.matrix_tools import espefuse
 
 from secure_ext.checks import Outcome
 from secure_ext.prove.audit.report import AuditReport, audit_against_plan

@@ -18,9 +18,9 @@ from audited_boards import (  # noqa: F401 (a fixture is among them)
     without_bit,
 )
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
-from release_oracle import Wanted, not_release
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
+from support.release_oracle import Wanted, not_release
 
 from secure_ext.checks import Outcome
 from secure_ext.prove.audit.report import audit_for_release

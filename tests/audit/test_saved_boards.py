@@ -13,10 +13,10 @@ from audited_boards import EACH_CHIP, Boards, burned, provisioned_boards  # noqa
 from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Cell
-from matrix_tools import espefuse, esptool_version
-from typed_documents import data_of
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Cell
+from support.matrix_tools import espefuse, esptool_version
+from support.typed_documents import data_of
 
 from secure_ext.errors import SecureProvisionError
 from secure_ext.plan.read_document import read_plan

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import reedsolo
-from matrix_cells import Made
-from matrix_tools import run
+from support.matrix_cells import Made
+from support.matrix_tools import run
 
 from secure_ext.formats.flash_encryption import (
     FlashEncryptionScheme,

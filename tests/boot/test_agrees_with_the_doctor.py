@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doctor_cases import BOTH, CASES, DEVELOPMENT, DISABLED, Case, built_with, examine_case
-from matrix_cells import Cell, Made
-from release_oracle import Wanted
 from silicon import burn_by_hand
+from support.doctor_cases import BOTH, CASES, DEVELOPMENT, DISABLED, Case, built_with, examine_case
+from support.matrix_cells import Cell, Made
+from support.release_oracle import Wanted
 
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor import ALL_RULES

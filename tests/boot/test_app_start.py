@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
 from mutants import hashed_length, rebuilt
 from silicon import Silicon, burn_by_hand
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
 
 from secure_ext.chips.chip import load_chip
 from secure_ext.prove.boot_check import flash_cipher

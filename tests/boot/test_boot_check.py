@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from matrix_bundles import shared_bundles, signing_keys  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
 from mutants import SECTOR, SIGNATURE_BLOCK, hashed_length, mutants
 from silicon import Silicon, burn_by_hand, key_blocks, provision
+from support.matrix_bundles import shared_bundles, signing_keys  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
 
 from secure_ext.formats.secure_boot import sign
 from secure_ext.keys.signing import load_signing_key

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from matrix_tools import espsecure
+from support.matrix_tools import espsecure
 
 from secure_ext.prove.boot_check import flash_cipher
 

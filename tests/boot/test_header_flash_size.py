@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
 from mutants import rebuilt
 from silicon import Silicon, burn_by_hand
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
 
 from secure_ext.build.flash_size import bootloader_flash_size
 from secure_ext.prove.boot_check.boot_check import boot_check

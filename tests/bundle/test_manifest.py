@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from typed_documents import data_of, load
+from support.typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.chips.facts import CHIP_NAMES

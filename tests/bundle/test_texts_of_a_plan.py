@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from typed_documents import load
+from support.typed_documents import load
 
 from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.manifest import document_text

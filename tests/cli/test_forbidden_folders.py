@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from narrow_machine import run
+from support.narrow_machine import run
 
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions

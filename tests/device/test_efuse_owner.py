@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from typed_documents import key_data, place_data, plan_with
+from support.typed_documents import key_data, place_data, plan_with
 
 from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import CHIP_NAMES

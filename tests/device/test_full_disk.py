@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from narrow_machine import run
+from support.narrow_machine import run
 
 from secure_ext.bundle.write import Bundle
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typed_documents import changed, plan_with
+from support.typed_documents import changed, plan_with
 
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.journal import Journal, board_journal, boards_not_read_back

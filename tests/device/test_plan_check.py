@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed_documents import load
+from support.typed_documents import load
 
 from secure_ext.bundle.script import render_script
 from secure_ext.bundle.write import Bundle

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from typed_documents import changed, data_of, field_data, key_data, place_data, plan_with
+from support.typed_documents import changed, data_of, field_data, key_data, place_data, plan_with
 
 from secure_ext.station.verdict import Condition, sealed_verdict
 

@@ -116,7 +116,7 @@ def test_a_package_that_cannot_be_imported(module: str, bundle: Path, tmp_path: 
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("from json import A_CLASS_OF_ANOTHER_VERSION\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "path")}
-    from matrix_tools import run
+    from support.matrix_tools import run
 
     line = [sys.executable, str(bundle / "provision.py"), "--yes"]
     where = ["--virt", str(tmp_path / "efuses.bin")] if module == "espefuse" else ["--port", "/dev/ttyNONE"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from doctor_cases import CASES, case_decision
+from support.doctor_cases import CASES, case_decision
 from update_cases import case_of, found_in
 
 from secure_ext.cli.show.decision import findings_text

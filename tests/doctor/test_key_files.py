@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from doctor_cases import rsa_key
+from support.doctor_cases import rsa_key
 
 from secure_ext.doctor import published_keys
 from secure_ext.doctor.repository import Kept, kept_by_git

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doctor_cases import (
+from support.doctor_cases import (
     BOTH,
     CASES,
     ENCRYPTED,

@@ -11,8 +11,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from doctor_cases import CASES, case_decision, case_folder
 from doctor_pages import findings_of
+from support.doctor_cases import CASES, case_decision, case_folder
 
 from secure_ext.cli.show.sarif import repository_root, sarif_document
 from secure_ext.doctor import ALL_RULES

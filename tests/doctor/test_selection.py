@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from doctor_cases import BOTH, Case, bootloader_of, case_decision, examine_case, rsa_key
+from support.doctor_cases import BOTH, Case, bootloader_of, case_decision, examine_case, rsa_key
 
 from secure_ext.doctor import ALL_RULES
 from secure_ext.doctor.rule import Severity

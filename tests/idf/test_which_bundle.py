@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from typed_documents import outcome_for
+from support.typed_documents import outcome_for
 
 from secure_ext.bundle.read import read_bundle, store_rehearsal
 

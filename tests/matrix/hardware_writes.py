@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matrix_tools import provision
+from support.matrix_tools import provision
 
 FOLDER = "HARDWARE_WRITES_FOLDER"
 

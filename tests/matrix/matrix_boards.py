@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from matrix_cells import Bundles, Cell, Made
-from matrix_tools import Done, espefuse, provision, read_efuses
-from release_oracle import not_release
+from support.matrix_cells import Bundles, Cell, Made
+from support.matrix_tools import Done, espefuse, provision, read_efuses
+from support.release_oracle import not_release
 
 ESP32 = Cell("esp32", "both")
 ESP32C2 = Cell("esp32c2", "both")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import ENCRYPTED, QUICK, Bundles, Cell, Made, all_cells
-from matrix_tools import espefuse, espsecure, esptool_version, provision, read_efuses
-from release_oracle import Efuses, Wanted, not_development, not_release
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import ENCRYPTED, QUICK, Bundles, Cell, Made, all_cells
+from support.matrix_tools import espefuse, espsecure, esptool_version, provision, read_efuses
+from support.release_oracle import Efuses, Wanted, not_development, not_release
 
 from secure_ext.errors import ToolError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from matrix_boards import ESP32, ESP32C2, ESP32C6, ESP32C6_BOOT, Board, Boards, new_board  # noqa: F401 (a fixture)
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hardware_writes import Write, after_each_write
 from matrix_boards import ESP32, ESP32C2, ESP32C6, ESP32S3, Board
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles, Cell, Made
-from matrix_tools import read_efuses
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles, Cell, Made
+from support.matrix_tools import read_efuses
 
 WRITES = {
     # highest key block first; then BLOCK0: what is harmless, what hides and enables, what write-protects, and the seal

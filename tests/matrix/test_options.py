@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from matrix_boards import ESP32C6, ESP32C6_BOOT, Board, Boards, new_board  # noqa: F401 (a fixture)
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Bundles
-from matrix_tools import Done, provision
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Bundles
+from support.matrix_tools import Done, provision
 
 
 def test_stages_can_be_run_one_by_one(board: Boards) -> None:

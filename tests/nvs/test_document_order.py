@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matrix_tools import espefuse, read_efuses
+from support.matrix_tools import espefuse, read_efuses
 
 from secure_ext.keys.symmetric import generate_secret
 

@@ -16,9 +16,9 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
-from matrix_tools import esptool_version, provision, read_efuses
-from release_oracle import Wanted, not_release
-from typed_documents import data_of
+from support.matrix_tools import esptool_version, provision, read_efuses
+from support.release_oracle import Wanted, not_release
+from support.typed_documents import data_of
 
 from secure_ext.bundle.nvs_image import check_nvs_image
 from secure_ext.bundle.read import read_bundle

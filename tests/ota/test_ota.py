@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
-from matrix_tools import esptool_version
+from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.errors import SecureProvisionError

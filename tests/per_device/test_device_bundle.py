@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from board_runs import template
 from click.testing import Result
-from typed_documents import data_of
+from support.typed_documents import data_of
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle
 from secure_ext.bundle.write import write_bundle

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from typed_documents import key_data
+from support.typed_documents import key_data
 
 from secure_ext.errors import DeviceError
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typed_documents import data_of
+from support.typed_documents import data_of
 
 from secure_ext.bundle.write import Bundle
 from secure_ext.doctor.decide import decide

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matrix_cells import Cell, all_cells, options_of, profile_of
-from typed_documents import data_of, load
+from support.matrix_cells import Cell, all_cells, options_of, profile_of
+from support.typed_documents import data_of, load
 
 from secure_ext.bundle.write import Bundle
 from secure_ext.doctor.decide import decide

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typed_documents import plan_with
+from support.typed_documents import plan_with
 
 from secure_ext.doctor.decide import Decision, decide
 from secure_ext.plan.diff import compare

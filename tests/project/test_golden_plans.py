@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 if __name__ == "__main__":  # the paths that pytest adds
-    sys.path.append(str(Path(__file__).parents[1] / "matrix"))
+    sys.path.append(str(Path(__file__).parents[1]))
 
 import pytest
-from matrix_cells import Cell, all_cells, options_of, profile_of
+from support.matrix_cells import Cell, all_cells, options_of, profile_of
 from test_build_corpus import CORPUS, EXPECTED
 from test_corpus_bundles import ACCEPTED, with_whole_images
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from damages import MANIFEST, PLAN, REHEARSAL, Damage, value
-from typed_documents import load, outcome_for
+from support.typed_documents import load, outcome_for
 
 from secure_ext.bundle.archive import write_archive
 from secure_ext.bundle.read import read_bundle, store_rehearsal

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from matrix_bundles import signing_keys
-from matrix_cells import ONE_SLOT, TEN_CHIPS, Cell, make
-from matrix_tools import esptool_version
+from support.matrix_bundles import signing_keys
+from support.matrix_cells import ONE_SLOT, TEN_CHIPS, Cell, make
+from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.prove.rehearsal.power_cuts import CutOutcome, power_cuts

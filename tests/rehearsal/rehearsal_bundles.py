@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from matrix_cells import Bundles, Cell
+from support.matrix_cells import Bundles, Cell
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
-from typed_documents import outcome_for
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Cell
+from support.typed_documents import outcome_for
 
 from secure_ext.bundle.read import read_bundle, store_rehearsal
 from secure_ext.prove.rehearsal.script_run import chip_for

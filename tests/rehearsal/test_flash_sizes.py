@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matrix_bundles import signing_keys
+from support.matrix_bundles import signing_keys
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle

@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Cell
 
 from secure_ext.errors import DeviceError
 from secure_ext.prove.rehearsal.power_cuts import CutOutcome, Trial, power_cuts

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import Cell
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import Cell
 
 from secure_ext.errors import ToolError
 from secure_ext.prove.rehearsal import qemu

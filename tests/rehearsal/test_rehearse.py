@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
-from matrix_cells import TEN_CHIPS, Cell, all_cells
-from matrix_tools import esptool_version
 from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
+from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
+from support.matrix_cells import TEN_CHIPS, Cell, all_cells
+from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.read import has_passed_rehearsal, read_bundle
 from secure_ext.formats.secure_boot import sign

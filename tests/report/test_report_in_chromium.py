@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed_documents import changed, data_of
+from support.typed_documents import changed, data_of
 
 from secure_ext.bundle.write import Bundle
 from secure_ext.report.page import render_report

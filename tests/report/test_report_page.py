@@ -15,7 +15,7 @@ import html5lib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typed_documents import changed, outcome_for
+from support.typed_documents import changed, outcome_for
 
 from secure_ext.bundle.read import FinishedBundle, has_passed_rehearsal, read_bundle, store_rehearsal
 from secure_ext.bundle.write import Bundle

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typed_documents import manifest_with
+from support.typed_documents import manifest_with
 
 from secure_ext.doctor.decide import decide
 from secure_ext.plan.document import plan_document

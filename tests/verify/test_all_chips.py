@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from matrix_tools import esptool_version
+from support.matrix_tools import esptool_version
 from verify_bundles import Made, make
 
 from secure_ext.checks import Outcome

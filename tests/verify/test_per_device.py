@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alterations import set_at
 from click.testing import Result
-from matrix_tools import espefuse
+from support.matrix_tools import espefuse
 from verify_bundles import Made, make
 
 from secure_ext.checks import Outcome

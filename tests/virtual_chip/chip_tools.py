@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matrix_tools import Done, esptool_version, run
+from support.matrix_tools import Done, esptool_version, run
 
 from secure_ext.chips.chip import load_chip, revision_bits
 from secure_ext.prove.virtual_chip.process import ChipOptions, ChipProcess

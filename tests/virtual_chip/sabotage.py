@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from chip_tools import fab_bits, new_chip
-from matrix_bundles import shared_bundles
-from matrix_cells import Bundles, Cell
-from matrix_tools import Done, run
+from support.matrix_bundles import shared_bundles
+from support.matrix_cells import Bundles, Cell
+from support.matrix_tools import Done, run
 
 from secure_ext.prove.virtual_chip.fuses import Fuses
 from secure_ext.prove.virtual_chip.process import ChipProcess

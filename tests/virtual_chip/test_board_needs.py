@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from chip_tools import new_chip
-from matrix_bundles import signing_keys
-from matrix_tools import Done, run
 from sabotage import check_stop
+from support.matrix_bundles import signing_keys
+from support.matrix_tools import Done, run
 
 from secure_ext.bundle.write import write_bundle
 from secure_ext.chips.chip import load_chip

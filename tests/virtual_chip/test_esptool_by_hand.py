@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from chip_tools import esptool, new_chip, some_chips, succeed
-from matrix_tools import esptool_version
+from support.matrix_tools import esptool_version
 
 from secure_ext.prove.virtual_chip.process import ChipProcess
 

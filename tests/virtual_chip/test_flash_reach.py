@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from chip_tools import esptool, fab_bits, new_chip, some_chips, succeed
 from loader_client import Answer, LoaderClient
-from matrix_tools import esptool_version
+from support.matrix_tools import esptool_version
 
 from secure_ext.prove.virtual_chip.process import ChipProcess
 

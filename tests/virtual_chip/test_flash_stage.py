@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 from chip_tools import esptool, fab_bits, new_chip
-from matrix_bundles import signing_keys
-from matrix_cells import PARTITIONS
 from sabotage import (
     Cell,
     Station,
@@ -16,6 +14,8 @@ from sabotage import (
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
 )
+from support.matrix_bundles import signing_keys
+from support.matrix_cells import PARTITIONS
 
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide

@@ -8,7 +8,6 @@ import time
 
 import pytest
 from loader_client import SYNC, LoaderClient
-from matrix_tools import TIME_LIMIT
 from sabotage import (
     ESP32C3,
     Station,
@@ -16,6 +15,7 @@ from sabotage import (
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
 )
+from support.matrix_tools import TIME_LIMIT
 
 
 def test_a_port_in_use_is_refused(station: Station) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from matrix_tools import Done
 from sabotage import (
     ESP32,
     ESP32C3,
@@ -19,6 +18,7 @@ from sabotage import (
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
 )
+from support.matrix_tools import Done
 
 from secure_ext.prove.virtual_chip.process import ChipProcess
 

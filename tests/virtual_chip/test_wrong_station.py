@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from matrix_tools import run
 from sabotage import (
     ESP32C3,
     Station,
@@ -19,6 +18,7 @@ from sabotage import (
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
 )
+from support.matrix_tools import run
 
 from secure_ext.prove.virtual_chip.process import events
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix_tools import espsecure
-from release_oracle import Wanted
-
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide
 from secure_ext.formats.partition_table import Partition
 from secure_ext.policy.profile import Profile
 from secure_ext.sample import SampleOptions, make_sample_build
+from support.matrix_tools import espsecure
+from support.release_oracle import Wanted
 
 TEN_CHIPS = (
     *("esp32", "esp32s2", "esp32s3", "esp32c2", "esp32c3"),

@@ -7,11 +7,11 @@ import functools
 from pathlib import Path
 
 import pytest
-from matrix_cells import Bundles, Cell, Made, make
-from support.once_a_run import once_a_run
 
 from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
+from support.matrix_cells import Bundles, Cell, Made, make
+from support.once_a_run import once_a_run
 
 
 @functools.cache

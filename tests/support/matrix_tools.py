@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from release_oracle import Efuses
+from support.release_oracle import Efuses
 
 TIME_LIMIT = 300
 """Seconds after which a program hangs."""
