@@ -15,7 +15,10 @@ from support.narrow_machine import run
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and rights are set as on Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits and rights are set as on Linux"),
+    pytest.mark.cold,
+]
 Cli = Callable[..., Result]
 COMMANDS = {
     "doctor": ["doctor", "-B", "project/build"],
@@ -122,9 +125,9 @@ def test_a_package_that_may_not_be_read_is_no_reason_to_stop(tmp_path: Path) -> 
     (tmp_path / "secure_ext").mkdir()
     (tmp_path / "secure_ext" / "__init__.py").touch()
     (tmp_path / "secure_ext" / "idf.py").touch(mode=0)
-    import secure_ext.cli.esp_idf
+    import secure_ext.cli
 
-    actions = Path(secure_ext.cli.esp_idf.__file__).parent / "actions" / "secure_provision_ext.py"
+    actions = Path(secure_ext.cli.__file__).parent / "actions" / "secure_provision_ext.py"
     shutil.copy(actions, tmp_path)
     program = "import secure_provision_ext as e; print(e.action_extensions({}, '.'))"
     done = run([sys.executable, "-c", program], narrow=True, cwd=tmp_path)

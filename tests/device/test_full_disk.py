@@ -14,7 +14,10 @@ from support.narrow_machine import run
 
 from secure_ext.bundle.write import Bundle
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and rights are set as on Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits and rights are set as on Linux"),
+    pytest.mark.cold,
+]
 LIMIT = 0x100000
 
 

@@ -36,7 +36,7 @@ def component(tmp_path: Path) -> Path:
 
 
 def extra_path(component: Path) -> dict[str, str]:
-    return {"IDF_EXTRA_ACTIONS_PATH": str(component / "secure_ext" / "esp_idf" / "actions")}
+    return {"IDF_EXTRA_ACTIONS_PATH": str(component / "secure_ext" / "cli" / "actions")}
 
 
 def set_up(ways: tuple[str, ...], project: Path, component: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.cold  # limits of a process are no limits of the server that forks warm ones
+
 MEGABYTE = 1 << 20
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.cold  # limits of a process are no limits of the server that forks warm ones
+
 _MOST_MEMORY = 512 << 20
 _PROGRAM = Path(__file__).with_name("fuzz_documents.py")
 

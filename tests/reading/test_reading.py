@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from secure_ext.reading import parse_json, parse_yaml, read_file
 
+pytestmark = pytest.mark.cold  # limits of a process are no limits of the server that forks warm ones
+
 LAUGHS = "\n".join(
     ["a: &a [x, x, x, x, x, x, x, x, x]"]
     + [f"{b}: &{b} [" + ", ".join([f"*{a}"] * 9) + "]" for a, b in zip("abcdefg", "bcdefgh", strict=True)]
