@@ -122,9 +122,11 @@ def test_a_plain_flash_is_not_kept_from_its_work(folder: str, world: Path) -> No
 
 def test_a_package_that_may_not_be_read_is_no_reason_to_stop(tmp_path: Path) -> None:
     """As pip leaves it behind for other users, with a umask of 077."""
-    (tmp_path / "secure_ext").mkdir()
-    (tmp_path / "secure_ext" / "__init__.py").touch()
-    (tmp_path / "secure_ext" / "idf.py").touch(mode=0)
+    package = tmp_path / "secure_ext" / "cli"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "extension.py").touch(mode=0)
     import secure_ext.cli
 
     actions = Path(secure_ext.cli.__file__).parent / "actions" / "secure_provision_ext.py"
