@@ -93,7 +93,8 @@ def test_a_clock_that_makes_no_sense(
 SLOW = """
 import signal, sys, time
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore these
+signal.signal(getattr(signal, "SIGQUIT", signal.SIGTERM), signal.SIG_DFL)
 import secure_ext.bundle.write as write
 produce = write.produce
 def slow(*arguments):
