@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from secure_ext.documents.glance import glance_at
 from secure_ext.errors import InputError
-from secure_ext.reading import read_json
 from secure_ext.station.durable import make_folder_durably, sync_folder
 from secure_ext.station.file_lock import hold
 
@@ -183,12 +183,10 @@ def _is_empty(target: Path) -> bool:
 
 def _kind_of(folder: Path) -> Kind | None:
     """None if it is not from this tool: other programs, too, write a manifest.json."""
-    try:
-        manifest = read_json(folder / _MANIFEST)
-        is_ours = str(manifest["tool"]).startswith("idf-secure-provision ")
-        return Kind(manifest.get("kind", Kind.BUNDLE)) if is_ours else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    seen = glance_at(folder)
+    if seen is None or seen.kind not in ("", *(kind.value for kind in Kind)):
         return None
+    return Kind(seen.kind) if seen.kind else Kind.BUNDLE
 
 
 def _carry_over(names: tuple[str, ...], target: Path, new: Path) -> None:

@@ -8,7 +8,6 @@ https://slsa.dev/provenance/v1. Any implementation of these can verify it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.reading import parse_json
-from secure_ext.station.typed_document import document_data
+from secure_ext.station.typed_document import document_data, read_document
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -49,6 +48,23 @@ class Envelope:
         """Whether one of the signatures is this key's. Key ids are hints, and are not looked at."""
         digest = _digest(self.payload_type, self.payload, key)
         return any(key.is_valid_signature(signature, digest) for signature in self.signatures)
+
+
+@dataclass(frozen=True)
+class _WrittenSignature:
+    """A signature, as DSSE's JSON has it."""
+
+    sig: str
+    keyid: str | None = None
+
+
+@dataclass(frozen=True)
+class _WrittenEnvelope:
+    """An envelope likewise; the names are the format's."""
+
+    payload: str
+    payloadType: str  # noqa: N815
+    signatures: tuple[_WrittenSignature, ...]
 
 
 def statement(bundle: FinishedBundle) -> dict[str, Any]:
@@ -107,23 +123,24 @@ def sign_statement(bundle: FinishedBundle, key: Signer) -> str:
 def read_envelope(text: bytes) -> Envelope:
     """The envelope in a file. Raises ValueError for what is none."""
     try:
-        content = parse_json(text)
+        written = read_document(_WrittenEnvelope, parse_json(text))
         return Envelope(
-            base64.b64decode(content["payload"], validate=True),
-            str(content["payloadType"]),
-            tuple(base64.b64decode(item["sig"], validate=True) for item in content["signatures"]),
+            base64.b64decode(written.payload, validate=True),
+            written.payloadType,
+            tuple(base64.b64decode(item.sig, validate=True) for item in written.signatures),
         )
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, binascii.Error) as error:
-        raise ValueError(f"it is not a DSSE envelope ({type(error).__name__})") from None
+    except ValueError as error:  # so is what base64 raises
+        raise ValueError(f"it is not a DSSE envelope: {error}") from None
 
 
 def is_about(envelope: Envelope, bundle: FinishedBundle) -> bool:
     """Whether the envelope holds a statement about just this bundle."""
     try:
         content = parse_json(envelope.payload)
-        told = (content["_type"], content["predicateType"], content["subject"])
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except ValueError:
         return False
+    members = content if isinstance(content, dict) else {}
+    told = tuple(members.get(name) for name in ("_type", "predicateType", "subject"))
     return envelope.payload_type == PAYLOAD_TYPE and told == (STATEMENT_TYPE, PREDICATE_TYPE, subjects(bundle))
 
 

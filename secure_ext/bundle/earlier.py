@@ -9,9 +9,9 @@ from pathlib import Path
 
 from secure_ext.build.build import Build
 from secure_ext.bundle.key_home import KEYS_IGNORED
+from secure_ext.documents.glance import glance_at
 from secure_ext.errors import InputError
 from secure_ext.keys.own_files import own_files_below, require_own, require_own_document
-from secure_ext.reading import read_json
 
 _MANIFEST = "manifest.json"
 
@@ -68,14 +68,11 @@ class EarlierBundle:
 
 def read_earlier(output: Path) -> EarlierBundle | None:
     """The bundle in `output`; None if there is none, or its manifest does not say what it is."""
-    try:
-        manifest = read_json(output / _MANIFEST)
-        inputs = manifest.get("inputs", {})
-        recorded = inputs.get("build_dir")
-        build_dir = (output.resolve() / recorded).resolve() if isinstance(recorded, str) else None
-        return EarlierBundle(output, str(manifest["chip"]), str(manifest["project"]), build_dir, "key_home" in inputs)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    seen = glance_at(output)
+    if seen is None or not seen.chip:
         return None
+    build_dir = (output.resolve() / seen.build_dir).resolve() if seen.build_dir else None
+    return EarlierBundle(output, seen.chip, seen.project, build_dir, seen.records_home)
 
 
 def refuse_another(earlier: EarlierBundle, build: Build) -> None:

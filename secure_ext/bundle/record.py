@@ -9,12 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from secure_ext.reading import read_json
+from secure_ext.station.typed_document import document_data, read_document
 
 RECORD = "secure_provision_bundles.json"
 """In the build directory."""
-_SCHEMA = 1
+_SCHEMA: Literal[1] = 1
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,30 @@ class Made:
     inputs: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A bundle as it stands in the record; `folder` is the way from the build directory."""
+
+    folder: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The record itself."""
+
+    schema: Literal[1]
+    bundles: tuple[_Entry, ...]
+
+
 def bundles_made(build_dir: Path) -> tuple[Made, ...]:
     """The recorded bundles that are still there, the last one last; none where there is no record."""
     try:
-        entries = read_json(build_dir / RECORD)["bundles"]
-        own = build_dir.resolve()
-        made = [Made((own / entry["folder"]).resolve(), dict(entry["inputs"])) for entry in entries]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = read_document(_Record, read_json(build_dir / RECORD))
+    except (OSError, ValueError):
         return ()
+    own = build_dir.resolve()
+    made = [Made((own / entry.folder).resolve(), entry.inputs) for entry in record.bundles]
     return tuple(item for item in made if (item.folder / "manifest.json").is_file())
 
 
@@ -45,11 +63,12 @@ def add_to_record(build_dir: Path, made: Made) -> None:
     """Notes a bundle; the last one stands last. A build directory that cannot be written keeps what it has."""
     folder = made.folder.resolve()
     others = [earlier for earlier in bundles_made(build_dir) if earlier.folder != folder]
-    entries = [{"folder": way_from(build_dir, one.folder), "inputs": dict(one.inputs)} for one in (*others, made)]
+    entries = tuple(_Entry(way_from(build_dir, one.folder), one.inputs) for one in (*others, made))
+    text = json.dumps(document_data(_Record(_SCHEMA, entries)), indent=2) + "\n"
     beside = build_dir / f".{RECORD}.{os.getpid()}.new"
     with contextlib.suppress(OSError):
         try:
-            beside.write_text(json.dumps({"schema": _SCHEMA, "bundles": entries}, indent=2) + "\n", encoding="utf-8")
+            beside.write_text(text, encoding="utf-8")
             beside.replace(build_dir / RECORD)
         finally:
             beside.unlink(missing_ok=True)

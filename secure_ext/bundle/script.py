@@ -46,6 +46,7 @@ RUNNER_MODULES = (
     "secure_ext.station.flash_images",
     "secure_ext.station.flash_stage",
     "secure_ext.station.run_log",
+    "secure_ext.station.arguments",
     "secure_ext.station.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""

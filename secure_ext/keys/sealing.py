@@ -8,13 +8,12 @@ encrypted with OAEP (SHA-256), AES-256-GCM. What a sealed file says in the open 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,6 +27,7 @@ from secure_ext.keys.private_pem import open_private_key
 from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
 from secure_ext.reading import parse_json, read_json
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.typed_document import read_document
 
 SCHEMA = 1
 X25519, RSA = "X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"
@@ -172,17 +172,29 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
     return Unsealed({name: value for name, value in document.items() if name not in _ENVELOPE}, keys)
 
 
+@dataclass(frozen=True)
+class _Sealed:
+    """What a sealed file has besides its label."""
+
+    schema: Literal[1]
+    algorithm: Literal["X25519-HKDF-SHA256-AES-256-GCM", "RSA-OAEP-SHA256-AES-256-GCM"]
+    recipient: str
+    encapsulated: str
+    nonce: str
+    ciphertext: str
+
+
 _ENVELOPE = ("schema", "algorithm", "recipient", "encapsulated", "nonce", "ciphertext")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes, bytes, bytes]:
     try:
         document = read_json(path)
-        if document["schema"] != SCHEMA or document["algorithm"] not in (X25519, RSA):
-            raise ValueError("another kind")
-        parts = [base64.b64decode(document[name], validate=True) for name in ("encapsulated", "nonce", "ciphertext")]
-        str(document["recipient"])
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error):
+        members = document if isinstance(document, dict) else {}
+        written = read_document(_Sealed, {name: members[name] for name in _ENVELOPE if name in members})
+        texts = (written.encapsulated, written.nonce, written.ciphertext)
+        parts = [base64.b64decode(text, validate=True) for text in texts]
+    except (OSError, ValueError):  # so is what base64 raises
         raise InputError(
             "SE683",
             "this is not a sealed key file",

@@ -24,6 +24,7 @@ from secure_ext.per_device.call_script import call_script
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
+from secure_ext.station.arguments import parse_arguments
 from secure_ext.station.chip_state import ChipState, read_chip
 from secure_ext.station.durable import make_folder_durably, write_durably
 from secure_ext.station.esp_tools import Stop, find_tools
@@ -32,7 +33,7 @@ from secure_ext.station.journal import board_journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.refusals import check_layout
-from secure_ext.station.runner import Runner, parse_arguments
+from secure_ext.station.runner import Runner
 from secure_ext.station.step_status import Status, StepStatus, compare
 from secure_ext.station.verdict import Condition, Verdict, classify
 

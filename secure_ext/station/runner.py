@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from secure_ext.station.arguments import CONFIRMATION, STAGES, parse_arguments
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.burn_calls import burn_calls
 from secure_ext.station.chip_state import ChipState, read_chip
@@ -44,9 +45,6 @@ from secure_ext.station.step_status import Status, StepStatus, compare
 from secure_ext.station.typed_document import DocumentFault, read_document
 from secure_ext.station.verdict import classify, sealed_verdict
 from secure_ext.station.virtual_efuses import prepare_virtual_efuses
-
-STAGES = ("flash", "burn", "seal")
-CONFIRMATION = "BURN"
 
 
 class Runner:
@@ -348,32 +346,6 @@ def _hides(step: EfuseStep) -> bool:
 
 def _steps(items: list[StepStatus]) -> str:
     return f"{len(items)} eFuse step" + ("" if len(items) == 1 else "s")
-
-
-def parse_arguments(plan: PlanDocument, arguments: list[str] | None) -> argparse.Namespace:
-    """The command line of ``provision.py``."""
-    parser = argparse.ArgumentParser(
-        description=f"Provisions one {plan.chip} board: writes the images, burns the eFuses, closes the chip. "
-        "Running it again continues where it stopped.",
-        epilog="example: python provision.py --port COM5",
-    )
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--port", "-p", help="serial port of the board")
-    target.add_argument("--virt", metavar="EFUSE_FILE", help="rehearse on virtual eFuses kept in this file; no board")
-    parser.add_argument("--baud", "-b", type=int, default=460800, help="baud rate (default: 460800)")
-    parser.add_argument("--before", default="default-reset", help="reset before connecting (default: default-reset)")
-    parser.add_argument("--after", default="no-reset", help="reset at the end, such as hard-reset (default: no-reset)")
-    parser.add_argument("--yes", action="store_true", help=f"do not ask for the word {CONFIRMATION}")
-    parser.add_argument("--until", choices=STAGES, default="seal", help="stop after this stage (default: seal)")
-    parser.add_argument("--log", metavar="FILE", help="log file (default: in the journal folder, one a board)")
-    parser.add_argument("--journal", metavar="DIR", help="folder of the records that let a board be continued")
-    parser.add_argument("--mac", help="stop if the board has another MAC address than this one")
-    parser.add_argument("--keys", metavar="DIR", help="folder of the secret keys (default: keys, beside this file)")
-    parser.add_argument(
-        "--without-keys", action="store_true", help="secret keys whose files are gone are on this board already"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
-    return parser.parse_args(arguments)
 
 
 def main(table: Any, bundle: Path, arguments: list[str] | None = None) -> int:
