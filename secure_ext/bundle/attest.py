@@ -19,7 +19,7 @@ from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.reading import parse_json
-from secure_ext.station.typed_document import document_data, read_document
+from secure_ext.station.typed_document import document_data, members_of, read_document
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -64,7 +64,7 @@ class _WrittenEnvelope:
 
     payload: str
     payloadType: str  # noqa: N815
-    signatures: tuple[_WrittenSignature, ...]
+    signatures: tuple[object, ...]
 
 
 def statement(bundle: FinishedBundle) -> dict[str, Any]:
@@ -123,14 +123,20 @@ def sign_statement(bundle: FinishedBundle, key: Signer) -> str:
 def read_envelope(text: bytes) -> Envelope:
     """The envelope in a file. Raises ValueError for what is none."""
     try:
-        written = read_document(_WrittenEnvelope, parse_json(text))
+        written = read_document(_WrittenEnvelope, _known(parse_json(text), _WrittenEnvelope))
+        signatures = (read_document(_WrittenSignature, _known(item, _WrittenSignature)) for item in written.signatures)
         return Envelope(
             base64.b64decode(written.payload, validate=True),
             written.payloadType,
-            tuple(base64.b64decode(item.sig, validate=True) for item in written.signatures),
+            tuple(base64.b64decode(item.sig, validate=True) for item in signatures),
         )
     except ValueError as error:  # so is what base64 raises
         raise ValueError(f"it is not a DSSE envelope: {error}") from None
+
+
+def _known(value: object, kind: type) -> object:
+    """An object without the members that DSSE lets others add, and readers ignore."""
+    return {name: value[name] for name in members_of(kind) if name in value} if isinstance(value, dict) else value
 
 
 def is_about(envelope: Envelope, bundle: FinishedBundle) -> bool:
