@@ -10,12 +10,12 @@ from secure_ext.build.idf_version import parse_idf_version
 from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import TYPE_APP, covered_by_flash_encryption
 from secure_ext.plan.steps import BurnField
+from secure_ext.station.chip_facts import FACTS
 
 _Since = Mapping[tuple[int, int], int]
 _CLOSED_IS_FINE: _Since = {(5, 2): 7, (5, 3): 5, (5, 4): 4, (5, 5): 2, (6, 0): 0}
 """Where ``esp_efuse_enable_rom_secure_download_mode`` accepts DIS_DOWNLOAD_MODE: be280d34314 and its backports."""
 _CHECKS_32_BIT: _Since = {(5, 4): 0}
-_REFUSES_32_BIT = ("esp32c6", "esp32h2")
 _MAPS_ALL = (
     "BOOTLOADER_CACHE_32BIT_ADDR_QUAD_FLASH",
     "BOOTLOADER_CACHE_32BIT_ADDR_OCTAL_FLASH",
@@ -45,7 +45,7 @@ def _flash_above_16_mb(subject: Subject) -> Iterator[Match]:
     if subject.fleet is not None:
         believed = subject.fleet.flash_size or 0
     checks = version is None or version.has(_CHECKS_32_BIT)
-    if subject.chip.name in _REFUSES_32_BIT and believed > 16 * MEGABYTE and checks:
+    if FACTS[subject.chip.name].refuses_32_bit_flash and believed > 16 * MEGABYTE and checks:
         yield Match(
             "CONFIG_ESPTOOLPY_FLASHSIZE",
             f"the build is for {believed // MEGABYTE} MB of flash, and the app of an {subject.chip.name} aborts at "

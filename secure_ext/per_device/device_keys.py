@@ -72,8 +72,8 @@ def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKe
             "SE852",
             "one half of this board's flash encryption key is burned and hidden, the other half was never burned, and "
             "this station keeps no copy",
-            cure="set the board aside; if a sealed copy was kept, unseal it and run the script in the board's record "
-            "with --keys",
+            cure="set the board aside; if a sealed copy was kept, whoever can open it (`secure-provision keys unseal`) "
+            "finishes the board with provision.py of a bundle that holds those keys, with --keys FOLDER",
             place=hidden[0].block,
         )
     keys = new_keys(missing).burned

@@ -143,7 +143,7 @@ class _Planner:
 
     def _flash_encryption_fields(self) -> Iterator[Step]:
         source = "workflows, flash encryption step 5A"
-        if self.chip.name == "esp32":
+        if not self.chip.facts.has_xts:
             yield from self._field(
                 "FLASH_CRYPT_CONFIG", 0xF, "every bit of the key depends on the flash address", "workflows, step 4"
             )
@@ -306,7 +306,7 @@ class _Planner:
             yield burn_field(
                 "ENABLE_SECURITY_DOWNLOAD", 1, "esptool can then only write flash; espefuse can do nothing", source
             )
-        elif mode is DownloadMode.DISABLED and self.chip.name == "esp32":
+        elif mode is DownloadMode.DISABLED and self.chip.facts.download_off == "UART_DOWNLOAD_DIS":
             yield burn_field(
                 "UART_DOWNLOAD_DIS",
                 1,

@@ -75,6 +75,10 @@ class ChipFacts:
         all_flash_sizes: since when a bootloader takes every flash size in its header for what it is.
         flash_of_32_mb: since when it does so with 32 MB.
         always_all_flash_sizes: every supported ESP-IDF does.
+        refuses_32_bit_flash: its cache reads no flash behind 16 MB, and newer bootloaders stop there.
+        reed_solomon: its key blocks have check bytes.
+        short_security_info: what it tells of itself in secure download mode has no chip id, and shows another eFuse of
+            JTAG.
     """
 
     name: str
@@ -119,6 +123,9 @@ class ChipFacts:
     all_flash_sizes: Since = field(default_factory=lambda: _ALL_FLASH_SIZES, hash=False)
     flash_of_32_mb: Since = field(default_factory=dict, hash=False)
     always_all_flash_sizes: bool = False
+    refuses_32_bit_flash: bool = False
+    reed_solomon: bool = True
+    short_security_info: bool = False
 
     @property
     def has_xts(self) -> bool:
@@ -154,6 +161,7 @@ _FACTS = (
         makers_blocks=(),
         makers_wr_dis=(3, 4, 5, 6),
         rom_bootloader_limit=0xC000,
+        reed_solomon=False,
     ),
     ChipFacts(
         "esp32s2",
@@ -163,6 +171,7 @@ _FACTS = (
         _RSA,
         all_flash_sizes={(5, 0): 0},
         always_all_flash_sizes=True,
+        short_security_info=True,
     ),
     ChipFacts(
         "esp32s3",
@@ -221,6 +230,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256"),
         xts_key_in_block_key5=False,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
+        refuses_32_bit_flash=True,
     ),
     ChipFacts("esp32c61", 0x14, 0x0, _XTS, ("ecdsa256",), schemes_with_errata=("ecdsa256",), hmac=False),
     ChipFacts(
@@ -235,6 +245,7 @@ _FACTS = (
         pseudo_round_revision=102,
         ecdsa_curve_mode_revision=102,
         least_esptool=(4, 9),
+        refuses_32_bit_flash=True,
     ),
     ChipFacts(
         "esp32p4",

@@ -83,7 +83,7 @@ def options_of_the_script() -> set[str]:
     """What provision.py takes: the arguments of its parser, which is built in the part that becomes it."""
     return {
         text
-        for path in (PACKAGE / "device").glob("*.py")
+        for path in (PACKAGE / "station").glob("*.py")
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument"
         for text in map(text_of, node.args)

@@ -90,7 +90,7 @@ class _Conditions:
             found=None if value is None else f"{value}, {'' if locked else 'not '}write-protected",
             meaning="flash encryption cannot be turned off, as it can in development mode",
         )
-        if self.chip.name == "esp32":
+        if not self.chip.facts.has_xts:
             yield self._equals("flash-crypt-config", "FLASH_CRYPT_CONFIG", 0xF, "all bits of the key are tweaked")
         for name, fields in _DOWNLOAD.items():
             for field in filter(self.chip.uses, fields):

@@ -15,6 +15,7 @@ from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import InputError, ToolError
 from secure_ext.prove.audit.board import Board
 from secure_ext.reading import DOCUMENT_LIMIT, parse_json, read_file
+from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.chip_state import ChipState, coding_errors, parse_state, state_of
 from secure_ext.station.esp_tools import Stop
 
@@ -22,7 +23,6 @@ _BLOCKS = 16
 _BLOCK_BITS = 512
 _LEAST_LIKENESS = 0.25
 """Share of a chip's fields that a summary must have. espefuse leaves out the calibration of most chips."""
-_P4_V3 = 300
 
 Summary = dict[str, dict[str, Any]]
 
@@ -139,7 +139,7 @@ def _fields_of_chips() -> list[tuple[str, frozenset[tuple[str, int, int, int]]]]
     """Name, block, first bit and width of the fields of all chips that the installed espefuse knows."""
     found = []
     for chip in CHIP_NAMES:
-        for revision in (0, _P4_V3) if chip == "esp32p4" else (0,):
+        for revision in (0, *(least for least, _ in FACTS[chip].efuse_tables)):
             try:
                 fields = load_efuse_table(chip, revision).fields.values()
             except ToolError:

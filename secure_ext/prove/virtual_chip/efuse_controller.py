@@ -15,6 +15,7 @@ from typing import Any
 from secure_ext.prove.virtual_chip.fuses import CHECK_BYTES, DATA_BYTES, Fuses, coded
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerCut
 from secure_ext.prove.virtual_chip.process import EFUSES_BEFORE_THE_CUT
+from secure_ext.station.chip_facts import FACTS
 
 _OPCODES = {1: 0x5AA5, 2: 0x5A5A}
 _READ, _BURN = _OPCODES
@@ -38,7 +39,7 @@ class EfuseController:
         self.chip = chip
         self.fuses = fuses
         self.power = power
-        self.has_reed_solomon = chip != "esp32"
+        self.has_reed_solomon = FACTS[chip].reed_solomon
         self._emulation: Any = type("Emulation", (_Emulation, module.EmulateEfuseController), {"controller": self})()
         self.places = {
             field.name: FieldPlace(field.block, field.word * 32 + field.pos, field.bit_len)

@@ -19,6 +19,7 @@ from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 from secure_ext.prove.virtual_chip.flash_power import has_flash_power
 from secure_ext.prove.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerCut
+from secure_ext.station.chip_facts import FACTS
 
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 INITIAL_BAUD = 115200
@@ -150,7 +151,11 @@ class RomLoader:
             raise Unknown
         action = _ACTIONS.get(command)
         stub_only = command in (0xD0, 0xD1, 0xD2)
-        if action is None or (stub_only and not self._session.is_stub) or (command == 0x14 and self.chip == "esp32"):
+        if (
+            action is None
+            or (stub_only and not self._session.is_stub)
+            or (command == 0x14 and not FACTS[self.chip].secure_download_mode)
+        ):
             raise Unknown
         try:
             result: tuple[int, bytes] = action(self, data, checksum)
@@ -211,7 +216,7 @@ class RomLoader:
             *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
             *(
                 "SOFT_DIS_JTAG",
-                "HARD_DIS_JTAG" if self.chip == "esp32s2" else "DIS_PAD_JTAG",
+                "HARD_DIS_JTAG" if FACTS[self.chip].short_security_info else "DIS_PAD_JTAG",
                 "DIS_USB_JTAG",
                 "DIS_DOWNLOAD_DCACHE",
                 "DIS_DOWNLOAD_ICACHE",
@@ -220,7 +225,7 @@ class RomLoader:
         flags = sum(1 << bit for bit, name in enumerate(names) if efuses.field(name))
         purposes = [efuses.field(f"KEY_PURPOSE_{number}") for number in range(7)]
         info = struct.pack("<IB7B", flags, efuses.field("SPI_BOOT_CRYPT_CNT"), *purposes)
-        if self.chip != "esp32s2":
+        if not FACTS[self.chip].short_security_info:
             info += struct.pack("<II", self._target.IMAGE_CHIP_ID, 0)
         return 0, info
 
