@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -29,7 +30,7 @@ from secure_ext.report.page import render_report
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import read_document
+from secure_ext.station.typed_document import DocumentFault, read_document
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class Made:
         texts = {"provision.py": render_script, "commands.sh": render_shell, "commands.ps1": render_powershell}
         for name, render in texts.items():
             (self.folder / name).write_text(render(typed, manifest["project"]), encoding="utf-8")
-        path = self.folder / "rehearsal.json"
-        rehearsal = read_document(RehearsalOutcome, self.load(path.name)) if path.exists() else None
+        rehearsal = None
+        with contextlib.suppress(FileNotFoundError, DocumentFault):  # one that is damaged is not on the page
+            rehearsal = read_document(RehearsalOutcome, self.load("rehearsal.json"))
         report = render_report(read_document(Manifest, manifest), typed, rehearsal)
         (self.folder / "report.html").write_text(report, encoding="utf-8")
         self.store(manifest)
