@@ -6,25 +6,22 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from verify_bundles import Made, encrypted_bundle, readable_bundle  # noqa: F401 (fixtures)
 
 from secure_ext.documents.json_schema import DOCUMENTS, schema_of
-from secure_ext.documents.read import parse_manifest
-from secure_ext.plan.read_document import parse_plan
+from secure_ext.station.typed_document import DocumentFault, read_document
 
 SCHEMAS = {
     "manifest.json": schema_of(DOCUMENTS["manifest"]),
     "plan.json": schema_of(DOCUMENTS["plan"]),
 }
-PARSE: dict[str, Callable[[bytes], object]] = {"manifest.json": parse_manifest, "plan.json": parse_plan}
 ODD_VALUES = st.sampled_from(
     (
         *(None, True, False, 0, 1, -1, 2, 255, 256, 1.0, 1.5, 10**30, float("nan")),
@@ -65,23 +62,27 @@ def spoilt(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_document_is_read_if_jsonschema_says_so(data: st.DataObject, name: str, encrypted: Made) -> None:
-    """But for 1.0, which a schema calls a whole number, and what no JSON document holds at all."""
     document = data.draw(spoilt(encrypted.load(name)))
+    assume(not differs_in_python(document))
     valid = jsonschema.Draft202012Validator(SCHEMAS[name]).is_valid(document)
-    assert is_read(name, document) == (valid and not has_fractions(document))
+    assert is_read(name, document) == valid
 
 
 def is_read(name: str, document: object) -> bool:
     try:
-        PARSE[name](json.dumps(document).encode())
-    except ValueError:
+        read_document(DOCUMENTS[name.removesuffix(".json")], document)
+    except DocumentFault:
         return False
     return True
 
 
-def has_fractions(value: object) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, float) or any(map(has_fractions, inner))
+def differs_in_python(value: object) -> bool:
+    """1.0 is a whole number to a schema, and none to the reader; a final line break is passed over by Python's `$`."""
+    if isinstance(value, dict):
+        return any(map(differs_in_python, (*value, *value.values())))
+    if isinstance(value, list):
+        return any(map(differs_in_python, value))
+    return isinstance(value, float) or (isinstance(value, str) and value.endswith("\n"))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
