@@ -97,7 +97,7 @@ def test_a_file_that_somebody_else_left_there_is_no_refusal_for_ever(tmp_path: P
 
 
 def test_the_lock_is_free_when_its_process_has_been_killed() -> None:
-    text = "from secure_ext.device import port_lock as p; lock = p.lock_port('/dev/null'); print('held', flush=True)"
+    text = "from secure_ext.station import port_lock as p; lock = p.lock_port('/dev/null'); print('held', flush=True)"
     text += "; input()"
     environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
     with subprocess.Popen(

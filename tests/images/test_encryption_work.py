@@ -150,7 +150,7 @@ def test_importing_the_package_is_light() -> None:
         "-c",
         """
 import sys
-import secure_ext, secure_ext.images
+import secure_ext, secure_ext.formats
 heavy = {"cryptography", "numpy", "esptool", "espsecure"} & set(sys.modules)
 assert not heavy, heavy
 """,

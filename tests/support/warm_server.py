@@ -30,7 +30,10 @@ from typing import TextIO, cast
 
 import yaml
 
-_LOADED = ("esptool", "esptool.targets", "espefuse", "espsecure", "secure_ext.cli.commands", "secure_ext.device")
+_LOADED = (
+    *("esptool", "esptool.targets", "espefuse", "espsecure", "secure_ext.cli.commands", "secure_ext.station"),
+    *("secure_ext.prove.virtual_chip", "secure_ext.prove.boot_check", "secure_ext.doctor", "secure_ext.bundle"),
+)
 """With all the modules in them."""
 _HIGH = 512
 """Where received file descriptors wait until the lower numbers are free."""
