@@ -35,7 +35,7 @@ V1 = """\
 cmake_minimum_required(VERSION 3.22)
 set(EXTRA_COMPONENT_DIRS "{component}")
 include($ENV{{IDF_PATH}}/tools/cmake/project.cmake)
-idf_build_set_property(MINIMAL_BUILD ON)
+{minimal}
 project(sample)
 """
 V2 = """\
@@ -45,6 +45,8 @@ include($ENV{{IDF_PATH}}/tools/cmakev2/idf.cmake)
 project(sample C CXX ASM)
 idf_project_default()
 """
+MINIMAL = "idf_build_set_property(MINIMAL_BUILD ON)"
+MINIMAL_BEFORE_5_5 = "set(COMPONENTS main)"
 # Their sources are submodules, which an exported tree lacks; configuring needs no more than their names.
 SUBMODULES = ("heap", "json", "mbedtls", "mqtt")
 SYMBOL = re.compile(r"^(?:# )?CONFIG_(SECURE_PROVISION_\w+)", re.MULTILINE)
@@ -58,7 +60,9 @@ def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
     component = copy_component(tmp_path / "extra")
     folder = tmp_path / "project"
     (folder / "main").mkdir(parents=True)
-    (folder / "CMakeLists.txt").write_text(request.param.format(component=component.as_posix()), encoding="utf-8")
+    minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
+    text = request.param.format(component=component.as_posix(), minimal=minimal)
+    (folder / "CMakeLists.txt").write_text(text, encoding="utf-8")
     (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
     registration = f"idf_component_register(SRCS main.c REQUIRES {component.name})\n"
     (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
