@@ -24,7 +24,8 @@ Path(sys.argv[1]).write_text("ended")
 SCRIPT = """
 import signal, sys
 from secure_ext.station.esp_tools import interruptions, run_to_its_end
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore these
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 try:
     with interruptions(signal.default_int_handler):
         run_to_its_end([sys.executable, "-c", sys.argv[1], sys.argv[2]])

@@ -73,7 +73,11 @@ class Made:
             for item in (image, row):
                 item["size"], item["sha256"] = len(content), hashlib.sha256(content).hexdigest()
         self.store(plan, "plan.json")
-        typed = read_document(PlanDocument, plan)
+        try:
+            typed = read_document(PlanDocument, plan)
+        except DocumentFault:  # nothing can be rendered of it
+            self.relist()
+            return
         texts = {"provision.py": render_script, "commands.sh": render_shell, "commands.ps1": render_powershell}
         for name, render in texts.items():
             (self.folder / name).write_text(render(typed, manifest["project"]), encoding="utf-8")
