@@ -42,7 +42,7 @@ def after_each_write(bundle: Path, chip_file: Path, folder: Path) -> list[Write]
     hook.mkdir()
     # Python runs a module of this name at every start, so in espefuse too, which the script starts
     (hook / "sitecustomize.py").write_text("import hardware_writes\nhardware_writes.watch_espefuse()\n")
-    search_path = os.pathsep.join([str(hook), str(Path(__file__).parent)])
+    search_path = os.pathsep.join([str(hook), *map(str, Path(__file__).parents[:2])])
     environment = {**os.environ, "PYTHONPATH": search_path, FOLDER: str(writes)}
     done = provision(bundle, chip_file, environment=environment)
     assert done.exit_code == 0, done.output
