@@ -198,7 +198,9 @@ def profile_from_options(
 
 
 def _key_as_profile_text(key: Path | str) -> str:
-    return key if isinstance(key, str) and key.startswith("pkcs11:") else str(Path(key).absolute())
+    from secure_ext.policy.key_uri import is_key_uri  # noqa: PLC0415 (loaded when used)
+
+    return key if isinstance(key, str) and is_key_uri(key) else str(Path(key).absolute())
 
 
 def decision_from_options(build_dir: Path, *, allow_files_in: Sequence[Path] = (), **options: Any) -> Decision:
@@ -219,11 +221,11 @@ def decision_from_options(build_dir: Path, *, allow_files_in: Sequence[Path] = (
 def _refuse_modules(profile: Profile) -> None:
     """A library is loaded into this process: a profile that the build names, and no person, has no say in which."""
     from secure_ext.keys.token import MODULE_VARIABLE  # noqa: PLC0415 (loaded when used)
-    from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri  # noqa: PLC0415 (loaded when used)
+    from secure_ext.policy.key_uri import is_key_uri, parse_key_uri  # noqa: PLC0415 (loaded when used)
 
     for entry in profile.signing_entries("secure_boot.keys") or ():
-        if entry.key.startswith(SCHEME):
-            module = parse_pkcs11_uri(entry.key, place="secure_boot.keys").module_path
+        if is_key_uri(entry.key):
+            module = parse_key_uri(entry.key, place="secure_boot.keys").library
             if module and module != os.environ.get(MODULE_VARIABLE):
                 raise UsageError(
                     "SE659",

@@ -43,6 +43,11 @@ class Pkcs11Uri:
     key_id: bytes | None = None
     module_path: str | None = None
 
+    @property
+    def library(self) -> str | None:
+        """The shared library that it names."""
+        return self.module_path
+
     def __str__(self) -> str:
         """The URI without its query, for messages."""
         number = None if self.slot_id is None else str(self.slot_id)

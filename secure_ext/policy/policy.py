@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_ext.policy.pkcs11_uri import Pkcs11Uri
+from secure_ext.policy.key_uri import KeyUri
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.chip_facts import KeySize
 
@@ -46,7 +46,7 @@ class BlankContent(str, enum.Enum):
 
 @dataclass(frozen=True)
 class KeySource:
-    """Where a key comes from: a file, a PKCS#11 token, made anew for each device, or else generated for the bundle.
+    """Where a key comes from: a file, a URI, made anew for each device, or else generated for the bundle.
 
     Attributes:
         by_device: the device makes it itself, at its first boot.
@@ -56,7 +56,7 @@ class KeySource:
     """
 
     path: Path | None = None
-    pkcs11_uri: Pkcs11Uri | None = None
+    uri: KeyUri | None = None
     per_device: bool = False
     by_device: bool = False
     digest: bytes | None = None
@@ -67,8 +67,8 @@ class KeySource:
         """For messages: the file's name, the token's URI (without a PIN), or how it is made."""
         if self.path is not None:
             return self.path.name
-        if self.pkcs11_uri is not None:
-            return str(self.pkcs11_uri)
+        if self.uri is not None:
+            return str(self.uri)
         if self.by_device:
             return "made by the device"
         if self.digest is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from secure_ext.errors import InputError, UsageError
-from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
+from secure_ext.policy.key_uri import is_key_uri
 from secure_ext.policy.policy import FlashEncryptionPolicy, KeySource, NvsPolicy, NvsScheme
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.signing_entry import Signs
@@ -55,7 +55,7 @@ def refuse_what_is_not_supported(config: Config, profile: Profile) -> None:
                 cure="use one signing key for the product; flash_encryption.key and nvs.key can be per-device",
                 place=key,
             )
-        if value is not None and value.startswith(PKCS11) and key != "secure_boot.keys":
+        if value is not None and is_key_uri(value) and key != "secure_boot.keys":
             raise UsageError(
                 "SE313",
                 "only a signing key can be in a PKCS#11 token: this one is burned into the chip, and a token keeps it",

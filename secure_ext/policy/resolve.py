@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
+from secure_ext.policy.key_uri import is_key_uri, parse_key_uri
 from secure_ext.policy.paths import given_path
-from secure_ext.policy.pkcs11_uri import SCHEME as PKCS11
-from secure_ext.policy.pkcs11_uri import parse_pkcs11_uri
 from secure_ext.policy.policy import (
     BlankContent,
     DownloadMode,
@@ -122,8 +121,8 @@ class _Resolver:
             return KeySource()
         if text == "per-device":
             return KeySource(per_device=True)
-        if text.startswith(PKCS11):
-            return KeySource(pkcs11_uri=parse_pkcs11_uri(text, place="secure_boot.keys"))
+        if is_key_uri(text):
+            return KeySource(uri=parse_key_uri(text, place="secure_boot.keys"))
         return KeySource(given_path(self.profile.folder, text))
 
     def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:

@@ -21,9 +21,9 @@ from secure_ext.keys.signing import (
     load_signing_key,
     load_verification_key,
 )
-from secure_ext.keys.token_signer import open_token_signer
+from secure_ext.keys.uri_signers import open_uri_signer
 from secure_ext.plan.images import PlannedImage
-from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri
+from secure_ext.policy.key_uri import is_key_uri, parse_key_uri
 from secure_ext.policy.policy import KeySource, Policy
 from secure_ext.policy.signing_entry import Signs
 
@@ -91,8 +91,8 @@ def open_signer(key: str, secrets: SecretSource, key_number: int, *, place: str)
 
     Raises the errors of `load_signers` for one key; UsageError SE642, SE643 for a bad PKCS#11 URI.
     """
-    if key.startswith(SCHEME):
-        return open_token_signer(parse_pkcs11_uri(key, place=place), secrets, key_number)
+    if is_key_uri(key):
+        return open_uri_signer(parse_key_uri(key, place=place), secrets, key_number)
     return load_signing_key(Path(key), secrets, key_number)
 
 
@@ -111,8 +111,8 @@ def load_signers(
         for slot, source in enumerate(policy.secure_boot.keys):
             if source.digest is not None:
                 yield source, BundleSigner(source.digest, None, None, source.signs)
-            elif source.pkcs11_uri is not None:
-                token = open_token_signer(source.pkcs11_uri, secrets, slot + 1)
+            elif source.uri is not None:
+                token = open_uri_signer(source.uri, secrets, slot + 1)
                 yield source, BundleSigner.of(token.verification_key, token, source.signs)
             else:
                 path = source.path or _generated_signing_key(slot, scheme, keys_folder, generated)

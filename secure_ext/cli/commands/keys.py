@@ -88,12 +88,12 @@ def key_digest(key: str, output: Path | None) -> None:
 
 def _public_half(key: str) -> VerificationKey:
     from secure_ext.keys.signing import load_verification_key  # noqa: PLC0415 (loaded when used)
-    from secure_ext.keys.token_signer import open_token_signer  # noqa: PLC0415
-    from secure_ext.policy.pkcs11_uri import SCHEME, parse_pkcs11_uri  # noqa: PLC0415
+    from secure_ext.keys.uri_signers import open_uri_signer  # noqa: PLC0415
+    from secure_ext.policy.key_uri import is_key_uri, parse_key_uri  # noqa: PLC0415
 
     secrets = secrets_of_the_command()
-    if key.startswith(SCHEME):
-        return open_token_signer(parse_pkcs11_uri(key, place="URI"), secrets).verification_key
+    if is_key_uri(key):
+        return open_uri_signer(parse_key_uri(key, place="URI"), secrets).verification_key
     return load_verification_key(Path(key), secrets)
 
 
