@@ -44,7 +44,7 @@ def test_defaults_change_nothing(tmp_path: Path) -> None:
 
 def test_every_symbol_is_read_and_every_symbol_that_is_read_exists(tmp_path: Path) -> None:
     symbols = set(generated_config(tmp_path, "CONFIG_SECURE_PROVISION_BUNDLE_ON_BUILD=y"))
-    source = (REPOSITORY / "secure_ext" / "esp_idf" / "menu.py").read_text(encoding="utf-8")
+    source = (REPOSITORY / "secure_ext" / "build" / "menu.py").read_text(encoding="utf-8")
     source += (REPOSITORY / "project_include.cmake").read_text(encoding="utf-8")
     assert all(symbol.removeprefix("SECURE_PROVISION_") in source for symbol in symbols)
     assert len(symbols) == 7

@@ -161,29 +161,20 @@ def test_padding_is_erased_flash_up_to_the_unit() -> None:
     assert encrypt(b"", key=flash_encryption_key(ESP32, RAW_KEY), flash_offset=0x1000) == b""
 
 
-BAD_KEYS = [
-    ("SE510", ESP32, b""),
-    ("SE510", ESP32, RAW_KEY[:16]),
-    ("SE510", ESP32, RAW_KEY + RAW_KEY[::-1]),
-    ("SE510", XTS, RAW_KEY[:24]),
-    ("SE510", XTS, RAW_KEY[:31]),
-    ("SE511", ESP32, bytes(32)),
-    ("SE511", XTS, bytes(16)),
-    ("SE511", XTS, bytes(64)),
-    ("SE512", ESP32, b"\xa5" * 24),
-    ("SE512", XTS, b"\xff" * 32),
-    ("SE513", XTS, RAW_KEY[:16] * 2),
-    ("SE513", XTS, RAW_KEY * 2),
-]
-
-
-@pytest.mark.parametrize(("code", "scheme", "raw"), BAD_KEYS)
-def test_bad_keys_are_refused_without_showing_them(code: str, scheme: FlashEncryptionScheme, raw: bytes) -> None:
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize(
+    ("scheme", "raw"),
+    [
+        (ESP32, b""),
+        (ESP32, RAW_KEY[:16]),
+        (ESP32, RAW_KEY + RAW_KEY[::-1]),
+        (XTS, RAW_KEY[:24]),
+        (XTS, RAW_KEY[:31]),
+    ],
+)
+def test_a_key_of_another_length_is_refused_without_showing_it(scheme: FlashEncryptionScheme, raw: bytes) -> None:
+    with pytest.raises(ValueError, match=f"takes no key of {len(raw)} bytes") as caught:
         flash_encryption_key(scheme, raw)
-    assert caught.value.code == code
-    assert "espsecure generate-flash-encryption-key --keylen" in caught.value.cure
-    shown = f"{caught.value} {caught.value!r} {caught.value.as_dict()}"
+    shown = f"{caught.value} {caught.value!r}"
     assert not raw or not any(form in shown for form in (raw.hex(), repr(raw)[2:-1]))
 
 
