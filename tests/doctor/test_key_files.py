@@ -7,9 +7,11 @@ import base64
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from support.doctor_cases import rsa_key
 
 from secure_ext.doctor import published_keys
@@ -84,3 +86,36 @@ def test_the_keys_of_esptool_are_known() -> None:
     assert len(keys) >= 10
     for path in keys:
         assert published_keys.is_published(path.read_bytes()), path.name
+
+
+@pytest.mark.parametrize(
+    ("words", "secret"),
+    [
+        (("generate", "rsa3072", "key.pem"), "key.pem"),
+        (("generate", "hmac", "key.bin"), "key.bin"),
+        (("sealing-pair", "private.pem", "public.pem"), "private.pem"),
+    ],
+)
+def test_whoever_makes_a_secret_hears_that_git_would_take_it_in(
+    words: tuple[str, ...],
+    secret: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_cli: Callable[..., Result],
+) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert "git" not in run_cli("keys", *words).stderr
+    for path in folder.iterdir():
+        path.unlink()
+    git(folder, "init", "-q")
+    done = run_cli("keys", *words)
+    assert done.exit_code == 0
+    assert f"warning: {secret} lies in a git repository that does not ignore it" in done.stderr
+    assert f"/{secret} to the .gitignore" in done.stderr
+    assert "public.pem lies" not in done.stderr
+    (folder / ".gitignore").write_text("*.pem\n*.bin\n")
+    for path in [*folder.glob("*.pem"), *folder.glob("*.bin")]:
+        path.unlink()
+    assert "git" not in run_cli("keys", *words).stderr

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +160,9 @@ def test_the_commands(tmp_path: Path, run_cli: Callable[..., Result]) -> None:
     assert {file.stem: file.read_bytes() for file in out.iterdir()} == {**KEYS, **halves}, "what the script asks for"
     assert all(file.stat().st_mode & 0o077 == 0 for file in (out, *out.iterdir()))
     assert not any(key.hex() in done.output for key in KEYS.values())
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)  # noqa: S607
+    warned = run_cli("keys", "unseal", path, "--key", private, "-o", tmp_path / "again").stderr
+    assert all(f"{name}.bin lies in a git repository" in warned for name in (*KEYS, *halves))
     again = run_cli("keys", "unseal", path, "--key", private, "-o", out)
     assert (again.exit_code, "SE630" in again.stderr) == (3, True)
 

@@ -30,7 +30,8 @@ def sealing_pair(private: Path, public: Path) -> None:
     Do this on a machine that is no station. Stations need PUBLIC alone.
     """
     with shown_errors():
-        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.new_secrets import warn_of_git  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415
         from secure_ext.keys.sealing import generate_sealing_pair  # noqa: PLC0415
 
         private_text, public_text = generate_sealing_pair()
@@ -38,6 +39,7 @@ def sealing_pair(private: Path, public: Path) -> None:
         write_secret_file(public, public_text)
         click.echo(f"{private}: opens sealed copies. Keep it off every station, and back it up.")
         click.echo(f"{public}: name it in the profile, as per_device.seal_to.")
+        warn_of_git(private)
 
 
 @click.command("unseal")
@@ -62,7 +64,8 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
         secure-provision keys unseal 0200000000ab.sealed --key sealing_private.pem -o board-0200000000ab
     """
     with shown_errors():
-        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.new_secrets import warn_of_git  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415
         from secure_ext.keys.sealing import unseal  # noqa: PLC0415
         from secure_ext.station.one_line import printable  # noqa: PLC0415
 
@@ -71,6 +74,8 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
             write_secret_file(output / f"{name}.bin", data)
         told = printable(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}")
         click.echo(f"{told}: {', '.join(opened.files())} in {output}")
+        for name in opened.files():
+            warn_of_git(output / f"{name}.bin")
 
 
 @click.command("plan-rotation")

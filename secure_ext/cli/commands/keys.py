@@ -42,7 +42,8 @@ def generate_key(kind: str, file: Path) -> None:
         secure-provision keys generate rsa3072 signing_key.pem
     """
     with shown_errors():
-        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.new_secrets import warn_of_git  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.files import write_secret_file  # noqa: PLC0415
         from secure_ext.keys.signing import SignatureScheme, generate_signing_key  # noqa: PLC0415
         from secure_ext.keys.symmetric import generate_secret  # noqa: PLC0415
 
@@ -53,6 +54,7 @@ def generate_key(kind: str, file: Path) -> None:
         else:
             write_secret_file(file, generate_signing_key(SignatureScheme(kind)))
             click.echo(f"{file}: {kind} signing key. Back it up where it cannot be lost or copied.")
+        warn_of_git(file)
 
 
 @keys.command("digest")
