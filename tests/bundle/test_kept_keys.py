@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from test_key_home import FLASH_KEY, SECURE, Project, posix, somebody_elses, writable_by_others
+from key_home_project import FLASH_KEY, SECURE, Project, posix, somebody_elses, writable_by_others
 
 from secure_ext.doctor import published_keys
 
@@ -120,7 +120,7 @@ def test_the_place_of_the_homes_is_nobody_elses(how: Callable[[Path], None], pro
 @posix
 def test_a_place_that_root_has_prepared(project: Project) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root is root")
+        pytest.skip("a place that root made for another user can be made by root alone; this run is not root's")
     project.bundle("--key-home", project.root / "prepared")
     project.bundle("--key-home", project.root / "prepared")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The home of generated keys: it outlives build directories, is shared by nobody, and takes no key from a stranger."""
+"""The home of generated keys: it outlives build directories, and is shared by nobody."""
 
 from __future__ import annotations
 
@@ -15,56 +15,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives import serialization
+from key_home_project import FLASH_KEY, Cli, Project
 
 from secure_ext.doctor.repository import Kept, kept_by_git
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
-from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
-
-Cli = Callable[..., Result]
-FLASH_KEY = "flash_encryption_key.bin"
-SECURE = SampleOptions(flash_encryption="release", secure_boot=True, app_size=20_000)
-
-
-class Project:
-    """A project with a build, whose bundles are made through the command line with generated keys."""
-
-    def __init__(self, root: Path, run_cli: Cli) -> None:
-        self.root, self.run_cli = root, run_cli
-        self.root.mkdir()
-        self.profile = root / "profile.yaml"
-        self.profile.write_text("schema: 1\nsecure_boot: {keys: [generate]}\n", encoding="utf-8")
-        self.build()
-
-    @property
-    def build_dir(self) -> Path:
-        return self.root / "build"
-
-    def build(self, chip: str = "esp32c3", options: SampleOptions = SECURE) -> None:
-        make_sample_build(self.root, chip, options=options)
-
-    def bundle(self, *options: object, code: str | None = None) -> Result:
-        """Makes the bundle; expects the error `code`, if given."""
-        done = self.run_cli("bundle", "-B", self.build_dir, "--profile", self.profile, *options)
-        assert (done.exit_code == 0) == (code is None), done.output
-        assert code is None or f"error {code}:" in done.stderr, done.stderr
-        return done
-
-    def keys(self, output: Path | None = None) -> dict[str, bytes]:
-        folder = (output or self.build_dir / "secure") / "keys"
-        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-    @property
-    def homes(self) -> list[Path]:
-        return sorted((self.root / "secure_keys").glob("*"))
-
-    def forget_homes(self) -> None:
-        """Makes of a bundle one of an earlier release, which had no homes."""
-        shutil.rmtree(self.root / "secure_keys", ignore_errors=True)
-        file = self.build_dir / "secure" / "manifest.json"
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        del manifest["inputs"]["key_home"], manifest["inputs"]["build_dir"]
-        file.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @pytest.fixture
@@ -228,78 +183,6 @@ def test_home_and_bundle_with_different_keys_are_a_question(project: Project) ->
     shutil.rmtree(project.build_dir / "secure")
     project.bundle()
     assert project.keys()[FLASH_KEY] == hashlib.sha256(b"0").digest()
-
-
-posix = pytest.mark.skipif(os.name != "posix", reason="file modes say nothing on this system")
-
-
-def writable_by_others(path: Path) -> None:
-    path.chmod(path.stat().st_mode | 0o020)
-
-
-def somebody_elses(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
-    os.chown(path, 12345, 12345)
-
-
-def a_link(path: Path) -> None:
-    target = path.with_name("elsewhere")
-    path.rename(target)
-    path.symlink_to(target)
-
-
-def a_second_name(path: Path) -> None:
-    if path.is_dir():
-        pytest.skip("folders have one name")
-    os.link(path, path.parents[2] / "elsewhere")
-
-
-def a_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path, 0o600)
-
-
-def writable_by_all(path: Path) -> None:
-    path.chmod(0o666)
-
-
-@posix
-@pytest.mark.parametrize(
-    ("how", "planted"),
-    [
-        *((how, part) for how in (writable_by_others, somebody_elses) for part in ("keys/" + FLASH_KEY, "keys", ".")),
-        *((a_link, part) for part in ("keys/" + FLASH_KEY, "keys")),  # a bundle that is a link is SE701
-        *((how, "keys/superseded/x") for how in (writable_by_others, somebody_elses, a_link, a_second_name, a_pipe)),
-        *((how, "keys/" + FLASH_KEY) for how in (a_second_name, a_pipe)),
-        *((how, "manifest.json") for how in (writable_by_all, somebody_elses, a_second_name)),
-    ],
-)
-def test_a_planted_key_in_a_bundle_is_not_taken_over(
-    how: Callable[[Path], None], planted: str, project: Project
-) -> None:
-    project.bundle()
-    project.forget_homes()
-    superseded = project.build_dir / "secure" / "keys" / "superseded"
-    superseded.mkdir(mode=0o700)
-    (superseded / "x").write_bytes(bytes(range(32)))
-    how((project.build_dir / "secure" / planted).resolve())
-    before = project.keys()
-    done = project.bundle(code="SE735")
-    assert "chown" in done.stderr
-    assert (project.keys(), project.homes) == (before, [])
-
-
-@posix
-@pytest.mark.parametrize("planted", [FLASH_KEY, "home.json", "."])
-@pytest.mark.parametrize("how", [writable_by_others, somebody_elses, a_link, a_second_name])
-def test_a_planted_key_at_home_is_not_used(how: Callable[[Path], None], planted: str, project: Project) -> None:
-    project.bundle()
-    (home,) = project.homes
-    shutil.rmtree(project.build_dir / "secure")
-    how(home / planted if planted != "." else home)
-    project.bundle(code="SE735")
-    assert not (project.build_dir / "secure").exists()
 
 
 # ---- another key than before is wanted

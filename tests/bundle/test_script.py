@@ -64,6 +64,9 @@ def test_every_runner_module_is_python_3_9(module: str) -> None:
     ast.parse(source_of(module), feature_version=(3, 9))
 
 
+NO_PYTHON_3_9 = "no Python 3.9 on the PATH or in ~/.pyenv: only the grammar of 3.9 was checked"
+
+
 def old_python() -> str | None:
     """A real Python 3.9 of this machine."""
     candidates = [shutil.which("python3.9")]
@@ -80,7 +83,7 @@ def old_python() -> str | None:
 def test_it_runs_on_a_real_python_3_9(bundle: Bundle) -> None:
     python = old_python()
     if python is None:
-        pytest.skip("there is no Python 3.9 on this machine")
+        pytest.skip(NO_PYTHON_3_9)
     words = [python, "-I", "-B", str(bundle.folder / "provision.py")]
     done = subprocess.run([*words, "--help"], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
@@ -90,11 +93,11 @@ def test_it_runs_on_a_real_python_3_9(bundle: Bundle) -> None:
 def test_without_esptool_it_says_so(bundle: Bundle, tmp_path: Path) -> None:
     python = old_python()
     if python is None:
-        pytest.skip("there is no Python 3.9 on this machine")
+        pytest.skip(NO_PYTHON_3_9)
     words = [python, "-I", "-B", str(bundle.folder / "provision.py"), "--virt", str(tmp_path / "chip.bin"), "--yes"]
     environment = {name: value for name, value in os.environ.items() if name != "PATH"} | {"PATH": str(tmp_path)}
     if subprocess.run([python, "-I", "-c", "import espefuse"], capture_output=True, check=False).returncode == 0:
-        pytest.skip("this Python 3.9 has esptool")
+        pytest.skip("this Python 3.9 has espefuse, and what is tested is a Python without it")
     done = subprocess.run(words, capture_output=True, encoding="utf-8", check=False, env=environment)
     assert done.returncode == 4
     assert "STOP SE801" in done.stdout and "-m pip install --upgrade esptool" in done.stdout
@@ -243,7 +246,7 @@ def test_a_project_name_is_no_command(render: Callable[[PlanDocument, str], str]
 def test_the_shell_script_is_one(bundle: Bundle) -> None:
     shell = shutil.which("sh")
     if shell is None:
-        pytest.skip("there is no shell here")
+        pytest.skip("there is no sh on the PATH to check the syntax with")
     done = subprocess.run([shell, "-n", str(bundle.folder / "commands.sh")], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -142,7 +142,7 @@ def test_a_lock_that_another_user_left(world: Path, run_cli: Cli) -> None:
     import os
 
     if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
+        pytest.skip("only root can give a file to another user (chown), and this run is not root's")
     lock = world / "project" / "build" / ".secure.lock"
     line = [sys.executable, "-m", "secure_ext", *COMMANDS["bundle"]]
     for mode, code in ((0o644, 0), (0o600, 3)):
