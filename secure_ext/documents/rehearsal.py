@@ -10,6 +10,10 @@ from secure_ext.documents.manifest import SomeText, Time, Tool
 from secure_ext.station.plan_document import Chip
 from secure_ext.station.typed_document import Between, Items, Sha256
 
+CutOutcome = Literal["recovered", "damaged, and refused", "FAILED"]
+RECOVERED: CutOutcome = "recovered"
+DAMAGED: CutOutcome = "damaged, and refused"
+FAILED: CutOutcome = "FAILED"
 _Count = Annotated[int, Between(0, 0xFFFFFFFF)]
 
 
@@ -42,7 +46,7 @@ class PowerCut:
     event: SomeText
     interrupted: str
     rerun: str
-    outcome: Literal["recovered", "damaged, and refused", "FAILED"]
+    outcome: CutOutcome
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from support.matrix_cells import ONE_SLOT, TEN_CHIPS, Cell, make
 from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.read import read_bundle
-from secure_ext.prove.rehearsal.power_cuts import CutOutcome, power_cuts
+from secure_ext.documents.rehearsal import DAMAGED, FAILED, RECOVERED
+from secure_ext.prove.rehearsal.power_cuts import power_cuts
 
 CELLS = [
     *(Cell(chip, features) for features in ("both", "boot", "release", "development") for chip in TEN_CHIPS),
@@ -42,10 +43,10 @@ def main(wanted: list[str]) -> int:
             begin = time.monotonic()
             report = power_cuts(bundle, lambda _: None)
         seconds = time.monotonic() - begin
-        counts = " | ".join(str(report.counts[outcome]) for outcome in CutOutcome)
+        counts = " | ".join(str(report.counts[outcome]) for outcome in (RECOVERED, DAMAGED, FAILED))
         say(f"| {cell} | {report.register_writes} | {len(report.cuts)} | {counts} | {seconds:.0f} |")
         for cut in report.cuts:
-            if cut.outcome is CutOutcome.FAILED:
+            if cut.outcome == FAILED:
                 say(f"  {cut}")
         failed += not report.passed
     return failed

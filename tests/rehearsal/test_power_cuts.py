@@ -10,8 +10,9 @@ from rehearsal_bundles import BundleOf, copied_bundles  # noqa: F401 (a fixture)
 from support.matrix_bundles import shared_bundles  # noqa: F401 (a fixture)
 from support.matrix_cells import Cell
 
+from secure_ext.documents.rehearsal import DAMAGED, FAILED, RECOVERED, CutOutcome
 from secure_ext.errors import DeviceError
-from secure_ext.prove.rehearsal.power_cuts import CutOutcome, Trial, power_cuts
+from secure_ext.prove.rehearsal.power_cuts import Trial, power_cuts
 
 CELL = Cell("esp32c6", "boot")
 
@@ -19,10 +20,10 @@ CELL = Cell("esp32c6", "boot")
 @pytest.mark.parametrize(
     ("event", "outcome"),
     [
-        ("burn/burn:1", CutOutcome.DAMAGED),
-        pytest.param("flash/flash:1", CutOutcome.RECOVERED, marks=pytest.mark.long),
-        pytest.param("burn/connection:6", CutOutcome.RECOVERED, marks=pytest.mark.long),
-        pytest.param("burn/write:30", CutOutcome.RECOVERED, marks=pytest.mark.long),
+        ("burn/burn:1", DAMAGED),
+        pytest.param("flash/flash:1", RECOVERED, marks=pytest.mark.long),
+        pytest.param("burn/connection:6", RECOVERED, marks=pytest.mark.long),
+        pytest.param("burn/write:30", RECOVERED, marks=pytest.mark.long),
     ],
 )
 def test_one_cut_of_each_kind(event: str, outcome: CutOutcome, bundle_of: BundleOf, tmp_path: Path) -> None:
@@ -33,18 +34,18 @@ def test_one_cut_of_each_kind(event: str, outcome: CutOutcome, bundle_of: Bundle
     kinds = {"flash/connection", "flash/flash", "burn/connection", "burn/burn", "burn/write"}
     assert {event.partition(":")[0] for event in wanted} == kinds
     *before, cut = trial.cut(event)
-    assert cut.outcome is outcome, cut
-    assert [one.outcome for one in before] == [CutOutcome.RECOVERED] * ("burn:" in event)
-    assert ("SE812" in cut.rerun) == (outcome is CutOutcome.DAMAGED)
+    assert cut.outcome == outcome, cut
+    assert [one.outcome for one in before] == [RECOVERED] * ("burn:" in event)
+    assert ("SE812" in cut.rerun) == (outcome == DAMAGED)
 
 
 @pytest.mark.long
 def test_every_cut_of_a_bundle(bundle_of: BundleOf) -> None:
     """All connections and burns of one bundle, and every ninth register write."""
     report = power_cuts(bundle_of(CELL), lambda _: None, every=9)
-    assert report.passed, [cut for cut in report.cuts if cut.outcome is CutOutcome.FAILED]
-    assert report.counts[CutOutcome.RECOVERED] > 20
-    assert report.counts[CutOutcome.DAMAGED] > 0
+    assert report.passed, [cut for cut in report.cuts if cut.outcome == FAILED]
+    assert report.counts[RECOVERED] > 20
+    assert report.counts[DAMAGED] > 0
 
 
 def test_a_script_that_never_ends_well_is_not_interrupted(bundle_of: BundleOf, tmp_path: Path) -> None:

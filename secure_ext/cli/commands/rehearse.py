@@ -96,7 +96,7 @@ def rehearse(
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, emulated))
             if cuts and outcome.passed:
                 report = power_cuts(ready, progress, every=every)
-                counts = ", ".join(f"{number} {end.value}" for end, number in report.counts.items())
+                counts = ", ".join(f"{number} {end}" for end, number in report.counts.items())
                 means = CheckedBy("power cuts, and the script again after each", report.passed, (counts,))
                 outcome = dataclasses.replace(outcome, means=(*outcome.means, means), power_cuts=report.report)
         store_rehearsal(opened, outcome.outcome)

@@ -10,7 +10,6 @@ block), the script must say that it is damaged and leave it alone.
 from __future__ import annotations
 
 import contextlib
-import enum
 import hashlib
 import itertools
 import json
@@ -26,12 +25,11 @@ from typing import Any
 
 from secure_ext.bundle.private_folder import virtual_chip_folder
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.documents.rehearsal import PowerCutReport
+from secure_ext.documents.rehearsal import DAMAGED, FAILED, RECOVERED, CutOutcome, PowerCut, PowerCutReport
 from secure_ext.errors import DeviceError
 from secure_ext.prove.rehearsal.script_run import ScriptRun, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
 from secure_ext.station.one_line import one_line
-from secure_ext.station.typed_document import read_document
 
 _TOOL_FAILED = 4
 _ONLY_FLASH = ("--until", "flash")
@@ -39,36 +37,11 @@ _WORKERS_A_CORE = 2
 """Half of the time a program that talks to the chip waits."""
 
 
-class CutOutcome(str, enum.Enum):
-    """What came of one cut."""
-
-    RECOVERED = "recovered"
-    DAMAGED = "damaged, and refused"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One cut and what followed.
-
-    Attributes:
-        event: where the power went, such as ``burn/burn:2``.
-        interrupted: what the interrupted run said last.
-        rerun: what the next run said last.
-        outcome: what the chip then was.
-    """
-
-    event: str
-    interrupted: str
-    rerun: str
-    outcome: CutOutcome
-
-
 @dataclass(frozen=True)
 class PowerCuts:
     """All cuts of a bundle, and how many register writes its burning takes."""
 
-    cuts: tuple[Cut, ...]
+    cuts: tuple[PowerCut, ...]
     register_writes: int
 
     @property
@@ -79,21 +52,20 @@ class PowerCuts:
     @property
     def passed(self) -> bool:
         """Whether each cut was recovered from, or its damage recognised."""
-        return bool(self.cuts) and not self.counts[CutOutcome.FAILED]
+        return bool(self.cuts) and not self.counts[FAILED]
 
     @property
     def report(self) -> PowerCutReport:
         """As ``rehearsal.json`` holds it."""
-        cuts = [{**vars(cut), "outcome": cut.outcome.value} for cut in self.cuts]
-        for cut in cuts:
-            cut.update({name: one_line(cut[name]) for name in ("interrupted", "rerun")})
-        members = {
-            "tried": len(self.cuts),
-            "register_writes": self.register_writes,
-            **{outcome.name.lower(): self.counts[outcome] for outcome in CutOutcome},
-            "cuts": cuts,
-        }
-        return read_document(PowerCutReport, members)
+        counts = self.counts
+        return PowerCutReport(
+            tried=len(self.cuts),
+            register_writes=self.register_writes,
+            recovered=counts[RECOVERED],
+            damaged=counts[DAMAGED],
+            failed=counts[FAILED],
+            cuts=self.cuts,
+        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +158,7 @@ def power_cuts(bundle: FinishedBundle, progress: Callable[[str], None], *, every
             cuts = [(event, pool.submit(trial.cut, event)) for event in trial.events_while_flashing()]
             burning.result()
             cuts += [(event, pool.submit(trial.cut, event)) for event in trial.events_while_burning(every)]
-            done: list[Cut] = []
+            done: list[PowerCut] = []
             for number, (event, cut) in enumerate(cuts, 1):
                 done += cut.result()
                 progress(f"power cut {number} of {len(cuts)}: {event}")
@@ -260,7 +232,7 @@ class Trial:
             *(f"burn/burn:{event['burn']}" for event in burns),
         ]
 
-    def cut(self, event: str) -> tuple[Cut, ...]:
+    def cut(self, event: str) -> tuple[PowerCut, ...]:
         """Lets the power go, runs the script again, and compares.
 
         The script that is interrupted cannot tell whether the power went right before a block was burned or half-way:
@@ -274,7 +246,7 @@ class Trial:
         with ChipProcess(replace(chip_for(self._bundle, cut=moment), log=log), board.chip) as chip:
             first = run_script(self._bundle, chip.url, board.journal)
             if not any(event["event"] == CUT for event in events(log)):
-                return (Cut(event, first.last_line, "the power never went", CutOutcome.FAILED),)
+                return (PowerCut(event, one_line(first.last_line), "the power never went", FAILED),)
             before = board.before_the_burn()
             cut = self._judged(event, first, board, chip.url)
         if before is None:
@@ -282,12 +254,12 @@ class Trial:
         with ChipProcess(chip_for(self._bundle), before.chip) as chip:
             return self._judged(event.replace("/", "/before-"), first, before, chip.url), cut
 
-    def _judged(self, event: str, first: ScriptRun, board: _Board, url: str) -> Cut:
+    def _judged(self, event: str, first: ScriptRun, board: _Board, url: str) -> PowerCut:
         left = board.left()
         if event.startswith("flash/") and board.found() != self._begin_of_burning:
             self._run_again(url, board.journal, *_ONLY_FLASH)
         second, end = self._next_run(url, board)
-        return Cut(event, first.last_line, second.last_line, self._outcome(left, second, end))
+        return PowerCut(event, one_line(first.last_line), one_line(second.last_line), self._outcome(left, second, end))
 
     def _next_run(self, url: str, board: _Board) -> _Rerun:
         """What the script says on this board, and the chip after it."""
@@ -308,10 +280,10 @@ class Trial:
     def _outcome(self, left: _Chip, rerun: ScriptRun, end: _Chip) -> CutOutcome:
         _, whole = self._whole.result()
         if end == whole and (rerun.exit_code == 0 or rerun.stop_code in ("SE810", "SE811")):
-            return CutOutcome.RECOVERED
+            return RECOVERED
         if rerun.stop_code == "SE812" and end == left:
-            return CutOutcome.DAMAGED
-        return CutOutcome.FAILED
+            return DAMAGED
+        return FAILED
 
 
 def _connections_after_changes(log: list[dict[str, Any]]) -> list[int]:

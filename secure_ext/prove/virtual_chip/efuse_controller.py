@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.prove.virtual_chip.fuses import CHECK_BYTES, DATA_BYTES, Fuses, coded
-from secure_ext.prove.virtual_chip.power import Event, Power, PowerCut
+from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
 from secure_ext.prove.virtual_chip.process import EFUSES_BEFORE_THE_CUT
 from secure_ext.station.chip_facts import FACTS
 
@@ -66,11 +66,11 @@ class EfuseController:
         return int(self._emulation.read_reg(address))
 
     def write(self, address: int, value: int) -> None:
-        """Writes a register; those that show the fuses cannot be written. Raises PowerCut."""
+        """Writes a register; those that show the fuses cannot be written. Raises PowerLost."""
         if address % 4:
             raise ValueError(f"{address:#x} is no register")
         if self.power.count(Event.WRITE):
-            raise PowerCut
+            raise PowerLost
         if address in self._shown:
             return
         if address == self._command and not self._is_unlocked(value):
@@ -123,7 +123,7 @@ class EfuseController:
             for index, bit in due[: max(1, len(due) // 2)]:
                 half[index] |= 1 << bit
             self.fuses.burn(block.id, bytes(half))
-            raise PowerCut
+            raise PowerLost
         self.fuses.burn(block.id, bits)
 
     def reset(self) -> None:

@@ -25,7 +25,7 @@ class Event(str, enum.Enum):
     BURN = "burn"
 
 
-class PowerCut(Exception):
+class PowerLost(Exception):
     """The power is gone."""
 
 

@@ -18,7 +18,7 @@ from secure_ext.prove.virtual_chip.efuse_controller import EfuseController
 from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 from secure_ext.prove.virtual_chip.flash_power import has_flash_power
 from secure_ext.prove.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
-from secure_ext.prove.virtual_chip.power import Event, Power, PowerCut
+from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
 from secure_ext.station.chip_facts import FACTS
 
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
@@ -111,7 +111,7 @@ class RomLoader:
         return bool(self.efuses.field("ENABLE_SECURITY_DOWNLOAD"))
 
     def answer(self, request: bytes) -> list[bytes]:
-        """The packets that answer a packet; none to noise. Raises PowerCut."""
+        """The packets that answer a packet; none to noise. Raises PowerLost."""
         if self._session.read and len(request) == 4:
             return self._send_on(self._session.read, int.from_bytes(request, "little"))
         if len(request) < 8 or self.is_silent:
@@ -292,7 +292,7 @@ class RomLoader:
         self._require_flash(offset, size)
         if self.power.count(Event.FLASH):
             self.flash.erase(offset, size // 2 or 1)
-            raise PowerCut
+            raise PowerLost
         self.flash.erase(offset, size)
 
     def _flash_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
@@ -314,7 +314,7 @@ class RomLoader:
             raise Refused(FAILED)
         if self.power.count(Event.FLASH):
             self.flash.write(write.offset, content[: len(content) // 2])
-            raise PowerCut
+            raise PowerLost
         self.flash.write(write.offset, content)
         write.offset += len(content)
         write.left -= len(content)

@@ -11,7 +11,7 @@ import contextlib
 import selectors
 import socket
 
-from secure_ext.prove.virtual_chip.power import Event, PowerCut
+from secure_ext.prove.virtual_chip.power import Event, PowerLost
 from secure_ext.prove.virtual_chip.rom_loader import RomLoader
 from secure_ext.prove.virtual_chip.slip import SlipDecoder, encode
 
@@ -92,7 +92,7 @@ class Server:
                 packets = self._loader.answer(frame)
                 if packets:
                     client.sendall(b"".join(encode(packet) for packet in packets))
-        except (PowerCut, OSError):
+        except (PowerLost, OSError):
             self._drop()
 
     def _drop(self) -> None:
