@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cryptography
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
@@ -10,9 +13,21 @@ from secure_ext.errors import InputError
 from secure_ext.keys.pem import PemKey, damaged_key
 from secure_ext.keys.secret_source import SecretKind, SecretSource, SecretWanted
 
+_SINCE = 39
+_UNTRIED: dict[str, Any] = (
+    {"unsafe_skip_rsa_key_validation": True} if int(cryptography.__version__.partition(".")[0]) >= _SINCE else {}
+)
+"""Trying whether the factors of an RSA key are primes takes longer than all else.
 
-def open_private_key(pem: PemKey, secrets: SecretSource, key_number: int) -> object:
+A signing key signs as soon as it is opened, which is verified with the public half, and so is each signature of an
+image: a key whose parts do not fit is refused, and no faulty signature, which could tell a factor, leaves the process.
+"""
+
+
+def open_private_key(pem: PemKey, secrets: SecretSource, key_number: int, *, signs_at_once: bool = False) -> object:
     """The private key as an object of ``cryptography``, of whatever kind.
+
+    Of one that `signs_at_once`, with a signature that is verified, nobody tries whether its RSA factors are primes.
 
     Raises:
         InputError: SE603 locked, and no passphrase; SE606 damaged; SE640 the passphrase is wrong, SE641 it is locked in
@@ -21,7 +36,7 @@ def open_private_key(pem: PemKey, secrets: SecretSource, key_number: int) -> obj
     """
     passphrase = _passphrase(pem, secrets, key_number) if pem.is_locked else None
     try:
-        return serialization.load_pem_private_key(pem.text, password=passphrase)
+        return serialization.load_pem_private_key(pem.text, password=passphrase, **(_UNTRIED if signs_at_once else {}))
     except UnsupportedAlgorithm:
         if pem.is_locked:
             raise _cannot_be_opened(pem.place) from None

@@ -187,7 +187,7 @@ def key_file_is_exposed(path: Path) -> bool:
 
 def _parse_private(pem: PemKey, secrets: SecretSource, key_number: int) -> SigningKey:
     try:
-        private_key = open_private_key(pem, secrets, key_number)
+        private_key = open_private_key(pem, secrets, key_number, signs_at_once=True)
     except UnsupportedAlgorithm:
         raise _unreadable_kind(pem.place) from None
     if not isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
