@@ -9,14 +9,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/core
 	$(BIN)/secure-provision demo
 
+# Half as many workers again as there are cores: a test of a board waits for it half of the time.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(3 * (os.cpu_count() or 1) // 2)')
+
 test: $(VENV)/dev
-	$(BIN)/pytest -q -n auto -m "not long"
+	$(BIN)/pytest -q -n $(WORKERS) -m "not long"
 
 # The quick tests and a part of the long ones, another each day: in two weeks all of them have run. `make test-share
 # SHARE=3/14` runs the third of fourteen parts.
 SHARE ?= $(shell date +%j)/14
 test-share: $(VENV)/dev
-	$(BIN)/pytest -q -n auto --long-share $(SHARE)
+	$(BIN)/pytest -q -n $(WORKERS) --long-share $(SHARE)
 
 # In real Pythons only: those of `make test` have esptool, espefuse and the package loaded (tests/support/warm_python.py).
 test-all: export SECURE_EXT_COLD_TESTS := 1
@@ -44,6 +47,7 @@ benchmark: $(VENV)/dev
 	$(BIN)/python benchmarks/flash_encryption.py
 	$(BIN)/python benchmarks/bundle.py
 	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/board_time.py
 
 $(VENV)/core: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.12 ...")'

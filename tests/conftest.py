@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.long_share import Share, keep_share
 from support.once_a_run import once_a_run
+from support.slow_kinds import mark_others_long
 from support.warm_python import REAL_PYTHON, is_possible, warm_python
 
 from secure_ext.bundle.write import Bundle, write_bundle
@@ -47,7 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long-share", metavar="K/N", help="of the long tests only the K-th of N parts")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mark_others_long(items)
     if config.getoption("--long-share"):
         others = keep_share(items, Share.of_text(config.getoption("--long-share")))
         config.hook.pytest_deselected(items=others)
