@@ -71,6 +71,39 @@ class PowerCutReport:
 
 
 @dataclass(frozen=True)
+class StageTime:
+    """What a real board spends its time on.
+
+    Attributes:
+        name: what it is.
+        milliseconds: how long it takes.
+    """
+
+    name: Literal["connect", "look", "erase", "write", "verify", "burn"]
+    milliseconds: _Count
+
+
+@dataclass(frozen=True)
+class BoardTime:
+    """How long a real board would take, as it was computed.
+
+    Attributes:
+        stages: by what it is spent on.
+        connections: how often a program connects.
+        round_trips: how many requests are answered.
+    """
+
+    stages: tuple[StageTime, ...]
+    connections: _Count
+    round_trips: _Count
+
+    @property
+    def milliseconds(self) -> int:
+        """All of it."""
+        return sum(stage.milliseconds for stage in self.stages)
+
+
+@dataclass(frozen=True)
 class RehearsalOutcome:
     """What a rehearsal showed.
 
@@ -85,6 +118,7 @@ class RehearsalOutcome:
         means: in the order they were tried.
         boot_log: what the chip's boot log would say.
         power_cuts: what the power cuts showed; null if none were tried.
+        board_time: how long a real board would take.
     """
 
     schema: Literal[1]
@@ -97,3 +131,4 @@ class RehearsalOutcome:
     means: Annotated[tuple[CheckedBy, ...], Items(least=1)]
     boot_log: tuple[str, ...]
     power_cuts: PowerCutReport | None
+    board_time: BoardTime | None = None

@@ -18,6 +18,7 @@ from secure_ext.prove.virtual_chip.flash import Flash
 from secure_ext.prove.virtual_chip.fuses import Fuses
 from secure_ext.prove.virtual_chip.power import Power
 from secure_ext.prove.virtual_chip.rom_loader import RomLoader
+from secure_ext.prove.virtual_chip.wire_clock import WireClock
 
 FLASH_SIZE = 0x10000
 KEY = bytes(range(1, 33))
@@ -62,7 +63,7 @@ class Chip:
         self.flash = Flash(self.flash_file, FLASH_SIZE)
         efuses = controller(chip)
         efuses.fuses = Fuses(self.fuse_file)
-        self.loader = RomLoader(chip, efuses, self.flash, efuses.power)
+        self.loader = RomLoader(chip, efuses, self.flash, efuses.power, WireClock(folder))
         self.loader.reset()
 
     def start_stub(self) -> None:

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 )
 @click.option("--revision", metavar="MAJOR.MINOR", help="Revision of the virtual chip. [default: the plan's least]")
 @click.option("--burned", multiple=True, metavar="BLOCK:BIT", help="Burned on the virtual chip already. Repeatable.")
+@click.option(
+    "--assume",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of how long a real board takes. Repeatable.",
+)
 @click.option("--qemu", is_flag=True, help="Also run the script against Espressif's QEMU, and boot the result.")
 @click.option(
     "--qemu-dir", type=click.Path(path_type=Path, readable=False), metavar="DIR", help="Where QEMU is, if not on PATH."
@@ -54,6 +60,7 @@ def rehearse(
     flash_size: int | None,
     revision: str | None,
     burned: tuple[str, ...],
+    assume: tuple[str, ...],
     qemu: bool,
     qemu_dir: Path | None,
     serve: bool,
@@ -82,7 +89,7 @@ def rehearse(
 
         if every and not cuts:
             raise click.UsageError("--every needs --power-cuts")
-        new = _new_chip(flash_size, revision, burned)
+        new = _new_chip(flash_size, revision, burned, assume)
         opened = open_bundle(bundle, build_dir)
         refuse_older(opened, build_dir, accepted=older_bundle)
         if serve:
@@ -110,8 +117,17 @@ def rehearse(
         sys.exit(1)
 
 
-def _new_chip(flash_size: int | None, revision: str | None, burned: tuple[str, ...]) -> NewChip:
+def _new_chip(
+    flash_size: int | None, revision: str | None, burned: tuple[str, ...], assume: tuple[str, ...]
+) -> NewChip:
     from secure_ext.prove.rehearsal.script_run import NewChip  # noqa: PLC0415 (loaded when used)
+    from secure_ext.prove.virtual_chip.wire_clock import Assumptions  # noqa: PLC0415 (loaded when used)
+
+    try:
+        Assumptions.of_words(assume)
+    except ValueError as error:
+        names = ", ".join(field.name for field in dataclasses.fields(Assumptions))
+        raise click.UsageError(f"--assume is NAME=VALUE with one of {names}, not {error}") from None
 
     if flash_size and flash_size & (flash_size - 1):
         raise click.UsageError("--flash-size is a power of 2")
@@ -124,6 +140,7 @@ def _new_chip(flash_size: int | None, revision: str | None, burned: tuple[str, .
         flash_size=flash_size * 0x100000 if flash_size else None,
         revision=int(major) * 100 + int(minor) if revision else None,
         burned=tuple((int(block), int(bit)) for block, _, bit in (item.partition(":") for item in burned)),
+        assume=assume,
     )
 
 
@@ -138,9 +155,9 @@ def _serve(bundle: FinishedBundle, new: NewChip, tcp_port: int) -> None:
         click.echo(f"  python -m espefuse --chip {options.chip} --port {chip.url} summary")
         click.echo(f"  python -m esptool --chip {options.chip} --port {chip.url} --no-stub --after no-reset flash-id")
         if bundle.has_per_device_keys:
-            click.echo(f"  {command_line('flash', bundle=bundle.folder, port=chip.url)} --before no-reset")
+            click.echo(f"  {command_line('flash', bundle=bundle.folder, port=chip.url)}")
         else:
-            click.echo(f"  python {bundle.script} --port {chip.url} --before no-reset")
+            click.echo(f"  python {bundle.script} --port {chip.url}")
         try:
             chip.wait()
         except KeyboardInterrupt:

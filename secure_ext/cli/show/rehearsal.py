@@ -26,6 +26,10 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     for item in rehearsal.means:
         yield f"  {'ok    ' if item.passed else 'FAILED'}  {item.name}"
         yield from (f"            {line}" for line in item.evidence)
+    if rehearsal.board_time:
+        stages = ", ".join(f"{one.name} {one.milliseconds / 1000:.1f}" for one in rehearsal.board_time.stages)
+        yield ""
+        yield f"a real board takes about {rehearsal.board_time.milliseconds / 1000:.0f} s: {stages}"
     yield ""
     yield f"rehearsal: {'PASSED' if rehearsal.passed else 'FAILED'} ({rehearsal.chip}, no board was touched)"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from secure_ext import __version__
 from secure_ext.bundle.private_folder import virtual_chip_folder
 from secure_ext.bundle.read import FinishedBundle
-from secure_ext.documents.rehearsal import CheckedBy, PowerCutReport, RehearsalOutcome
+from secure_ext.documents.rehearsal import BoardTime, CheckedBy, PowerCutReport, RehearsalOutcome
 from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.prove.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
@@ -34,6 +34,7 @@ class Rehearsal:
         boot_log: what the chip's boot log would say.
         script_output: what the script printed in its first run.
         power_cuts: the report of `power_cuts`, if that was asked for.
+        board_time: how long a real board would take.
     """
 
     bundle: str
@@ -42,6 +43,7 @@ class Rehearsal:
     boot_log: tuple[str, ...] = ()
     script_output: str = ""
     power_cuts: PowerCutReport | None = None
+    board_time: BoardTime | None = None
 
     @property
     def passed(self) -> bool:
@@ -70,6 +72,8 @@ class Rehearsal:
             "boot_log": [one_line(line) for line in self.boot_log],
             "power_cuts": document_data(self.power_cuts),
         }
+        if self.board_time:
+            members["board_time"] = document_data(self.board_time)
         return read_document(RehearsalOutcome, members)
 
 
@@ -84,7 +88,7 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
         with ChipProcess(chip_for(bundle, new), folder / "chip") as chip:
             progress("the script on a new virtual chip")
             first = run_script(bundle, chip.url, folder / "journal")
-            burned, flash = chip.efuses, chip.flash
+            burned, flash, board_time = chip.efuses, chip.flash, chip.board_time
             progress("the script on the finished chip")
             second = run_script(bundle, chip.url, folder / "journal")
             unchanged = (chip.efuses, chip.flash) == (burned, flash)
@@ -96,7 +100,7 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
         CheckedBy(_AGAIN, unchanged and _leaves_alone(second), (second.last_line,)),
         CheckedBy(_BOOT, report.boots, faults or (f"{len(report.log)} steps of the boot, no fault",)),
     )
-    return Rehearsal(bundle.identity, bundle.plan.chip, means, report.log, first.output)
+    return Rehearsal(bundle.identity, bundle.plan.chip, means, report.log, first.output, board_time=board_time)
 
 
 _SCRIPT = "the bundle's script, with the real esptool and espefuse, on a virtual chip"

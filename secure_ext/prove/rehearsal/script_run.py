@@ -47,11 +47,13 @@ class NewChip:
         flash_size: bytes; what the firmware asks for if None.
         revision: major * 100 + minor; the least that the plan is for if None.
         burned: block and bit numbers that are burned already.
+        assume: what is assumed of how long a real board takes, as ``NAME=VALUE``.
     """
 
     flash_size: int | None = None
     revision: int | None = None
     burned: tuple[tuple[int, int], ...] = ()
+    assume: tuple[str, ...] = ()
 
 
 AS_PLANNED = NewChip()
@@ -73,12 +75,12 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
         revision = revision_bits(chip, new.revision, asked.min_block_revision if asked else 0, burned)
     bits = [(int(block.removeprefix("BLOCK")), tuple(numbers)) for block, numbers in revision]
     bits += [(block, (bit,)) for block, bit in new.burned]
-    return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut)
+    return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut, assume=new.assume)
 
 
 def run_script(bundle: FinishedBundle, url: str, journal: Path, *options: str, seconds: int = TIMEOUT) -> ScriptRun:
     """Runs ``provision.py --port URL --yes`` with this Python's esptool, for at most so many `seconds`."""
-    line = [sys.executable, str(bundle.script), "--port", url, "--before", "no-reset", "--yes"]
+    line = [sys.executable, str(bundle.script), "--port", url, "--yes"]
     try:
         done = subprocess.run(
             [*line, "--journal", str(journal), *options],

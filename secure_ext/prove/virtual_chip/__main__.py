@@ -16,6 +16,7 @@ from secure_ext.prove.virtual_chip.power import Event, Power
 from secure_ext.prove.virtual_chip.process import EFUSE_FILE
 from secure_ext.prove.virtual_chip.rom_loader import RomLoader
 from secure_ext.prove.virtual_chip.server import Server
+from secure_ext.prove.virtual_chip.wire_clock import Assumptions, WireClock
 
 NEW_EFUSE_FILE = "efuses_of_the_new_chip.json"
 LAYOUT_FILE, FLASH_FILE = "efuse_layout.json", "flash.bin"
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--mac", default="020000000001", help="MAC address of a new chip, 12 hexadecimal digits")
     parser.add_argument("--cut", metavar="EVENT:NUMBER", help="when the power goes, such as burn:2")
     parser.add_argument("--log", type=Path, help="JSON lines of what happened")
+    parser.add_argument("--assume", action="append", default=[], metavar="NAME=VALUE", help="of how long a board takes")
     options = parser.parse_args()
     is_new = not (options.state / EFUSE_FILE).exists()
     cut = None
@@ -49,7 +51,8 @@ def main() -> None:
         shutil.copyfile(options.state / EFUSE_FILE, options.state / NEW_EFUSE_FILE)
     (options.state / LAYOUT_FILE).write_text(json.dumps(efuses.layout()), encoding="ascii")
     flash = Flash(options.state / FLASH_FILE, options.flash_size)
-    server = Server(RomLoader(options.chip, efuses, flash, power), options.port)
+    clock = WireClock(options.state, Assumptions.of_words(tuple(options.assume)))
+    server = Server(RomLoader(options.chip, efuses, flash, power, clock), options.port)
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     server.serve(sys.stdin.fileno())

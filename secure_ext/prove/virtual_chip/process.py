@@ -13,7 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from secure_ext.documents.rehearsal import BoardTime
 from secure_ext.errors import ToolError
+from secure_ext.prove.virtual_chip.wire_clock import WIRE_CLOCK_FILE
+from secure_ext.station.typed_document import read_document
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _RUN_OWN_MODULE = """\
@@ -52,6 +55,7 @@ class ChipOptions:
         log: file for what happens on it.
         port: TCP port; 0 for a free one.
         mac: MAC address of a new chip, 12 hexadecimal digits; one that no manufacturer gives.
+        assume: what is assumed of how long a real board takes, as ``NAME=VALUE``; see `wire_clock`.
     """
 
     chip: str
@@ -61,6 +65,7 @@ class ChipOptions:
     log: Path | None = None
     port: int = 0
     mac: str = "020000000001"
+    assume: tuple[str, ...] = ()
 
     def words(self) -> Iterable[str]:
         """The options of the process."""
@@ -68,6 +73,8 @@ class ChipOptions:
         yield from ("--mac", self.mac)
         for block, numbers in self.bits:
             yield from ("--bits", f"{block}:{','.join(str(number) for number in numbers)}")
+        for word in self.assume:
+            yield from ("--assume", word)
         if self.cut:
             yield from ("--cut", self.cut)
         if self.log:
@@ -121,6 +128,12 @@ class ChipProcess:
         path = self.state / EFUSE_FILE
         stored: dict[str, str] = json.loads(path.read_text(encoding="ascii")) if path.exists() else {}
         return stored
+
+    @property
+    def board_time(self) -> BoardTime | None:
+        """How long a real board would have taken until the last program has left; None before the first has."""
+        path = self.state / WIRE_CLOCK_FILE
+        return read_document(BoardTime, json.loads(path.read_text(encoding="ascii"))) if path.exists() else None
 
     @property
     def flash(self) -> bytes:

@@ -19,6 +19,7 @@ from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 from secure_ext.prove.virtual_chip.flash_power import has_flash_power
 from secure_ext.prove.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
+from secure_ext.prove.virtual_chip.wire_clock import WireClock
 from secure_ext.station.chip_facts import FACTS
 
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
@@ -26,6 +27,10 @@ INITIAL_BAUD = 115200
 _MAX_MEMORY_WORDS = 4096
 _MOST_BLOCKS_AHEAD = 64
 _ALLOWED_IN_SECURE_DOWNLOAD = {0x02, 0x03, 0x04, 0x08, 0x0B, 0x0D, 0x0F, 0x10, 0x11, 0x12, 0x14}
+_FRAME = 2
+"""Bytes that SLIP adds to a packet without escapes."""
+_CONFIRMATION = 0xFF
+"""Stands for what is no command: the confirmations of a flash read, and noise."""
 _SPI_START = 1 << 18
 _RDID = 0x9F
 _ROM_FLASH_SIZE = 0x200000
@@ -61,6 +66,7 @@ class _Session:
 
     is_stub: bool = False
     has_program: bool = False
+    burns: bool = False
     is_running: bool = False
     baud: int = INITIAL_BAUD
     is_attached: bool = False
@@ -78,9 +84,10 @@ class RomLoader:
         efuses: the chip's eFuse controller.
         flash: the chip's flash.
         power: what counts and cuts.
+        clock: how long a real board would take.
     """
 
-    def __init__(self, chip: str, efuses: EfuseController, flash: Flash, power: Power) -> None:
+    def __init__(self, chip: str, efuses: EfuseController, flash: Flash, power: Power, clock: WireClock) -> None:
         # addresses of registers, from esptool's own description of the chip (GPL-2.0-or-later, in this process only)
         self._target: Any = importlib.import_module("esptool.targets").CHIP_DEFS[chip]
         # in esptool 4.8 a list, and for every chip
@@ -90,6 +97,7 @@ class RomLoader:
         self.efuses = efuses
         self.flash = flash
         self.power = power
+        self.clock = clock
         self._session = _Session()
 
     def reset(self) -> None:
@@ -112,6 +120,14 @@ class RomLoader:
 
     def answer(self, request: bytes) -> list[bytes]:
         """The packets that answer a packet; none to noise. Raises PowerLost."""
+        baud = self._session.baud
+        packets = self._answer(request)
+        sizes = [len(each) + _FRAME for each in (request, *packets)]
+        command = request[1] if len(request) >= 8 else _CONFIRMATION
+        self.clock.exchanged(command, sizes[0], sum(sizes[1:]), baud, burns=self._session.burns)
+        return packets
+
+    def _answer(self, request: bytes) -> list[bytes]:
         if self._session.read and len(request) == 4:
             return self._send_on(self._session.read, int.from_bytes(request, "little"))
         if len(request) < 8 or self.is_silent:
@@ -192,7 +208,11 @@ class RomLoader:
 
     def _store(self, address: int, value: int) -> None:
         if self.efuses.base <= address < self.efuses.end:
+            burned = self.power.counts[Event.BURN]
             self.efuses.write(address, value)
+            self._session.burns = True
+            if self.power.counts[Event.BURN] > burned:
+                self.clock.burned()
             return
         registers = self._session.registers
         if address not in registers and len(registers) >= _MAX_MEMORY_WORDS:
@@ -285,11 +305,13 @@ class RomLoader:
             raise Refused(FAILED)  # encrypting on the chip: this one does not
         self._require_flash(offset, size)
         if size:
-            self._erase(offset, size)
+            self._erase(offset, size, begins_write=True)
         self._session.write = _Write(offset, size if inflate else min(blocks * block_size, self.flash.size), inflate)
 
-    def _erase(self, offset: int, size: int) -> None:
+    def _erase(self, offset: int, size: int, *, begins_write: bool = False) -> None:
         self._require_flash(offset, size)
+        if not (begins_write and self._session.is_stub):
+            self.clock.flash_erased(size, is_whole=size == self.flash.size)
         if self.power.count(Event.FLASH):
             self.flash.erase(offset, size // 2 or 1)
             raise PowerLost
@@ -312,6 +334,7 @@ class RomLoader:
         self._require_flash(write.offset, len(content))
         if len(content) > write.left:
             raise Refused(FAILED)
+        self.clock.flash_programmed(len(content), is_stub=self._session.is_stub)
         if self.power.count(Event.FLASH):
             self.flash.write(write.offset, content[: len(content) // 2])
             raise PowerLost
@@ -329,6 +352,7 @@ class RomLoader:
     def _flash_md5(self, data: bytes, _: int) -> tuple[int, bytes]:
         offset, size, _a, _b = struct.unpack("<IIII", data)
         self._require_flash(offset, size)
+        self.clock.flash_digested(size)
         digest = hashlib.md5(self.flash.read(offset, size), usedforsecurity=False)
         return 0, digest.digest() if self._session.is_stub else digest.hexdigest().encode()
 

@@ -71,6 +71,7 @@ class Server:
         self._decoder = SlipDecoder()
         self._selector.register(client, selectors.EVENT_READ)
         self._loader.reset()
+        self._loader.clock.connected()
 
     def _receive_what_is_there(self) -> None:
         """The end of a connection shows only after all that was sent on it."""
@@ -101,3 +102,4 @@ class Server:
             self._client.close()
             self._client = None
             self._loader.reset()
+            self._loader.clock.store()
