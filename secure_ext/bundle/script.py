@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib.util
 import pprint
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from secure_ext import __version__
 from secure_ext.errors import InputError
+from secure_ext.station import helper_program
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data
 
@@ -29,6 +30,8 @@ RUNNER_MODULES = (
     "secure_ext.station.tool_surroundings",
     "secure_ext.station.tool_faults",
     "secure_ext.station.esp_tools",
+    "secure_ext.station.helper_program",
+    "secure_ext.station.board_link",
     "secure_ext.station.plan_check",
     "secure_ext.station.chip_state",
     "secure_ext.station.step_status",
@@ -46,13 +49,20 @@ RUNNER_MODULES = (
     "secure_ext.station.flash_images",
     "secure_ext.station.flash_stage",
     "secure_ext.station.run_log",
+    "secure_ext.station.progress",
     "secure_ext.station.arguments",
     "secure_ext.station.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""
 
 _WIDTH = 116
-_LICENCE = "# SPDX-License-Identifier"
+_LEFT_OUT = re.compile(
+    r"""
+    \A\#\ SPDX-License-Identifier.*\n \"{3}(?:.|\n)*?\"{3}\n                                # licence and docstring
+    | ^from\ (?:__future__|secure_ext\.station\.\w+)\ import\ (?:\([^)]*\)|.*)\n    # those of other runner modules
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
 
 PER_DEVICE_SCRIPT = '''#!/usr/bin/env python3
 """Stands in for the script of a bundle whose boards get keys of their own: there is one script for each board."""
@@ -94,20 +104,18 @@ def render_script(document: PlanDocument, project: str, bundle: Path | None = No
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+@functools.cache
 def embedded_source(module: str) -> str:
-    """A module's own text, without its docstring, its ``__future__`` import and its imports of other runner modules."""
+    """A module's own text, without its docstring, its ``__future__`` import and its imports of other runner modules.
+
+    The program of the board's process, which the script only hands on, is a text in it.
+    """
+    if module == helper_program.__name__:
+        return f"BOARD_HELPER = r'''{helper_program.BOARD_HELPER}'''\n"
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise InputError("SE720", f"the module {module} is missing", cure="install idf-secure-provision again")
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    dropped: set[int] = set()
-    for index, node in enumerate(ast.parse(source).body):
-        is_docstring = index == 0 and isinstance(node, ast.Expr)
-        is_own_import = isinstance(node, ast.ImportFrom) and node.module in ("__future__", *RUNNER_MODULES)
-        if is_docstring or is_own_import:
-            dropped |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    lines = enumerate(source.splitlines(keepends=True), 1)
-    return "".join(line for number, line in lines if number not in dropped and not line.startswith(_LICENCE))
+    return _LEFT_OUT.sub("", Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def script_head(document: PlanDocument, project: str, version: str) -> str:

@@ -25,9 +25,10 @@ from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
 from secure_ext.station.arguments import parse_arguments
+from secure_ext.station.board_link import BoardLink
 from secure_ext.station.chip_state import ChipState, read_chip
 from secure_ext.station.durable import make_folder_durably, write_durably
-from secure_ext.station.esp_tools import Stop, find_tools
+from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_status import FlashStatus, flash_status
 from secure_ext.station.journal import board_journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
@@ -48,7 +49,7 @@ class BoardRun:
     Attributes:
         port: serial port of the board.
         before: reset before connecting.
-        baud: baud rate.
+        baud: baud rate at which the flash is written; None for the fastest that holds.
         journal: folder of the records that let a board be continued.
         sealed: folder of the sealed copies.
         options: what the script is told besides, such as ``--yes``.
@@ -59,7 +60,7 @@ class BoardRun:
 
     port: str
     before: str
-    baud: int
+    baud: int | None
     journal: Path
     sealed: Path
     options: tuple[str, ...] = ()
@@ -73,7 +74,8 @@ class BoardRun:
 
     def script_line(self, script: Path, state: ChipState, *keys: str) -> list[str]:
         """The command line of the board's script."""
-        line = [sys.executable, str(script), "--port", self.port, "--baud", str(self.baud)]
+        line = [sys.executable, str(script), "--port", self.port]
+        line += ["--baud", str(self.baud)] if self.baud else []
         line += ["--before", self.before, "--until", self.until, "--mac", state.mac, "--journal", str(self.journal)]
         return [*line, *(["--dry-run"] if self.dry_run else []), *self.options, *keys]
 
@@ -158,13 +160,12 @@ def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> in
 
 def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     """Reads the board and judges it, by the record of an earlier run if there is one."""
-    words = ["--port", run.port, "--baud", str(run.baud), "--before", run.before, "--without-keys"]
+    words = ["--port", run.port, "--before", run.before, "--without-keys"]
     options = parse_arguments(template.plan, words)
     runner = Runner(template.plan, template.folder, options)
-    with lock_port(run.port):
-        tools = find_tools()
-        runner.identify(tools)
-        state = read_chip(tools, runner.connection)
+    with lock_port(run.port), BoardLink(runner.connection) as link:
+        runner.identify(link)
+        state = read_chip(link)
     begun = _record(run.record_of(state))
     if begun is not None:
         begun = as_the_bundle_has_it(begun, template)

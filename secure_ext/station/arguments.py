@@ -25,7 +25,9 @@ def parse_arguments(plan: PlanDocument, arguments: Optional[list[str]]) -> argpa
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--port", "-p", help="serial port of the board")
     target.add_argument("--virt", metavar="EFUSE_FILE", help="rehearse on virtual eFuses kept in this file; no board")
-    parser.add_argument("--baud", "-b", type=int, default=460800, help="baud rate (default: 460800)")
+    parser.add_argument(
+        "--baud", "-b", type=int, help="baud rate at which the flash is written (default: 921600, or what holds)"
+    )
     parser.add_argument("--before", default="default-reset", help="reset before connecting (default: default-reset)")
     parser.add_argument("--after", default="no-reset", help="reset at the end, such as hard-reset (default: no-reset)")
     parser.add_argument("--yes", action="store_true", help=f"do not ask for the word {CONFIRMATION}")

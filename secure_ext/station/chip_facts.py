@@ -21,6 +21,7 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - flash sizes: ``components/bootloader_support/bootloader_flash/src/bootloader_flash_config_<chip>.c``, each release
 - bootloader in RAM: ESP-IDF manual, Secure Boot V2, bootloader size
 - clock: ``components/esp_system/port/soc/esp32c5/Kconfig.cpu``
+- crystal by baud: esptool, ``targets/<chip>.py`` (get_crystal_freq)
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.
 """
@@ -76,6 +77,8 @@ class ChipFacts:
         flash_of_32_mb: since when it does so with 32 MB.
         always_all_flash_sizes: every supported ESP-IDF does.
         refuses_32_bit_flash: its cache reads no flash behind 16 MB, and newer bootloaders stop there.
+        crystal_by_baud: esptool reckons its crystal from the baud rate of the ROM loader, and espefuse from that how
+            long a burn takes: at another baud rate than the first it reads wrong.
         reed_solomon: its key blocks have check bytes.
         short_security_info: what it tells of itself in secure download mode has no chip id, and shows another eFuse of
             JTAG.
@@ -124,6 +127,7 @@ class ChipFacts:
     flash_of_32_mb: Since = field(default_factory=dict, hash=False)
     always_all_flash_sizes: bool = False
     refuses_32_bit_flash: bool = False
+    crystal_by_baud: bool = False
     reed_solomon: bool = True
     short_security_info: bool = False
 
@@ -162,6 +166,7 @@ _FACTS = (
         makers_wr_dis=(3, 4, 5, 6),
         rom_bootloader_limit=0xC000,
         reed_solomon=False,
+        crystal_by_baud=True,
     ),
     ChipFacts(
         "esp32s2",
@@ -197,6 +202,7 @@ _FACTS = (
         makers_blocks=(2,),
         makers_wr_dis=(6,),
         user_block=1,
+        crystal_by_baud=True,
     ),
     ChipFacts(
         "esp32c3",
@@ -221,6 +227,7 @@ _FACTS = (
         least_esptool=(4, 9),
         encrypted_write_clock=160,
         flash_of_32_mb={(5, 4): 4, (5, 5): 0},
+        crystal_by_baud=True,
     ),
     ChipFacts(
         "esp32c6",

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from secure_ext.station.esp_tools import Connection, EspTools, Stop, ToolResult
+from secure_ext.station.board_link import BoardLink
+from secure_ext.station.esp_tools import Stop, ToolResult
 
 _OTHER_ESPTOOL = (
     "nothing was changed, and the board is not at fault; install the newest esptool on this computer: "
@@ -53,13 +54,13 @@ class ChipState:
         return bool(self.values[field] >> bit & 1)
 
 
-def read_chip(tools: EspTools, connection: Connection) -> ChipState:
-    """Reads all eFuses in one connection.
+def read_chip(link: BoardLink) -> ChipState:
+    """Reads all eFuses.
 
-    Raises Stop: SE810 (cannot connect or read), SE811 (the chip is closed to espefuse), SE813 (espefuse printed
+    Raises Stop: SE810 (cannot read), SE811 (the chip is closed to espefuse), SE813 (espefuse printed
     something unexpected), SE814 (another chip).
     """
-    return read_state(lambda commands: tools.run(tools.espefuse(connection, commands)))
+    return read_state(link.espefuse)
 
 
 def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:
@@ -68,7 +69,7 @@ def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:
     if result.exit_code and _CODING_ERROR.search(result.output):
         result = espefuse(["dump", "summary", "--format", "json"])
     if result.exit_code:
-        raise _failure(result.last_words(), result.output)
+        raise read_failure(result)
     start = result.output.rfind("\n{")
     try:
         summary, _ = json.JSONDecoder().raw_decode(result.output[start:].lstrip())
@@ -77,8 +78,9 @@ def read_state(espefuse: Callable[[list[str]], ToolResult]) -> ChipState:
     return parse_state(summary, result.output)
 
 
-def _failure(words: str, output: str) -> Stop:
-    lowered = output.lower()
+def read_failure(result: ToolResult) -> Stop:
+    """Why a board cannot be read: SE811, SE814, SE810."""
+    words, lowered = result.last_words(), result.output.lower()
     if "secure download mode" in lowered:
         return Stop(
             5,

@@ -6,6 +6,8 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -13,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
+from secure_ext.station.board_link import CONNECT_BAUD, ROM_BAUD, BoardLink, Connection
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.chip_facts import FACTS
-from secure_ext.station.esp_tools import Connection, EspTools, Stop, ToolResult
+from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import EraseStep, ImageEntry, PlanDocument
@@ -31,6 +34,14 @@ could not erase at all); and it erases slowly, for which 5.4 waits 40 seconds a 
 """
 _IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
 """Where an image's header says what esptool looks at (esp_image_header_t)."""
+BAUDS = (921600, 460800, CONNECT_BAUD)
+"""The baud rates at which the flash is written, the fastest first; the last is the one at which every board answers."""
+NOTHING_BURNED = "no eFuse was burned by this run"
+_LINE_TROUBLE = re.compile(
+    r"stopped|timed? ?out|[Ii]nvalid head|no serial data|checksum|after seq|[Ii]nvalid (?:SLIP|packet)|garbage",
+    re.IGNORECASE,
+)
+"""What esptool says when bytes are lost or changed on the line (``loader.py``, `slip_reader` and `command`)."""
 ERASED_AT_ONCE = 0x800000
 """Bytes that one command erases: esptool waits no longer than four minutes for any command (`MAX_TIMEOUT`)."""
 
@@ -39,6 +50,24 @@ def detected_flash_size(output: str) -> Optional[int]:
     """Bytes of flash in what ``esptool flash-id`` printed; None if it does not say."""
     size = re.search(r"Detected flash size: (\d+)([KM])B", output)
     return int(size.group(1)) << {"K": 10, "M": 20}[size.group(2)] if size else None
+
+
+def bauds_of(connection: Connection) -> tuple[int, ...]:
+    """The baud rates at which the flash is written, in the order in which they are tried."""
+    if not connection.resets:
+        return (CONNECT_BAUD,)
+    first = connection.baud
+    return BAUDS if first is None else (first, *(baud for baud in BAUDS if baud < first))
+
+
+@functools.lru_cache(maxsize=None)
+def _blank_md5(size: int) -> str:
+    return hashlib.md5(b"\xff" * size, usedforsecurity=False).hexdigest()
+
+
+def _not_written(why: str) -> Stop:
+    cure = f"{NOTHING_BURNED}: check the cable, lower --baud, and run again"
+    return Stop(4, "SE824", f"writing the flash failed: {why}", cure)
 
 
 class FlashImages:
@@ -52,23 +81,28 @@ class FlashImages:
     """
 
     def __init__(
-        self, plan: PlanDocument, files: BundleFiles, connection: Connection, say: Callable[[str], None]
+        self,
+        plan: PlanDocument,
+        files: BundleFiles,
+        connection: Connection,
+        say: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self.files = files
         self.connection = connection
         self.say = say
+        self.bauds = bauds_of(connection)
         self.flash_size: Optional[int] = None
 
-    def check_power(self, tools: EspTools, revision: int) -> None:
+    def check_power(self, link: BoardLink, revision: int) -> None:
         """This esptool turns on the flash of a chip that leaves it off. Raises Stop SE838."""
         known = FACTS[self.plan.chip].flash_power
         firsts = next(((four, five) for affected, four, five in known if affected == revision), ())
         if self.connection.virtual_file or not firsts:
             return
-        if any(first <= tools.version for first in firsts if first[0] == tools.version[0]):
+        if any(first <= link.version for first in firsts if first[0] == link.version[0]):
             return
-        had = ".".join(str(part) for part in tools.version)
+        had = ".".join(str(part) for part in link.version)
         wanted = " or ".join(f"{major}.{minor}" for major, minor in firsts)
         raise Stop(
             4,
@@ -78,68 +112,125 @@ class FlashImages:
             f"install esptool {wanted} or later, best the newest: pip install --upgrade esptool",
         )
 
-    def are_there(self, tools: EspTools) -> bool:
+    def are_there(self, link: BoardLink) -> bool:
         """Whether the flash holds the images, by their MD5. Changes nothing."""
-        return not self._run(tools, self._verify_line()).exit_code
+        if not self._is_in_reach and not link.is_stub:
+            link.start_stub()
+        return not link.esptool(self._verify_line()).exit_code
 
-    def write(self, tools: EspTools, journal: Journal, *, over_security: bool = False) -> None:
-        """Erases the flash and writes the images; on a virtual chip only prints the commands.
+    def write(self, link: BoardLink, journal: Journal, mac: str, *, over_security: bool = False) -> None:
+        """Erases what is not blank and writes the images; on a virtual chip only prints the commands.
+
+        esptool's flasher stub does it, at the highest baud rate that holds: nothing is burned yet, so that it runs on
+        every board. On a board with security on the ROM loader does it, wherever it can.
 
         Args:
-            tools: the installed esptool.
+            link: the connection to the board. Afterwards the stub may answer on it.
             journal: what is known of this board; it takes down that the images were written.
+            mac: MAC address of the board; another one is not written down as having the images.
             over_security: flash encryption or secure boot is on already: esptool erases nothing then, so what lies
                 between the images is overwritten.
 
-        Raises Stop SE824.
+        Raises Stop SE824, SE828.
         """
         if self.connection.virtual_file:
-            for line in [*self._erase_commands(), self._write_command(tools, self._addresses_and_files())]:
+            for line in [*self._erase_commands(), self._write_command(self._addresses_and_files())]:
                 self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
-        if journal.images_written and self.are_there(tools):
+        if journal.images_written and self.are_there(link):
             self.say("The images are in flash already, verified by MD5.")
             return
-        with tempfile.TemporaryDirectory() as folder:
-            writes = self._write_commands(tools, Path(folder))
-            blanks = self._blanks(Path(folder)) if over_security else []
-            first = [] if over_security else self._erase_commands()
-            for line in [*first, *writes, *([self._write_command(tools, blanks)] if blanks else [])]:
-                self.say(f"esptool {line[0]} ...")
-                result = self._run(tools, line)
-                if result.exit_code:
-                    raise Stop(
-                        4,
-                        "SE824",
-                        f"writing the flash failed: {result.last_words()}",
-                        "no eFuse was burned by this run: check the cable, lower --baud, and run again",
-                    )
+        failure: Optional[str] = ""
+        for number, baud in enumerate(self.bauds):
+            if number:
+                self.say(f"That failed: {failure}. Again, at {baud} baud.")
+                self._connect_again(link, mac)
+            failure = self._try_to_write(link, mac, baud, over_security)
+            if failure is None or not _LINE_TROUBLE.search(failure):
+                break
+        if failure is not None:
+            raise _not_written(failure)
+        link.require_board(mac, NOTHING_BURNED)
         journal.note_images()
         self.say("The images are in flash, verified by MD5.")
 
-    def _run(self, tools: EspTools, line: list[str]) -> ToolResult:
-        """A command on the flash: through the ROM loader wherever that can do it, through esptool's stub elsewhere.
+    def _connect_again(self, link: BoardLink, mac: str) -> None:
+        result = link.connect()
+        if not result.exit_code:
+            result = link.esptool(["flash-id"])
+        if result.exit_code:
+            raise _not_written(f"the board does not answer any more: {result.last_words()}")
+        link.require_board(mac, NOTHING_BURNED)
 
-        Nothing is burned yet when the flash is written, so that the stub runs on every board; comparing needs none.
+    def _try_to_write(self, link: BoardLink, mac: str, baud: int, over_security: bool) -> Optional[str]:
+        """Why it failed; None if the images are in flash, and nothing else where the plan wants it blank."""
+        rom_can = self._is_in_reach and link.version >= ROM_WRITES_SINCE
+        if not link.is_stub and not (rom_can and (over_security or not self.connection.resets)):
+            started = link.start_stub()
+            if started.exit_code and not rom_can:
+                return started.last_words()
+            if started.exit_code:
+                self.say(f"esptool's flasher stub does not start: {started.last_words()}. The ROM loader does it.")
+                self._connect_again(link, mac)
+        speed = baud if link.is_stub else min(baud, ROM_BAUD)
+        changed = link.set_baud(speed)
+        if changed.exit_code:
+            return changed.last_words()
+        with tempfile.TemporaryDirectory() as folder:
+            writes = self._write_commands(Path(folder))
+            if over_security:
+                blanks = self._blanks(Path(folder))
+                return self._run(link, [*writes, *([self._write_command(blanks)] if blanks else [])])
+            if not (link.is_stub and self._is_in_reach):
+                return self._run(link, [*self._erase_commands(), *writes])
+            return self._erase_what_is_full(link) or self._run(link, writes)
+
+    def _run(self, link: BoardLink, lines: list[list[str]]) -> Optional[str]:
+        """Why a command failed; None if all are done."""
+        for line in lines:
+            self.say(f"esptool {line[0]} ...")
+            result = link.esptool(line)
+            if result.exit_code:
+                return result.last_words()
+        return None
+
+    def _erase_what_is_full(self, link: BoardLink) -> Optional[str]:
+        """Makes blank, by its MD5, what lies between the images, whose own place is erased when they are written.
+
+        Why that failed; None if nothing of an earlier firmware is left there.
         """
-        in_reach = self.flash_size is not None and self.flash_size <= ROM_FLASH_LIMIT
-        by_rom = line[0] == "verify-flash" or (line[0] != "erase-flash" and tools.version >= ROM_WRITES_SINCE)
-        return tools.run(tools.esptool(self.connection, line, stub=not (in_reach and by_rom)))
+        gaps = [gap for step in self.plan.erases for gap in self._gaps(step.offset, self._size_of(step))]
+        full = self._not_blank(link, gaps)
+        failure = self._run(link, [line for offset, size in full for line in self._erase_lines(offset, size)])
+        if failure is None and self._not_blank(link, full):
+            return "the flash is not blank where it was erased"
+        return failure
+
+    @staticmethod
+    def _not_blank(link: BoardLink, gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those that are not blank, or do not tell."""
+        found = link.flash_md5(gaps) or [""] * len(gaps)
+        return [gap for gap, digest in zip(gaps, found) if digest != _blank_md5(gap[1])]
+
+    @property
+    def _is_in_reach(self) -> bool:
+        """Whether the ROM loader reaches all of the flash."""
+        return self.flash_size is not None and self.flash_size <= ROM_FLASH_LIMIT
 
     def _erase_commands(self) -> list[list[str]]:
-        return [line for step in self.plan.erases for line in self._erase_lines(step)]
+        return [line for step in self.plan.erases for line in self._erase_lines(step.offset, step.size)]
 
-    def _write_command(self, tools: EspTools, addresses_and_files: list[str]) -> list[str]:
+    def _size_of(self, step: EraseStep) -> int:
+        return step.size or (self.flash_size or 0) - step.offset
+
+    def _write_command(self, addresses_and_files: list[str]) -> list[str]:
         """Headers are kept as they are: they are signed or encrypted."""
-        keep = []
-        for setting in ("mode", "freq", "size"):
-            keep += [f"--flash-{setting}" if tools.speaks_hyphens else f"--flash_{setting}", "keep"]
-        return ["write-flash", "--no-progress", *keep, *addresses_and_files]
+        keep = [word for setting in ("mode", "freq", "size") for word in (f"--flash-{setting}", "keep")]
+        return ["write-flash", *keep, *addresses_and_files]
 
-    def _erase_lines(self, step: EraseStep) -> list[list[str]]:
-        """The commands that erase, in pieces. A step without a size goes to the end of the flash that was found."""
-        start = step.offset
-        end = start + step.size if step.size else self.flash_size
+    def _erase_lines(self, start: int, size: Optional[int]) -> list[list[str]]:
+        """The commands that erase, in pieces. Without a size they go to the end of the flash that was found."""
+        end = start + size if size else self.flash_size
         if end is None:
             if start and not self.connection.virtual_file:
                 raise Stop(
@@ -150,14 +241,14 @@ class FlashImages:
                     "if it is a new kind of flash chip: pip install --upgrade esptool",
                 )
             return [["erase-region", hex(start), "ALL"] if start else ["erase-flash"]]
-        if start == 0 and end > ROM_FLASH_LIMIT and not step.size:
+        if start == 0 and end > ROM_FLASH_LIMIT and not size:
             return [["erase-flash"]]  # of many chips esptool reaches no region beyond, but erases the whole
         return [
             ["erase-region", hex(piece), hex(min(ERASED_AT_ONCE, end - piece))]
             for piece in range(start, end, ERASED_AT_ONCE)
         ]
 
-    def _write_commands(self, tools: EspTools, folder: Path) -> list[list[str]]:
+    def _write_commands(self, folder: Path) -> list[list[str]]:
         """One for all images but those that esptool would misread: each is written with the sector before it."""
         images = self.plan.images
         first = min((image.offset for image in images), default=0)
@@ -170,8 +261,8 @@ class FlashImages:
             lead = image.offset - SECTOR_SIZE
             whole = folder / f"from_{lead:x}.bin"
             whole.write_bytes(self._content(lead, image.offset) + Path(file).read_bytes())
-            apart.append(self._write_command(tools, [hex(lead), str(whole)]))
-        return [self._write_command(tools, words), *apart]
+            apart.append(self._write_command([hex(lead), str(whole)]))
+        return [self._write_command(words), *apart]
 
     def _is_misread(self, image: ImageEntry) -> bool:
         """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
@@ -197,7 +288,7 @@ class FlashImages:
     def _blanks(self, folder: Path) -> list[str]:
         """Address, file, ... that put 0xFF over all between the images, where esptool erases nothing any more."""
         erase = next(iter(self.plan.erases), None)
-        gaps = self._gaps(erase.offset, erase.size or (self.flash_size or 0) - erase.offset) if erase else []
+        gaps = self._gaps(erase.offset, self._size_of(erase)) if erase else []
         words = []
         for offset, size in gaps:
             blank = folder / f"{offset:x}.bin"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from secure_ext.station.board_link import BoardLink
 from secure_ext.station.chip_state import ChipState
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
-from secure_ext.station.esp_tools import EspTools, Stop
+from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_images import FlashImages
 from secure_ext.station.flash_status import FlashStatus, flash_status, is_security_on
 from secure_ext.station.journal import Journal
@@ -36,7 +37,7 @@ class FlashLook:
     """Decides on the flash stage of a board; changes nothing."""
 
     images: FlashImages
-    tools: EspTools
+    link: BoardLink
     journal: Journal
 
     def stage(self, state: ChipState, statuses: list[StepStatus], verdict: Verdict) -> FlashStage:
@@ -47,17 +48,17 @@ class FlashLook:
         """
         status = flash_status(self.images.plan, state, statuses, self.journal)
         is_finished = all(item.is_done for item in statuses)
-        if verdict.stop or is_finished or self.images.connection.virtual_file or status is FlashStatus.DONE:
+        if verdict.stop or is_finished or self.link.connection.virtual_file or status is FlashStatus.DONE:
             return FlashStage(status)
         may_lose = bool(verdict.carried) and not self.journal.burning_begun
         if status is FlashStatus.TO_DO and not may_lose:
             return FlashStage(status)
-        if self.images.are_there(self.tools):
+        if self.images.are_there(self.link):
             return FlashStage(FlashStatus.DONE if status is FlashStatus.UNKNOWN else status)
         if all(item.is_done for item in statuses if item.step.stage == "burn"):
             return FlashStage(status, stop=_images_missing("the firmware may have run, and have its data there"))
         over_security = is_security_on(self.images.plan, state)
-        stop = why_not_writable(state, self.tools.version) if over_security else None
+        stop = why_not_writable(state, self.link.version) if over_security else None
         if may_lose and stop is None:
             stop = something_else_on_it(verdict.carried)
         return FlashStage(status if stop else FlashStatus.TO_DO, over_security, stop)

@@ -35,6 +35,7 @@ class JournalEntry:
         images_written: stands for the images that were written and verified.
         burning_begun: when burning began.
         read_back: when all that was burned was read back; empty as long as it was not.
+        taken_away: when the board was taken away while it was burned, and how far it was.
     """
 
     keys: str
@@ -42,6 +43,7 @@ class JournalEntry:
     images_written: Optional[str] = None
     burning_begun: Optional[str] = None
     read_back: Optional[str] = None
+    taken_away: Optional[str] = None
 
 
 class Journal:
@@ -79,6 +81,11 @@ class Journal:
         return self._entry.burning_begun is not None
 
     @property
+    def taken_away(self) -> Optional[str]:
+        """When the board was taken away while it was burned, and how far it was; None if it was not."""
+        return self._entry.taken_away if self.burning_begun else None
+
+    @property
     def never_read_back(self) -> bool:
         """Whether burning was begun, and its end never seen. Journals of older versions do not say it: then False."""
         return self.burning_begun and self._entry.read_back == ""
@@ -91,6 +98,10 @@ class Journal:
         """Records that burning begins. Raises Stop SE830."""
         read_back = self._entry.read_back if self.burning_begun else ""
         self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
+
+    def note_taken_away(self, how_far: str) -> None:
+        """Records that another board came in while this one was burned. Raises Stop SE830."""
+        self._write(replace(self._entry, taken_away=f"{_now()}: {how_far}"))
 
     def note_read_back(self) -> None:
         """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""

@@ -8,7 +8,6 @@ Standard library only, Python 3.9 and later. The plan and the list of images are
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import re
@@ -18,26 +17,21 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from secure_ext.station.arguments import CONFIRMATION, STAGES, parse_arguments
+from secure_ext.station.board_link import BoardLink, Connection, taken_away
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.burn_calls import burn_calls
-from secure_ext.station.chip_state import ChipState, read_chip
-from secure_ext.station.esp_tools import (
-    Connection,
-    EspTools,
-    Stop,
-    find_tools,
-    interruptions,
-    redact,
-    run_to_its_end,
-)
+from secure_ext.station.chip_state import ChipState, read_chip, read_failure
+from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, Download
+from secure_ext.station.esp_tools import Stop, interruptions, redact
 from secure_ext.station.flash_images import FlashImages, detected_flash_size
 from secure_ext.station.flash_stage import FlashLook
 from secure_ext.station.flash_status import FlashStatus
 from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
 from secure_ext.station.no_core import no_core_files
 from secure_ext.station.plan_check import check_plan
-from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, PlanDocument, ProtectStep
 from secure_ext.station.port_lock import lock_port
+from secure_ext.station.progress import WriteProgress, announcement
 from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.station.revision import revision_text
 from secure_ext.station.run_log import RunLog
@@ -56,16 +50,18 @@ class Runner:
         self.files = BundleFiles(plan, bundle, options.keys, options.without_keys)
         self.options = options
         self.stages = STAGES[: STAGES.index(options.until) + 1]
-        self.connection = Connection(plan.chip, options.port, options.baud, options.before, options.virt)
+        self.connection = Connection(plan.chip, options.port, options.before, options.baud, options.virt)
         self.burning = False
         self.images = FlashImages(plan, self.files, self.connection, self.say)
         self.log = RunLog()
+        self.progress = WriteProgress(plan.images)
         self._port_lock: TextIO | None = None
 
     def say(self, text: str = "") -> None:
         """Shows a line, and logs it once the log is open."""
         if not self.log.write(redact(text)):
             text += f"\nWARNING: the log cannot be written any more: {self.log.lost}. What follows is shown here alone."
+        self.progress.clear()
         try:
             print(text, flush=True)  # noqa: T201 (this is the script's voice)
         except OSError:
@@ -75,25 +71,32 @@ class Runner:
         """The whole run; raises Stop when it cannot go on."""
         check_plan(self.plan)
         self.files.check()
-        tools = find_tools()
-        if tools.version < self.plan.least_esptool:
-            raise other_esptool(self.plan, f"is {tools.version[0]}.{tools.version[1]}")
-        if self.options.virt:
-            prepare_virtual_efuses(self.plan, tools, self.connection, Path(self.options.virt), self.say)
-        else:
-            self._port_lock = lock_port(self.options.port)
-            self.identify(tools)
-        state = read_chip(tools, self.connection)
+        with BoardLink(self.connection, self.progress) as link:
+            if link.version < self.plan.least_esptool:
+                raise other_esptool(self.plan, f"is {link.version[0]}.{link.version[1]}")
+            if self.options.virt:
+                prepare_virtual_efuses(self.plan, link, Path(self.options.virt), self.say)
+            else:
+                self._port_lock = lock_port(self.options.port)
+                self.identify(link)
+            self.provision(link)
+            self.reset(link)
+
+    def provision(self, link: BoardLink) -> None:
+        """Looks at the board, decides, and does what is missing."""
+        state = read_chip(link)
         self.require_mac(state)
         journal = self.open_journal(state)
         check_layout(self.plan, state)
-        self.images.check_power(tools, state.revision)
+        self.images.check_power(link, state.revision)
         statuses = compare(self.plan.efuse_steps, state)
         verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
         todo = [item for item in statuses if not item.is_done and item.step.stage in self.stages]
-        flash = FlashLook(self.images, tools, journal).stage(state, statuses, verdict)
+        flash = FlashLook(self.images, link, journal).stage(state, statuses, verdict)
         self.show(statuses, state, flash.status)
         self.say(str(verdict))
+        if journal.taken_away:
+            self.say(f"This board was taken away while it was burned ({journal.taken_away}).")
         stop = verdict.stop or flash.stop
         if stop:
             raise stop
@@ -108,19 +111,41 @@ class Runner:
         self.files.check_needed_keys(todo)
         if self.confirm(todo):
             # The question takes a while: whatever is connected now must be what was looked at.
-            self.require_unchanged(read_chip(tools, self.connection), state)
+            self.look_again(link, state)
             self.files.check()
         if images_due:
-            self.images.write(tools, journal, over_security=flash.over_security)
-        if not self.options.virt:
+            self.images.write(link, journal, state.mac, over_security=flash.over_security)
+        if not self.options.virt and todo:
             # So do the images. Nothing is burned that was not looked at just now.
-            self.require_unchanged(read_chip(tools, self.connection), state)
+            self.look_again(link, state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
-                state = self.burn(stage, tools, journal, state)
+                state = self.burn(stage, link, journal, state)
                 if stage == "burn":
                     journal.note_read_back()
-        self.say(self.closing_words())
+        self.say(announcement(self.closing_words()))
+
+    def look_again(self, link: BoardLink, before: ChipState) -> None:
+        """Reads the board through its ROM loader, which alone burns. Raises Stop SE828 if it is another one now."""
+        if link.is_stub:
+            result = link.connect()
+            if result.exit_code:
+                raise read_failure(result)
+            self.require_rom_loader(link)
+        now = read_chip(link)
+        if (now.mac, now.blocks) != (before.mac, before.blocks):
+            raise taken_away(before.mac, self.how_far())
+
+    def require_rom_loader(self, link: BoardLink) -> None:
+        """Raises Stop SE859 if the board was not reset when it was connected, and goes on with what was loaded."""
+        if link.is_stub:
+            raise Stop(
+                5,
+                "SE859",
+                "the board still runs esptool's flasher stub: connecting did not reset it",
+                "put it into its download mode (hold BOOT, press RESET) and run the script again: it continues. If no "
+                "line resets the boards, give --before no-reset: then nothing is loaded into them",
+            )
 
     def closing_words(self) -> str:
         """What to do with the board now."""
@@ -152,11 +177,16 @@ class Runner:
                 "connect that board, or run the script for this one",
             )
 
-    def identify(self, tools: EspTools) -> None:
-        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816, SE858."""
-        result = tools.run(tools.esptool(self.connection, ["flash-id"]))
+    def identify(self, link: BoardLink) -> None:
+        """Asks esptool which chip and how much flash is connected. Raises Stop SE810, SE811, SE814, SE816, SE858,
+        SE859.
+        """
+        result = link.connect()
+        if not result.exit_code:
+            self.require_rom_loader(link)
+            result = link.esptool(["flash-id"])
         if "in Secure Download Mode" in result.output:
-            self.report_sealed(tools)
+            self.report_sealed(link)
         if result.exit_code:
             wrong = re.search(r"[Tt]his chip is (\S+?),? not", result.output)
             if wrong:
@@ -175,9 +205,9 @@ class Runner:
         self.images.flash_size = detected_flash_size(result.output)
         check_flash_size(self.plan, self.images.flash_size)
 
-    def report_sealed(self, tools: EspTools) -> None:
+    def report_sealed(self, link: BoardLink) -> None:
         """A sealed chip tells little: says what it tells and stops with SE811."""
-        output = tools.run(tools.esptool(self.connection, ["get-security-info"])).output
+        output = link.esptool(["get-security-info"]).output
         verdict = sealed_verdict(self.plan, output, boards_not_read_back(self.plan, self.journal_folder))
         self.say(str(verdict))
         if verdict.stop:
@@ -216,17 +246,10 @@ class Runner:
         if any(due for _, due in labels.values()):
             self.say(" ! = cannot be undone")
 
-    @staticmethod
-    def require_unchanged(now: ChipState, before: ChipState) -> None:
-        """Raises Stop SE828 if another board, or another virtual chip, is connected now."""
-        if (now.mac, now.blocks) != (before.mac, before.blocks):
-            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
-
-    @staticmethod
-    def same_board(now: ChipState, before: ChipState) -> ChipState:
+    def same_board(self, now: ChipState, before: ChipState) -> ChipState:
         """The state of the board now. Raises Stop SE828 if another one was connected meanwhile."""
         if now.mac != before.mac:
-            raise Stop(5, "SE828", "another board was connected in between", "run the script for each board on its own")
+            raise taken_away(before.mac, self.how_far())
         return now
 
     def end_with_nothing_to_do(self, statuses: list[StepStatus], journal: Journal) -> None:
@@ -257,7 +280,7 @@ class Runner:
             raise Stop(2, "SE823", "not confirmed; nothing was changed", f"type {CONFIRMATION}, or give --yes")
         return True
 
-    def burn(self, stage: str, tools: EspTools, journal: Journal, state: ChipState) -> ChipState:
+    def burn(self, stage: str, link: BoardLink, journal: Journal, state: ChipState) -> ChipState:
         """Burns what is missing of a stage and reads it back. Raises Stop SE825, SE826."""
         steps = [step for step in self.plan.efuse_steps if step.stage == stage]
         statuses = compare(steps, state)
@@ -275,11 +298,17 @@ class Runner:
         self.burning = True
         for number, call in enumerate(calls):
             if number:
-                state = self.same_board(read_chip(tools, self.connection), state)
+                state = self.same_board(read_chip(link), state)
             if number and call[0] == "write-protect-efuse":
                 self.require_burned(compare(steps, state))
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
-            result = run_to_its_end(tools.espefuse(self.connection, call))
+            how_far = f"stage {stage!r}, espefuse call {number + 1} of {len(calls)}"
+            try:
+                result = link.burn(call, state.mac, how_far)
+            except Stop as stop:
+                if stop.code == "SE828":
+                    journal.note_taken_away(how_far)
+                raise
             if result.exit_code:
                 raise Stop(
                     4,
@@ -287,7 +316,7 @@ class Runner:
                     f"espefuse failed: {result.last_words()}",
                     "run the script again: it reads the chip and continues; if that fails, set the board aside",
                 )
-        return self.read_back(stage, steps, tools, state)
+        return self.read_back(stage, steps, link, state)
 
     @staticmethod
     def require_burned(statuses: list[StepStatus]) -> None:
@@ -307,13 +336,12 @@ class Runner:
                 "run the script again: it continues; if that fails, set the board aside",
             )
 
-    def read_back(self, stage: str, steps: list[EfuseStep], tools: EspTools, before: ChipState) -> ChipState:
+    def read_back(self, stage: str, steps: list[EfuseStep], link: BoardLink, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""
-        if stage == "seal" and not self.options.virt:
-            # From its next reset on the chip tells nothing any more, and connecting resets it.
-            self.say("Sealed: espefuse reported success; the eFuses cannot be read back from now on.")
+        if stage == "seal" and link.closed:
+            self.require_closed(link.closed, steps)
             return before
-        state = self.same_board(read_chip(tools, self.connection), before)
+        state = self.same_board(read_chip(link), before)
         statuses = compare(steps, state)
         wrong = [item for item in statuses if not item.is_done]
         if wrong:
@@ -326,18 +354,28 @@ class Runner:
         self.say(f"Read back: stage {stage!r} is on the chip, all of its {_steps(statuses)}.")
         return state
 
-    def reset(self) -> None:
+    def require_closed(self, closed: str, steps: list[EfuseStep]) -> None:
+        """A board whose download mode was closed tells no eFuses any more. Raises Stop SE826 if it is not closed."""
+        fields = [step.field for step in steps if isinstance(step, FieldStep)]
+        wanted = max((DOWNLOAD_FIELDS.get(field, Download.OPEN) for field in fields), default=Download.OPEN)
+        if closed == "secure" and wanted is Download.SECURE:
+            self.say("Sealed: the board says it is in secure download mode; its eFuses cannot be read from now on.")
+        elif closed == "silent" and wanted is Download.DISABLED:
+            self.say("Sealed: the board does not answer any more, as it should.")
+        else:
+            raise Stop(
+                5,
+                "SE826",
+                f"the download mode was burned closed, and the board is {closed}: nobody can tell how far it got",
+                "run the script again: it continues; if that fails, set the board aside",
+            )
+
+    def reset(self, link: BoardLink) -> None:
         """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""
         if self.options.virt or self.options.after == "no-reset":
             return
-        connection = Connection(self.plan.chip, self.options.port, self.options.baud, "no-reset", None)
-        tools = find_tools()
-        # a chip that is sealed now answers to the second one only: esptool ends all others before it comes to the reset
-        for command in ("chip-id", "get-security-info"):
-            with contextlib.suppress(Stop):
-                if not tools.run(tools.esptool(connection, [command], after=self.options.after)).exit_code:
-                    return
-        self.say("The board could not be reset from here: switch its power off and on.")
+        if link.reset(self.options.after).exit_code:
+            self.say("The board could not be reset from here: switch its power off and on.")
 
 
 def _hides(step: EfuseStep) -> bool:
@@ -363,9 +401,8 @@ def main(table: Any, bundle: Path, arguments: list[str] | None = None) -> int:
     try:
         with interruptions(signal.default_int_handler):
             runner.run()
-            runner.reset()
     except Stop as stop:
-        runner.say(f"STOP {stop.code}: {redact(stop.cause)}")
+        runner.say(announcement(f"STOP {stop.code}: {redact(stop.cause)}"))
         runner.say(f"  What to do: {stop.cure}")
         return stop.exit_code
     except KeyboardInterrupt:

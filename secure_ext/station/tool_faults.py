@@ -18,7 +18,7 @@ _OF_IMPORTS = {
     *("PackageNotFoundError", "DistributionNotFound", "VersionConflict", "ContextualVersionConflict"),
 }
 _NO_MODULE = re.compile(r"No module named '?(?:esptool|espefuse)\b")
-BANNER = re.compile(r"^(?:esptool|espefuse)(?:\.py)? v(\d+)\.(\d+)", re.MULTILINE)
+_BANNER = re.compile(r"^(?:esptool|espefuse)(?:\.py)? v(\d+)\.(\d+)", re.MULTILINE)
 """The first line of both programs; nothing has been done to a board before it."""
 _OF_A_PORT = re.compile(r"^.*\bport\b.*$", re.MULTILINE | re.IGNORECASE)
 _BUSY = re.compile(
@@ -66,15 +66,14 @@ def fault_of_computer(program: str, exit_code: int, output: str) -> Optional[Too
     return _fault_of_port(program, output)
 
 
-def other_version(program: str, output: str, version: tuple[int, int]) -> Optional[ToolFault]:
-    """SE835 if `output` begins with another version than the one that was looked at."""
-    shown = BANNER.search(output)
-    if shown is None or (int(shown.group(1)), int(shown.group(2))) == version:
+def other_version(version: tuple[int, int], installed: tuple[int, int]) -> Optional[ToolFault]:
+    """SE835 if the esptool that was loaded is not the one that pip knows as installed."""
+    if version == installed:
         return None
     return ToolFault(
         "SE835",
-        f"this {program} is {shown.group(1)}.{shown.group(2)}, but the esptool that was found first is "
-        f"{version[0]}.{version[1]}: two are installed, or it was replaced just now",
+        f"this esptool is {version[0]}.{version[1]}, but the one that is installed is "
+        f"{installed[0]}.{installed[1]}: there are two, or it was replaced just now",
         f"keep one esptool: pip install --upgrade esptool, look for others on PATH and PYTHONPATH; {_AGAIN}",
     )
 
@@ -83,7 +82,7 @@ def _is_broken(exit_code: int, exception: Optional[str], output: str) -> bool:
     """It cannot be imported, or did not even come to say its name."""
     if _NO_MODULE.search(output) or (exception or "").rsplit(".", 1)[-1] in _OF_IMPORTS:
         return True
-    has_begun = BANNER.search(output) is not None
+    has_begun = _BANNER.search(output) is not None
     is_shell = exit_code in _NOT_FOUND_OR_NOT_EXECUTABLE
     return not has_begun and (is_shell or (exception is not None and exception not in _NOT_AN_INSTALLATION))
 

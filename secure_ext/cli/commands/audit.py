@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path, readable=False)
     show_default=True,
     help="The last stage that was done; a sealed board can hardly be read.",
 )
-@click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Baud rate.")
+@click.option("-b", "--baud", type=int, default=115200, show_default=True, help="Baud rate.")
 @click.option("--before", default="default-reset", show_default=True, help="Reset before connecting.")
 @click.option("--journal", type=_FILE, metavar="DIR", help="Folder of the script's records. [default: in the bundle]")
 @click.option("--all", "show_all", is_flag=True, help="Also list what passed.")

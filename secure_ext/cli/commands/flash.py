@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @bundle_options
 @click.option("-p", "--port", envvar="ESPPORT", metavar="PORT", help="Serial port of the board. [env: ESPPORT]")
-@click.option("-b", "--baud", type=int, default=460800, show_default=True, help="Baud rate.")
+@click.option("-b", "--baud", type=int, help="Baud rate at which the flash is written [default: what holds].")
 @click.option("--before", default="default-reset", show_default=True, help="Reset before connecting.")
 @click.option("--after", default="no-reset", show_default=True, help="Reset at the end, such as hard-reset.")
 @click.option(
@@ -65,7 +65,7 @@ def flash(
     bundle: Path | None,
     build_dir: Path,
     port: str | None,
-    baud: int,
+    baud: int | None,
     before: str,
     after: str,
     until: str,
@@ -122,7 +122,8 @@ def flash(
     else:
         from secure_ext.per_device.call_script import call_script  # noqa: PLC0415 (loaded when used)
 
-        line = [sys.executable, str(opened.script), "--port", port, "--baud", str(baud), "--before", before]
+        line = [sys.executable, str(opened.script), "--port", port, "--before", before]
+        line += ["--baud", str(baud)] if baud else []
         line += ["--until", until, *options]
         line += ["--dry-run"] if dry_run else []
         line += ["--journal", str(journal)] if journal else []

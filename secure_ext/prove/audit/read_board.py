@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from secure_ext.errors import DeviceError, InputError, SecureProvisionError, Too
 from secure_ext.prove.audit.board import Board
 from secure_ext.prove.audit.summary_file import chip_of
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
-from secure_ext.station.chip_state import ChipState, read_chip, read_state
-from secure_ext.station.esp_tools import FAULTS_OF_COMPUTER, Connection, EspTools, Stop, find_tools, run
+from secure_ext.station.board_link import BoardLink, Connection
+from secure_ext.station.chip_state import ChipState, read_chip, read_failure
+from secure_ext.station.esp_tools import FAULTS_OF_COMPUTER, Stop
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.security_info import parse_security_info
 
@@ -23,15 +23,6 @@ ANY_CHIP = "auto"
 TOKENS_SINCE = (5, 4)
 """The first espefuse that reads eFuse tokens."""
 _ERROR_OF = {2: UsageError, 3: InputError, 4: ToolError, 5: DeviceError}
-
-# A token holds whatever of the eFuses can be read, which may be a key: espefuse gets it inside of its process, and not
-# in the command line that every user of the computer can see.
-_ESPEFUSE_BY_FILE = """
-import runpy, sys
-with open(sys.argv[1], encoding="ascii") as file:
-    sys.argv = ["espefuse", "--token", file.read().strip(), *sys.argv[2:]]
-runpy.run_module("espefuse", run_name="__main__")
-"""
 
 
 def as_error(stop: Stop) -> SecureProvisionError:
@@ -48,18 +39,19 @@ def read_port(port: str, chip: str | None, *, baud: int, before: str) -> Board:
         baud: baud rate.
         before: reset mode before connecting, as esptool calls it.
 
-    Raises DeviceError SE870 (nothing answers) and the errors of `read_chip`, `find_tools` and `lock_port`.
+    Raises DeviceError SE870 (nothing answers) and the errors of `read_chip`, `BoardLink` and `lock_port`.
     """
-    connection = Connection(chip or ANY_CHIP, port, baud, before, None)
     try:
-        tools = find_tools()
-        with lock_port(port):
+        with lock_port(port), BoardLink(Connection(chip or ANY_CHIP, port, before, baud)) as link:
+            result = link.connect()
+            if result.exit_code:
+                raise read_failure(result)
             try:
-                return _open_board(read_chip(tools, connection), chip, f"the board on {port}")
+                return _open_board(read_chip(link), chip, f"the board on {port}")
             except Stop as stop:
                 if stop.code != "SE811":
                     raise
-                return _sealed_board(tools, connection, chip)
+                return _sealed_board(link, chip)
     except Stop as stop:
         if "failed to connect" in stop.cause.lower():
             raise DeviceError(
@@ -75,7 +67,7 @@ def read_port(port: str, chip: str | None, *, baud: int, before: str) -> Board:
 def read_virtual(path: Path, chip: str) -> Board:
     """A virtual chip of espefuse, read from a copy: espefuse would make or complete the file.
 
-    Raises InputError SE876 if it is none, and the errors of `find_tools`.
+    Raises InputError SE876 if it is none, and the errors of `BoardLink`.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "efuses.bin")
@@ -83,7 +75,8 @@ def read_virtual(path: Path, chip: str) -> Board:
             copy.touch(mode=0o600)
             shutil.copyfile(path, copy)
             size = path.stat().st_size
-            state = read_chip(find_tools(), Connection(chip, None, 0, "", str(copy)))
+            with BoardLink(Connection(chip, virtual_file=str(copy))) as link:
+                state = read_chip(link)
         except OSError as error:
             raise _no_virtual_chip(path, chip, error.strerror or str(error)) from None
         except Stop as stop:
@@ -116,15 +109,14 @@ def read_token(path: Path, chip: str | None) -> Board:
             place=str(path),
         )
     try:
-        tools = find_tools()
-        if tools.version < TOKENS_SINCE or tools.commands["espefuse"][0] != sys.executable:
-            raise ToolError(
-                "SE878",
-                "this espefuse reads no eFuse tokens",
-                cure="install esptool 5.4 or later for this Python: pip install --upgrade esptool",
-            )
-        program = [sys.executable, "-c", _ESPEFUSE_BY_FILE, str(path.absolute())]
-        state = read_state(lambda commands: run([*program, *commands]))
+        with BoardLink(Connection(found, token=token)) as link:
+            if link.version < TOKENS_SINCE:
+                raise ToolError(
+                    "SE878",
+                    "this espefuse reads no eFuse tokens",
+                    cure="install esptool 5.4 or later for this Python: pip install --upgrade esptool",
+                )
+            state = read_chip(link)
     except Stop as stop:
         if stop.code in FAULTS_OF_COMPUTER:
             raise as_error(stop) from None
@@ -145,8 +137,8 @@ def _open_board(state: ChipState, chip: str | None, source: str) -> Board:
     return Board(found, source, state)
 
 
-def _sealed_board(tools: EspTools, connection: Connection, chip: str | None) -> Board:
-    result = tools.run(tools.esptool(connection, ["get-security-info"]))
+def _sealed_board(link: BoardLink, chip: str | None) -> Board:
+    result = link.esptool(["get-security-info"])
     if result.exit_code:
         raise Stop(
             4,
@@ -159,7 +151,7 @@ def _sealed_board(tools: EspTools, connection: Connection, chip: str | None) -> 
     if found is None:
         raise Stop(5, "SE814", "the board is sealed and does not say which chip it is", "name it: --chip esp32c6")
     info = parse_security_info(result.output, load_efuse_table(found, 0).fields)
-    return Board(found, f"the board on {connection.port}", security=info)
+    return Board(found, f"the board on {link.connection.port}", security=info)
 
 
 def _no_virtual_chip(path: Path, chip: str, why: str) -> InputError:

@@ -31,6 +31,8 @@ BOOT_SECONDS = 90
 """How long a boot may take until the bootloader has loaded the app: an encrypted esp32 takes up to 31 seconds."""
 SETTLING_SECONDS = 5
 """How long the emulator is watched after that, or after the first fault: the app may abort in its first steps."""
+_NO_RESET = ("--before", "no-reset")
+"""QEMU is not reset by a connection."""
 SCRIPT_SECONDS = 900
 """How long the script may take: emulated flash and eFuses are slow, and 300 seconds were near the limit."""
 _FAULTS = ("invalid header", "verification failed", "flash read err", "No bootable app", "panic", "abort()")
@@ -105,7 +107,7 @@ def rehearse_in_qemu(bundle: FinishedBundle, progress: Progress, emulator: Emula
         progress("the script on an emulated chip")
         _new_chip_files(bundle, machine, work)
         with _download_mode(machine, program, chip, work) as url:
-            run = run_script(bundle, url, work / "journal", seconds=SCRIPT_SECONDS)
+            run = run_script(bundle, url, work / "journal", *_NO_RESET, seconds=SCRIPT_SECONDS)
         if run.exit_code:
             return CheckedBy(_title(machine), passed=False, evidence=(run.last_line,))
         progress("the boot of the emulated chip")
