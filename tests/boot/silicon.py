@@ -157,7 +157,7 @@ class Silicon:
 def provision(made: Made, folder: Path) -> Silicon:
     """A new virtual chip, provisioned by the bundle's own script through the real esptool and espefuse."""
     with new_chip(made, folder) as chip:
-        line = [sys.executable, str(made.folder / "provision.py"), "--port", chip.url, "--before", "no-reset", "--yes"]
+        line = [sys.executable, str(made.folder / "provision.py"), "--port", chip.url, "--yes"]
         done = run([*line, "--journal", str(folder.with_suffix(".journal"))])
         assert done.exit_code == 0, done.output
     return read(made, folder)

@@ -23,6 +23,7 @@ from secure_ext.bundle.write import Bundle
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data
 
+HELPER = "secure_ext.station.helper_program"
 FORCE = re.compile(r"--?force")
 
 
@@ -156,7 +157,17 @@ def test_it_contains_the_runner_as_it_is(bundle: Bundle) -> None:
     assert [module for module in RUNNER_MODULES if embedded_source(module).strip("\n") not in script] == []
 
 
-@pytest.mark.parametrize("module", RUNNER_MODULES)
+def test_the_program_of_the_board_is_a_text_in_it() -> None:
+    embedded = ast.parse(embedded_source(HELPER))
+    (text,) = [ast.literal_eval(node.value) for node in embedded.body if isinstance(node, ast.Assign)]
+    defined = set(defined_names(ast.parse(text)))
+    for module in ("secure_ext.station.burn_guard", "secure_ext.station.board_helper"):
+        assert set(defined_names(ast.parse(source_of(module)))) <= defined
+        own = [line for line in source_of(module).splitlines() if not line.startswith(("from secure_ext", "from __f"))]
+        assert set(own) <= set(text.splitlines())
+
+
+@pytest.mark.parametrize("module", [module for module in RUNNER_MODULES if module != HELPER])
 def test_a_module_of_the_runner_is_embedded_as_it_is(module: str) -> None:
     embedded = embedded_source(module).strip("\n")
     # nothing but licence, docstring and the imports of other runner modules is left out

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-from board_stand_in import CHANGING, Board, make_board
-from test_provision_on_a_port import set_revision
+from board_on_a_port import Board, make_board
 
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide
@@ -18,10 +16,7 @@ from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions
 from secure_ext.station.tool_faults import fault_of_computer
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line"),
-    pytest.mark.cold,
-]
+pytestmark = pytest.mark.cold
 CHIP = "esp32c3"
 
 
@@ -34,95 +29,104 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
-    board = make_board(tmp_path / "board", CHIP)
-    set_revision(board)
-    return board
+    return make_board(tmp_path / "board", CHIP, 3)
 
 
-def break_it(board: Board, program: str, when: str, how: str) -> None:
-    """Puts `how` before the stand-in of a program, for the calls that have the word `when` in them."""
-    path = board.folder / "bin" / program
-    first, rest = path.read_text().split("\n", 1)
-    path.write_text(f"{first}\nimport sys\nif {when!r} in sys.argv:\n    {how}\n{rest}")
+# Python runs a module of this name at every start; the board's process, which loads both tools, is what it breaks.
+BREAK = """
+import os, sys
+if "board_helper" in " ".join(sys.orig_argv):
+    import espefuse, esptool
+    from importlib import metadata
+
+    def breaking(call):
+        def broken(*words, **named):
+            if {when!r} in str((words, named)):
+                {how}
+            return call(*words, **named)
+        return broken
+
+    for module in (espefuse, sys.modules.get("espefuse.efuse_interface"), esptool, metadata):
+        for name in ("get_esp", "get_efuses", "init_commands", "main", "version"):
+            if hasattr(module, name):
+                setattr(module, name, breaking(getattr(module, name)))
+"""
+CONNECT, FLASH_ID, READ, WRITE, LOAD = "no", "flash", "do_not_confirm", "write", "'esptool'"
+"""What the calls have in them: of `get_esp`, of esptool's two commands, of espefuse's table, of the version."""
 
 
-IMPORT = "import bitstring_that_is_not_there"
+def broken(folder: Path, when: str, how: str) -> dict[str, str]:
+    """The environment of a station whose esptool does `how` at the calls with the word `when` in them."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(BREAK.format(when=when, how=how))
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
 NAME = "from os import BitStream"
 SYNTAX = "compile('match x:', 'esptool/cmds.py', 'exec')"
-KILLED = "import os; os.kill(os.getpid(), 9)"
-MEMORY = "print('esptool v5.6.0', flush=True); raise MemoryError"
-NO_ROOM = "print('esptool v5.6.0', flush=True); raise OSError(28, 'No space left on device')"
-OTHER = "print('esptool.py v4.8.1', flush=True)"
-DENIED = (
-    "print('esptool v5.6.0\\nA fatal error occurred: Could not open /dev/ttyUSB0, the port is busy or is not there.\\n"
-    "([Errno 13] could not open port /dev/ttyUSB0: [Errno 13] Permission denied: \\'/dev/ttyUSB0\\')'); sys.exit(2)"
-)
+KILLED = "os.kill(os.getpid(), 9)"
+MEMORY = "raise MemoryError"
+NO_ROOM = "raise OSError(28, 'No space left on device')"
+OTHER = "return '4.5.1'"
+NOT_OPENED = "Could not open /dev/ttyUSB0, the port is busy or is not there."
+NO_RIGHT = "[Errno 13] could not open port /dev/ttyUSB0: [Errno 13] Permission denied"
+DENIED = f"raise esptool.FatalError('{NOT_OPENED}\\n({NO_RIGHT})')"
 BUSY = (
-    "print('esptool v5.6.0\\nA fatal error occurred: Could not open /dev/ttyUSB0, the port is busy or is not there.\\n"
-    "([Errno 11] Could not exclusively lock port /dev/ttyUSB0: [Errno 11] Resource temporarily unavailable)')"
-    "; sys.exit(2)"
+    f"raise esptool.FatalError('{NOT_OPENED}\\n([Errno 11] Could not exclusively lock port /dev/ttyUSB0: "
+    "[Errno 11] Resource temporarily unavailable)')"
 )
 
 
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (("esptool", "version", IMPORT), "SE833"),
-        (("esptool", "flash-id", NAME), "SE833"),
-        (("esptool", "flash-id", SYNTAX), "SE833"),
-        (("espefuse", "dump", NAME), "SE833"),
-        (("espefuse", "dump", "sys.exit(127)"), "SE833"),
-        (("esptool", "flash-id", KILLED), "SE834"),
-        (("espefuse", "dump", MEMORY), "SE834"),
-        (("esptool", "flash-id", "sys.exit(137)"), "SE834"),
-        (("esptool", "flash-id", NO_ROOM), "SE834"),
-        (("espefuse", "dump", OTHER), "SE835"),
-        (("esptool", "flash-id", OTHER), "SE835"),
-        (("esptool", "flash-id", DENIED), "SE836"),
-        (("espefuse", "dump", DENIED), "SE836"),
-        (("esptool", "flash-id", BUSY), "SE837"),
-        (("espefuse", "dump", BUSY), "SE837"),
+        ((FLASH_ID, NAME), "SE833"),
+        ((FLASH_ID, SYNTAX), "SE833"),
+        ((READ, NAME), "SE833"),
+        ((FLASH_ID, KILLED), "SE834"),
+        ((READ, MEMORY), "SE834"),
+        ((FLASH_ID, "sys.exit(137)"), "SE834"),
+        ((FLASH_ID, NO_ROOM), "SE834"),
+        ((LOAD, OTHER), "SE835"),
+        ((CONNECT, DENIED), "SE836"),
+        ((CONNECT, BUSY), "SE837"),
     ],
 )
 def test_the_computer_is_named_and_the_board_is_not(
-    fault: tuple[str, str, str], code: str, bundle: Path, board: Board
+    fault: tuple[str, str], code: str, bundle: Path, board: Board, tmp_path: Path
 ) -> None:
     """Wherever it shows first. Nothing is changed, and nobody looks for a cable."""
-    break_it(board, *fault)
-    done = board.provision(bundle, "--yes")
-    assert (done.returncode, f"STOP {code}:" in done.stdout) == (4, True), done.stdout
-    assert "cable" not in done.stdout
-    assert not CHANGING & set(board.commands)
+    done = board.provision(bundle, "--yes", environment=broken(tmp_path / "hook", *fault))
+    assert (done.exit_code, f"STOP {code}:" in done.output) == (4, True), done.output
+    assert "cable" not in done.output
+    assert board.is_untouched
 
 
-def test_it_breaks_in_the_middle_and_the_next_run_goes_on(bundle: Path, board: Board) -> None:
-    """Killed in a flash write, then broken at a burn: the board is finished by a whole installation."""
-    whole = {name: (board.folder / "bin" / name).read_text() for name in ("esptool", "espefuse")}
-    for program, when, how, code in (
-        ("esptool", "write-flash", KILLED, "SE834"),
-        ("espefuse", "burn-key", NAME, "SE833"),
-    ):
-        break_it(board, program, when, how)
-        done = board.provision(bundle, "--yes")
-        assert (done.returncode, f"STOP {code}:" in done.stdout) == (4, True), done.stdout
-        (board.folder / "bin" / program).write_text(whole[program])
-    assert board.provision(bundle, "--yes").returncode == 0
+def test_it_breaks_in_the_middle_and_the_next_run_goes_on(bundle: Path, board: Board, tmp_path: Path) -> None:
+    """Killed before a flash write: the board is finished by a whole installation."""
+    done = board.provision(bundle, "--yes", environment=broken(tmp_path / "hook", WRITE, KILLED))
+    assert (done.exit_code, "STOP SE834:" in done.output) == (4, True), done.output
+    assert board.provision(bundle, "--yes").exit_code == 0
 
 
 @pytest.mark.parametrize("module", ["esptool", "espefuse"])
-def test_a_package_that_cannot_be_imported(module: str, bundle: Path, tmp_path: Path) -> None:
-    """As a Python finds it: the script starts it as a module, and its first import fails."""
+def test_a_package_that_cannot_be_imported(module: str, bundle: Path, board: Board, tmp_path: Path) -> None:
     package = tmp_path / "path" / module
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("from json import A_CLASS_OF_ANOTHER_VERSION\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "path")}
-    from support.matrix_tools import run
-
-    line = [sys.executable, str(bundle / "provision.py"), "--yes"]
-    where = ["--virt", str(tmp_path / "efuses.bin")] if module == "espefuse" else ["--port", "/dev/ttyNONE"]
-    done = run([*line, *where], environment=environment)
+    done = board.provision(bundle, "--yes", environment={**os.environ, "PYTHONPATH": str(tmp_path / "path")})
     assert (done.exit_code, "STOP SE833:" in done.output) == (4, True), done.output
     assert "A_CLASS_OF_ANOTHER_VERSION" in done.output and "Traceback" not in done.output
+    assert board.is_untouched
+
+
+def test_an_esptool_that_is_too_old(bundle: Path, board: Board, tmp_path: Path) -> None:
+    for module in ("esptool", "espefuse"):
+        (tmp_path / "path" / module).mkdir(parents=True)
+        (tmp_path / "path" / module / "__init__.py").write_text("__version__ = '4.7.0'\n")
+    done = board.provision(bundle, "--yes", environment={**os.environ, "PYTHONPATH": str(tmp_path / "path")})
+    assert (done.exit_code, "STOP SE802: esptool 4.7 is too old" in done.output) == (4, True), done.output
+    assert board.is_untouched
 
 
 WINDOWS = (

@@ -8,49 +8,93 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from secure_ext.bundle.write import Bundle
+
 pytestmark = pytest.mark.cold
 
-TOOL = """
+# Python runs a module of this name at every start; in the board's process it makes each burn a slow one.
+SLOW_BURN = """
 import os, sys, time
 from pathlib import Path
-Path(sys.argv[1]).write_text(f"begun as {os.getpid()}\\n")
-time.sleep(1.5)
-Path(sys.argv[1]).write_text("ended")
+if "board_helper" in " ".join(sys.orig_argv):
+    from espefuse.efuse.base_fields import EfuseBlockBase
+    burn_words, told = EfuseBlockBase.burn_words, Path(os.environ["TOLD"])
+    def slow_burn(block, words):
+        told.write_text(f"begun by {os.getpid()}\\n")
+        time.sleep(0.5)
+        result = burn_words(block, words)
+        told.write_text("ended")
+        return result
+    EfuseBlockBase.burn_words = slow_burn
 """
-SCRIPT = """
-import signal, sys
-from secure_ext.station.esp_tools import interruptions, run_to_its_end
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore these
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-try:
-    with interruptions(signal.default_int_handler):
-        run_to_its_end([sys.executable, "-c", sys.argv[1], sys.argv[2]])
-except KeyboardInterrupt:
-    sys.exit(5)
-"""
+# A shell has its background jobs ignore some of them.
+HEEDING = "import signal, sys, runpy; [signal.signal(s, signal.SIG_DFL) for s in (2, 3)]; signal.signal(2, "
+HEEDING += "signal.default_int_handler); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal are sent to a process group")
 @pytest.mark.parametrize(
     "interruptions",
-    [(), ("SIGINT",), ("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP", "SIGTERM"), ("SIGQUIT",)],
-    ids=["none", "Ctrl-C", "Ctrl-C twice", "kill", "terminal closed and kill", "Ctrl-backslash"],
+    [("SIGINT", "SIGINT"), ("SIGTERM",), ("SIGHUP", "SIGTERM"), ("SIGQUIT",)],
+    ids=["Ctrl-C twice", "kill", "terminal closed and kill", "Ctrl-backslash"],
 )
-def test_the_call_ends_before_the_script_does(tmp_path: Path, interruptions: tuple[str, ...]) -> None:
+def test_the_burn_ends_before_the_script_does(
+    tmp_path: Path, interruptions: tuple[str, ...], made_bundle: Callable[[str], Bundle]
+) -> None:
     told = tmp_path / "told"
-    line = [sys.executable, "-c", SCRIPT, TOOL, str(told)]
-    with subprocess.Popen(line, start_new_session=True) as script:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_BURN)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": str(told)}
+    script = made_bundle("esp32c3").folder / "provision.py"
+    line = [
+        sys.executable,
+        "-c",
+        HEEDING,
+        str(script),
+        "--virt",
+        str(tmp_path / "chip.bin"),
+        "--yes",
+        "--until",
+        "burn",
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, start_new_session=True, env=environment, stdout=pipe, text=True) as running:
         tool = 0
+        for shown in running.stdout or ():
+            if shown.startswith("espefuse burn"):
+                break
         while not tool:
             time.sleep(0.02)
             tool = int(told.read_text().split()[-1]) if told.exists() and told.read_text().endswith("\n") else 0
         for name in interruptions:
-            os.killpg(script.pid, signal.Signals[name])
+            os.killpg(running.pid, signal.Signals[name])
             os.kill(tool, signal.Signals[name])  # as a service manager does, that ends all of a service's processes
             time.sleep(0.1)
-        assert script.wait() == (5 if interruptions else 0)
+        rest = running.stdout.read() if running.stdout else ""
+    assert running.returncode == 5 and "STOP SE827: interrupted; eFuses may be burned in part" in rest, rest
+    assert told.read_text() == "ended"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process is killed")
+def test_a_burn_ends_though_the_script_is_killed(tmp_path: Path, made_bundle: Callable[[str], Bundle]) -> None:
+    """Nobody is there any more to ask for more: the process of the board ends, too."""
+    told = tmp_path / "told"
+    (tmp_path / "sitecustomize.py").write_text(SLOW_BURN)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": str(told)}
+    script = made_bundle("esp32c3").folder / "provision.py"
+    line = [sys.executable, str(script), "--virt", str(tmp_path / "chip.bin"), "--yes"]
+    with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL) as running:
+        while not (told.exists() and told.read_text().endswith("\n")):
+            time.sleep(0.02)
+        # the new chip's revision is burned first: wait for the plan's own keys
+        while not (tmp_path / "chip.bin.journal.json").exists() or not told.read_text().endswith("\n"):
+            time.sleep(0.02)
+        tool = int(told.read_text().split()[-1])
+        running.kill()
+    while Path(f"/proc/{tool}").exists():
+        time.sleep(0.05)
     assert told.read_text() == "ended"

@@ -16,7 +16,7 @@ from typing import Any
 
 from support.matrix_tools import provision
 
-FOLDER = "HARDWARE_WRITES_FOLDER"
+FOLDER, CHIP_FILE = "HARDWARE_WRITES_FOLDER", "HARDWARE_WRITES_CHIP_FILE"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def after_each_write(bundle: Path, chip_file: Path, folder: Path) -> list[Write]
     shutil.copy(chip_file, writes / "000.-1")
     hook = folder / "hook"
     hook.mkdir()
-    # Python runs a module of this name at every start, so in espefuse too, which the script starts
+    # Python runs a module of this name at every start, so in the one, too, that holds espefuse
     (hook / "sitecustomize.py").write_text("import hardware_writes\nhardware_writes.watch_espefuse()\n")
     search_path = os.pathsep.join([str(hook), *map(str, Path(__file__).parents[:2])])
-    environment = {**os.environ, "PYTHONPATH": search_path, FOLDER: str(writes)}
+    environment = {**os.environ, "PYTHONPATH": search_path, FOLDER: str(writes), CHIP_FILE: str(chip_file)}
     done = provision(bundle, chip_file, environment=environment)
     assert done.exit_code == 0, done.output
     journal = Path(f"{chip_file}.journal.json")
@@ -57,23 +57,19 @@ def after_each_write(bundle: Path, chip_file: Path, folder: Path) -> list[Write]
 
 
 def watch_espefuse() -> None:
-    """In a process of espefuse that burns: copies the virtual chip after each write into the folder in `FOLDER`."""
+    """In the process that burns: copies the virtual chip after each write into the folder in `FOLDER`."""
     import sys
 
-    words = [word.replace("_", "-") for word in sys.orig_argv]
-    if "espefuse" not in words or not {"burn-key", "burn-efuse", "read-protect-efuse", "write-protect-efuse"} & set(
-        words
-    ):
+    if "board_helper" not in " ".join(sys.orig_argv):
         return
     from espefuse.efuse.base_fields import EfuseBlockBase
 
     folder = Path(os.environ[FOLDER])
-    chip_file = sys.orig_argv[sys.orig_argv.index("--path-efuse-file") + 1]
     original = EfuseBlockBase.burn_words
 
     def burn_words(block: Any, words: Any) -> Any:
         result = original(block, words)
-        shutil.copy(chip_file, folder / f"{len(list(folder.iterdir())):03}.{block.id}")
+        shutil.copy(os.environ[CHIP_FILE], folder / f"{len(list(folder.iterdir())):03}.{block.id}")
         return result
 
     EfuseBlockBase.burn_words = burn_words

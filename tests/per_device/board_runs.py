@@ -80,7 +80,7 @@ class Station:
 
     def line(self, chip: ChipProcess, *options: str) -> list[str]:
         words = [sys.executable, "-m", "secure_ext", "flash", str(self.bundle.folder), "--port", chip.url]
-        return [*words, "--before", "no-reset", "--yes", "--without-rehearsal", *self.private, *options]
+        return [*words, "--yes", "--without-rehearsal", *self.private, *options]
 
     def flash(self, chip: ChipProcess, *options: str) -> subprocess.CompletedProcess[str]:
         """Runs the command to its end; its output is on stdout."""

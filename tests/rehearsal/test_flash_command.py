@@ -26,7 +26,7 @@ def test_a_rehearsed_bundle_is_flashed(bundle_of: BundleOf, tmp_path: Path, run_
     bundle = bundle_of(CELL)
     store_rehearsal(bundle, outcome_for(bundle.identity))
     with ChipProcess(chip_for(bundle), tmp_path / "chip") as chip:
-        options = ("--port", chip.url, "--before", "no-reset", "--yes", "--until", "burn")
+        options = ("--port", chip.url, "--yes", "--until", "burn")
         done = run_script("flash", bundle.folder, *options)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "STOPPED after stage 'burn'" in done.stdout
@@ -39,7 +39,7 @@ def test_a_bundle_that_was_not_rehearsed_is_refused_unless_told(
     """A dry run changes nothing and needs no rehearsal."""
     bundle = bundle_of(CELL)
     with ChipProcess(chip_for(bundle), tmp_path / "chip") as chip:
-        options = ("flash", bundle.folder, "--port", chip.url, "--before", "no-reset", "--yes")
+        options = ("flash", bundle.folder, "--port", chip.url, "--yes")
         before = chip.efuses
         refused = run_script(*options)
         assert (refused.returncode, "SE732" in refused.stderr) == (2, True)

@@ -81,7 +81,7 @@ def test_no_child_gets_a_secret(
     assert all(WORDS in records[pid].split("\n")[1] for pid in started), "the recorder records"
     children = {pid: text for pid, text in records.items() if pid not in started}
     assert any("provision.py" in text for text in children.values())
-    assert any("esptool" in text.split("\n")[0] for text in children.values())
+    assert any("board_helper" in text.split("\n")[0] for text in children.values())
     for text in (*children.values(), *(records[pid].split("\n")[0] for pid in started)):
         assert WORDS not in text and PIN not in text and "SECURE_PROVISION_P" not in text
 

@@ -39,7 +39,7 @@ def is_known(words: list[str]) -> bool:
     if option == "-m":
         return module_or_code in PROGRAMS
     if option == "-c":
-        return "runpy.run_module(" in module_or_code
+        return "runpy.run_module(" in module_or_code or "board_helper" in module_or_code
     return option.rpartition("/")[2] == "provision.py"
 
 

@@ -44,7 +44,7 @@ class Station:
     def command_line(self, bundle: Path, board: ChipProcess | str, *options: str) -> list[str]:
         """How a factory calls the script."""
         port = board if isinstance(board, str) else board.url
-        line = [sys.executable, str(bundle / "provision.py"), "--port", port, "--before", "no-reset", "--yes"]
+        line = [sys.executable, str(bundle / "provision.py"), "--port", port, "--baud", "115200", "--yes"]
         return [*line, "--journal", str(self.folder / "journal"), *options]
 
     def provision(self, bundle: Path, board: ChipProcess | str, *options: str) -> Done:

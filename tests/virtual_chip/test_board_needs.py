@@ -94,7 +94,7 @@ def chip_with(firmware: Firmware, board: Board, folder: Path) -> ChipProcess:
 
 
 def provision(bundle: Path, chip: ChipProcess, folder: Path, *options: str) -> Done:
-    line = [sys.executable, str(bundle / "provision.py"), "--port", chip.url, "--before", "no-reset", "--yes"]
+    line = [sys.executable, str(bundle / "provision.py"), "--port", chip.url, "--yes"]
     return run([*line, "--journal", str(folder / "journal"), *options])
 
 

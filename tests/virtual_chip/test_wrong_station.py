@@ -18,7 +18,8 @@ from sabotage import (
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
 )
-from support.matrix_tools import run
+from support.matrix_tools import Done, run
+from support.warm_python import REAL_PYTHON
 
 from secure_ext.prove.virtual_chip.process import events
 
@@ -62,17 +63,27 @@ def test_a_changed_file(sabotage: Callable[[Path], None], station: Station) -> N
     assert events(log) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in programs are started by their first line")
-@pytest.mark.parametrize(
-    ("printed", "code"), [("", "SE801"), ("esptool.py v4.5", "SE802"), ("usage: esptool", "SE802")]
-)
-def test_no_esptool_or_one_that_is_too_old(printed: str, code: str, station: Station) -> None:
-    """A Python with no packages of its own, and on PATH nothing, or programs that print a version."""
+@pytest.mark.skipif(sys.platform == "win32", reason="programs are found by their first line")
+@pytest.mark.parametrize("first_line", ["", "#!/bin/sh", "#!/no/such/python3"])
+def test_no_esptool(first_line: str, station: Station) -> None:
+    """A Python with no packages of its own, and on PATH nothing, or programs of no Python that is there."""
+    check_stop(provision_without_packages(first_line, station, "socket://127.0.0.1:1"), "SE801")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="programs are found by their first line")
+def test_an_esptool_of_another_python(station: Station) -> None:
+    """Its programs are on PATH, as pipx leaves them: their Python holds the connection."""
+    with station.board(ESP32C3) as board:
+        done = provision_without_packages(f"#!{REAL_PYTHON}", station, board.url)
+    assert done.exit_code == 0, done.output
+
+
+def provision_without_packages(first_line: str, station: Station, port: str) -> Done:
     programs = station.folder / "bin"
     programs.mkdir()
-    for name in ("esptool", "espefuse") if printed else ():
-        program = programs / name
-        program.write_text(f"#!/bin/sh\necho '{printed}'\n")
+    if first_line:
+        program = programs / "espefuse"
+        program.write_text(f"{first_line}\nfrom espefuse import _main\n_main()\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    python, *rest = station.command_line(station.bundle(ESP32C3), "socket://127.0.0.1:1")
-    check_stop(run([python, "-I", "-S", *rest], environment={**os.environ, "PATH": str(programs)}), code)
+    _, *rest = station.command_line(station.bundle(ESP32C3), port)
+    return run([REAL_PYTHON, "-I", "-S", *rest], environment={**os.environ, "PATH": str(programs)})
