@@ -46,7 +46,8 @@ def effects_of(plan: PlanDocument) -> Effects:
     count = next((name for name in burned if name in CRYPT_COUNTS), None)
     mode = "off"
     if count is not None:
-        mode = "release" if burned[count] == (1 << widths[count]) - 1 else "development"
+        width = widths.get(count, 0)  # a plan that nobody has checked yet may not say it
+        mode = "release" if burned[count] == (1 << width) - 1 else "development"
     return Effects(
         flash_encryption=mode,
         flash_key_bits=sum(step.length * 8 for role, step in keys.items() if role in FLASH_KEY_ROLES),

@@ -105,3 +105,15 @@ def test_verify_always_answers(data: st.DataObject, encrypted: Made, tmp_path: P
     if name == "plan.json":
         made.relist()
     assert bool(made.failures()) == changed
+
+
+def test_a_plan_that_does_not_say_where_its_efuses_are(encrypted: Made, tmp_path: Path) -> None:
+    """Of each row of the layout in turn: the report is rendered from a plan that nobody has checked yet."""
+    whole = encrypted.load("plan.json")
+    for row in whole["layout"]:
+        folder = tmp_path / row["field"]
+        made = encrypted.copy(folder)
+        made.store({**whole, "layout": [other for other in whole["layout"] if other != row]}, "plan.json")
+        made.relist()
+        assert made.failures(), row
+        shutil.rmtree(folder)
