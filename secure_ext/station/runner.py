@@ -21,7 +21,6 @@ from secure_ext.station.board_link import BoardLink, Connection, taken_away
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.burn_calls import burn_calls
 from secure_ext.station.chip_state import ChipState, read_chip, read_failure
-from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, Download
 from secure_ext.station.esp_tools import Stop, interruptions, redact
 from secure_ext.station.flash_images import FlashImages, detected_flash_size
 from secure_ext.station.flash_stage import FlashLook
@@ -29,12 +28,13 @@ from secure_ext.station.flash_status import FlashStatus
 from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
 from secure_ext.station.no_core import no_core_files
 from secure_ext.station.plan_check import check_plan
-from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.progress import WriteProgress, announcement
 from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.station.revision import revision_text
 from secure_ext.station.run_log import RunLog
+from secure_ext.station.sealed import closed_as_planned
 from secure_ext.station.step_status import Status, StepStatus, compare
 from secure_ext.station.typed_document import DocumentFault, read_document
 from secure_ext.station.verdict import classify, sealed_verdict
@@ -120,7 +120,12 @@ class Runner:
             self.look_again(link, state)
         for stage in ("burn", "seal"):
             if stage in self.stages:
-                state = self.burn(stage, link, journal, state)
+                try:
+                    state = self.burn(stage, link, journal, state)
+                except Stop as stop:
+                    if stop.code == "SE828":
+                        journal.note_taken_away(stop.cause)
+                    raise
                 if stage == "burn":
                     journal.note_read_back()
         self.say(announcement(self.closing_words()))
@@ -303,12 +308,7 @@ class Runner:
                 self.require_burned(compare(steps, state))
             self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
             how_far = f"stage {stage!r}, espefuse call {number + 1} of {len(calls)}"
-            try:
-                result = link.burn(call, state.mac, how_far)
-            except Stop as stop:
-                if stop.code == "SE828":
-                    journal.note_taken_away(how_far)
-                raise
+            result = link.burn(call, state.mac, how_far)
             if result.exit_code:
                 raise Stop(
                     4,
@@ -339,7 +339,7 @@ class Runner:
     def read_back(self, stage: str, steps: list[EfuseStep], link: BoardLink, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""
         if stage == "seal" and link.closed:
-            self.require_closed(link.closed, steps)
+            self.say(closed_as_planned(link.closed, steps))
             return before
         state = self.same_board(read_chip(link), before)
         statuses = compare(steps, state)
@@ -353,22 +353,6 @@ class Runner:
             )
         self.say(f"Read back: stage {stage!r} is on the chip, all of its {_steps(statuses)}.")
         return state
-
-    def require_closed(self, closed: str, steps: list[EfuseStep]) -> None:
-        """A board whose download mode was closed tells no eFuses any more. Raises Stop SE826 if it is not closed."""
-        fields = [step.field for step in steps if isinstance(step, FieldStep)]
-        wanted = max((DOWNLOAD_FIELDS.get(field, Download.OPEN) for field in fields), default=Download.OPEN)
-        if closed == "secure" and wanted is Download.SECURE:
-            self.say("Sealed: the board says it is in secure download mode; its eFuses cannot be read from now on.")
-        elif closed == "silent" and wanted is Download.DISABLED:
-            self.say("Sealed: the board does not answer any more, as it should.")
-        else:
-            raise Stop(
-                5,
-                "SE826",
-                f"the download mode was burned closed, and the board is {closed}: nobody can tell how far it got",
-                "run the script again: it continues; if that fails, set the board aside",
-            )
 
     def reset(self, link: BoardLink) -> None:
         """Starts the firmware, if asked for; a board that cannot be reset needs a power cycle only."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -97,6 +98,8 @@ def check(station: Station, cell: Cell, outcome: tuple[BoardSwitch, Done, ChipPr
     assert second.efuses == new(second), done.output
     if "STOP SE828" in done.output:
         assert FIRST in done.output.rpartition("STOP SE828")[2]
+        entry = json.loads((station.folder / "journal" / f"{FIRST}.json").read_text(encoding="utf-8"))
+        assert FIRST in entry["taken_away"] if "burning_begun" in entry else "taken_away" not in entry
     with first:
         again = station.provision(bundle, first)
     assert again.exit_code == 0 or any(code in again.output for code in CLOSED), again.output

@@ -19,6 +19,7 @@ from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 from secure_ext.prove.virtual_chip.flash_power import has_flash_power
 from secure_ext.prove.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
+from secure_ext.prove.virtual_chip.security_info import security_info
 from secure_ext.prove.virtual_chip.wire_clock import WireClock
 from secure_ext.station.chip_facts import FACTS
 
@@ -230,24 +231,7 @@ class RomLoader:
         registers[target.SPI_REG_BASE] = 0
 
     def _security_info(self, _: bytes, __: int) -> tuple[int, bytes]:
-        efuses = self.efuses
-        names = (
-            *("SECURE_BOOT_EN", "SECURE_BOOT_AGGRESSIVE_REVOKE", "ENABLE_SECURITY_DOWNLOAD"),
-            *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
-            *(
-                "SOFT_DIS_JTAG",
-                "HARD_DIS_JTAG" if FACTS[self.chip].short_security_info else "DIS_PAD_JTAG",
-                "DIS_USB_JTAG",
-                "DIS_DOWNLOAD_DCACHE",
-                "DIS_DOWNLOAD_ICACHE",
-            ),
-        )
-        flags = sum(1 << bit for bit, name in enumerate(names) if efuses.field(name))
-        purposes = [efuses.field(f"KEY_PURPOSE_{number}") for number in range(7)]
-        info = struct.pack("<IB7B", flags, efuses.field("SPI_BOOT_CRYPT_CNT"), *purposes)
-        if not FACTS[self.chip].short_security_info:
-            info += struct.pack("<II", self._target.IMAGE_CHIP_ID, 0)
-        return 0, info
+        return 0, security_info(self.chip, self._target.IMAGE_CHIP_ID, self.efuses)
 
     # ---- programs in RAM: taken, and not run ----
 
