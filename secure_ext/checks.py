@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import harmless, one_line
 
 
@@ -23,7 +23,7 @@ class Outcome(str, enum.Enum):
     NOT_VERIFIABLE = "not verifiable"
 
 
-@dataclass(frozen=True)
+@frozen
 class Check:
     """One check.
 

@@ -7,7 +7,6 @@ import enum
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.files import BUILD_AGAIN, read_bytes, read_json, unreadable
@@ -27,6 +26,7 @@ from secure_ext.formats.partition_table import (
     parse_partition_table,
 )
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import printable
 
 PROJECT_DESCRIPTION = "project_description.json"
@@ -43,7 +43,7 @@ class Role(str, enum.Enum):
     DATA = "data"
 
 
-@dataclass(frozen=True)
+@frozen
 class BuildFile:
     """One file of the build that goes into flash.
 
@@ -64,7 +64,7 @@ class BuildFile:
     source: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Build:
     """A finished build.
 

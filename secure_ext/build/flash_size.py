@@ -8,10 +8,11 @@ bootloader_flash_config_<chip>.c`` (5.0: ``src/<chip>/bootloader_<chip>.c``), re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.build.idf_version import parse_idf_version
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
 
 MEGABYTE = 0x100000
 TAKEN_FOR = 2 * MEGABYTE
@@ -21,7 +22,7 @@ _ALWAYS_KNOWN = 16 * MEGABYTE
 _LARGEST_CODE = 7
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashSize:
     """A bootloader's flash size in bytes.
 

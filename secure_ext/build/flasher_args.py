@@ -8,17 +8,17 @@ same from 5.0 to 6.1; the command line options in it (``--flash_mode`` or ``--fl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secure_ext.build.files import BUILD_AGAIN, read_json
 from secure_ext.errors import InputError
+from secure_ext.station.frozen import frozen
 
 FLASHER_ARGS = "flasher_args.json"
 _NO_ENTRIES = ("flash_settings", "flash_files", "extra_esptool_args", "write_flash_args")
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashEntry:
     """A file, its flash address, and the name that the build gave it (or the file's own name)."""
 
@@ -27,7 +27,7 @@ class FlashEntry:
     source: str
 
 
-@dataclass(frozen=True)
+@frozen
 class FlasherArgs:
     """The content of the file; ``entries`` are in the order of their flash addresses."""
 

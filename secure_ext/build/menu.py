@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secure_ext.build.recorded_paths import find_recorded
 from secure_ext.policy.paths import given_path
 from secure_ext.reading import read_json
+from secure_ext.station.frozen import frozen
 
 _PREFIX = "SECURE_PROVISION_"
 TARGET = "{target}"
 """In a path of the menu: the chip, so that each has its own."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Menu:
     """The menu's settings; a path is absolute, and None where the menu leaves it open.
 

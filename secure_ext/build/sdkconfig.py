@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.files import read_bytes, read_json
+from secure_ext.station.frozen import frozen
 
 BUILT_CONFIG = "config/sdkconfig.json"
 """Where the build directory keeps the values that the build used."""
@@ -28,7 +28,7 @@ _ESCAPED = re.compile(r"\\(.)")
 _RELEVANT = re.compile(r"SECURE_|NVS_|PARTITION_TABLE_|BOOTLOADER_|ESPTOOLPY_FLASHSIZE|\w*_REV_MIN|IDF_TARGET$")
 
 
-@dataclass(frozen=True)
+@frozen
 class SdkConfig:
     """Kconfig symbols and their values; names are given without ``CONFIG_``."""
 
@@ -53,7 +53,7 @@ class SdkConfig:
         return value if isinstance(value, str) else None
 
 
-@dataclass(frozen=True)
+@frozen
 class ConfigDifference:
     """A symbol whose value in the sdkconfig is not the one that was built; None stands for "not there"."""
 

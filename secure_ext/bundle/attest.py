@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from secure_ext.bundle.read import CHANGED_BY_A_REHEARSAL, FinishedBundle
@@ -19,6 +19,7 @@ from secure_ext.documents.manifest import Manifest
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.reading import parse_json
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import document_data, members_of, read_document
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -36,7 +37,7 @@ _BUILD_FILES = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Envelope:
     """A DSSE envelope, decoded: what is signed, of which type, and the signatures."""
 
@@ -50,7 +51,7 @@ class Envelope:
         return any(key.is_valid_signature(signature, digest) for signature in self.signatures)
 
 
-@dataclass(frozen=True)
+@frozen
 class _WrittenSignature:
     """A signature, as DSSE's JSON has it."""
 
@@ -58,7 +59,7 @@ class _WrittenSignature:
     keyid: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class _WrittenEnvelope:
     """An envelope likewise; the names are the format's."""
 

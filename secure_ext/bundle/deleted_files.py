@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from secure_ext.station.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class Remains:
     """What is still there of a secret whose file was deleted.
 

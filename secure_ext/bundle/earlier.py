@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.build import Build
@@ -12,11 +11,12 @@ from secure_ext.bundle.key_home import KEYS_IGNORED
 from secure_ext.documents.glance import glance_at
 from secure_ext.errors import InputError
 from secure_ext.keys.own_files import own_files_below, require_own, require_own_document
+from secure_ext.station.frozen import frozen
 
 _MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
+@frozen
 class EarlierBundle:
     """A bundle that stands where a new one is to be made.
 

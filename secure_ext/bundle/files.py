@@ -9,13 +9,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from secure_ext.bundle.file_names import name_faults
 from secure_ext.errors import InputError
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.station.frozen import frozen
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error)
 """What zipfile also raises on damaged members."""
@@ -47,7 +47,7 @@ class BundleFiles(Protocol):
         """The bytes of a file; None if there is no such file, or it cannot be read."""
 
 
-@dataclass(frozen=True)
+@frozen
 class FolderFiles:
     """A bundle as it was written."""
 
@@ -71,7 +71,7 @@ class FolderFiles:
             return None
 
 
-@dataclass(frozen=True)
+@frozen
 class ArchiveFiles:
     """A bundle in a zip file, read into memory; nothing is unpacked on disk."""
 

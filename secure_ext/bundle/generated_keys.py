@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.bundle.earlier import EarlierBundle
@@ -13,6 +13,7 @@ from secure_ext.bundle.key_home import SUPERSEDED, KeyHome
 from secure_ext.errors import InputError
 from secure_ext.reading import IMAGE_LIMIT, read_file
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 
 
 class KeyState(str, enum.Enum):
@@ -23,7 +24,7 @@ class KeyState(str, enum.Enum):
     TAKEN_OVER = "taken over"
 
 
-@dataclass(frozen=True)
+@frozen
 class GeneratedKey:
     """A key that no file was named for.
 

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.build import Build
@@ -24,6 +23,7 @@ from secure_ext.keys.files import write_secret_file
 from secure_ext.keys.own_files import require_own, require_own_place
 from secure_ext.reading import KEY_FILE_LIMIT, read_file, read_json
 from secure_ext.station.durable import make_folder_durably, sync_folder
+from secure_ext.station.frozen import frozen
 
 PLACE = "secure_keys"
 """The folder in the project that holds the homes, unless ``keys.home`` names another."""
@@ -46,7 +46,7 @@ NO_KEYS = (IDENTITY, KEYS_IGNORED, _README_NAME)
 _NAME_LENGTH = 40
 
 
-@dataclass(frozen=True)
+@frozen
 class KeyHome:
     """The home of the keys of one project, chip and output.
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
@@ -22,11 +22,12 @@ from secure_ext.policy.policy import KeySource, NvsScheme, Policy
 from secure_ext.reading import IMAGE_LIMIT, read_file
 from secure_ext.sign.signers import BundleSigner, load_signers, signers_without_secrets
 from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.frozen import frozen
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 
 
-@dataclass(frozen=True)
+@frozen
 class KeyMaterial:
     """Every key of the bundle; None for one that is not wanted, or that each device gets for itself.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.build.build import Role
 from secure_ext.bundle.key_material import KeyMaterial
@@ -18,9 +18,10 @@ from secure_ext.formats.secure_boot import add_signatures, sign, signed_by, sign
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.recipe import NvsFromCsv
 from secure_ext.sign.signers import keys_that_sign
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class ProducedImage:
     """An image as it goes into flash.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.bundle.file_names import PLAN, REHEARSAL, is_unfinished, refuse_foreign_files
@@ -27,6 +27,7 @@ from secure_ext.plan.replay import replay_plan
 from secure_ext.reading import DOCUMENT_LIMIT, IMAGE_LIMIT, read_file
 from secure_ext.report.page import REPORT, render_report
 from secure_ext.station.durable import write_durably
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data
 
@@ -34,7 +35,7 @@ CHANGED_BY_A_REHEARSAL = (REHEARSAL, REPORT)
 """Files that a rehearsal writes, or writes again; they do not count for what the bundle is."""
 
 
-@dataclass(frozen=True)
+@frozen
 class FinishedBundle:
     """A bundle on disk: its folder, manifest and plan document."""
 

@@ -8,7 +8,6 @@ the chip decrypts, and its bytes look like ciphertext. Anything else is readable
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.documents.manifest import Manifest, PartitionRow, ReadableImage
@@ -26,6 +25,7 @@ from secure_ext.formats.in_the_clear import (
 )
 from secure_ext.plan.effects import FLASH_KEY_ROLES
 from secure_ext.station.efuse_features import CRYPT_COUNTS
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import read_document
 
@@ -33,7 +33,7 @@ _IDENTITY = "esp_secure_cert"
 """The label by which esp_secure_cert_mgr finds a device's certificate and private key."""
 
 
-@dataclass(frozen=True)
+@frozen
 class ReadableFile:
     """A file of a bundle, and what it shows."""
 

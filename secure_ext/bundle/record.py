@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from secure_ext.reading import read_json
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import document_data, read_document
 
 RECORD = "secure_provision_bundles.json"
@@ -19,7 +19,7 @@ RECORD = "secure_provision_bundles.json"
 _SCHEMA: Literal[1] = 1
 
 
-@dataclass(frozen=True)
+@frozen
 class Made:
     """A bundle that was made of a build.
 
@@ -32,7 +32,7 @@ class Made:
     inputs: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Entry:
     """A bundle as it stands in the record; `folder` is the way from the build directory."""
 
@@ -40,7 +40,7 @@ class _Entry:
     inputs: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Record:
     """The record itself."""
 

@@ -17,6 +17,7 @@ from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data
 
 RUNNER_MODULES = (
+    "secure_ext.station.frozen",
     "secure_ext.station.typed_document",
     "secure_ext.station.revision",
     "secure_ext.station.flash_sectors",

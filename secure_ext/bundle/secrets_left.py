@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.atomic import left_over, moved_aside, only_run
@@ -15,6 +14,7 @@ from secure_ext.bundle.read import FinishedBundle
 from secure_ext.errors import InputError
 from secure_ext.reading import IMAGE_LIMIT, read_file, read_json
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import board_journal
 
 _LOST = {
@@ -26,7 +26,7 @@ _LOST = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class SecretFile:
     """A secret in one or several files.
 

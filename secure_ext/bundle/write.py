@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.atomic import replaced_directory
@@ -32,6 +32,7 @@ from secure_ext.report.page import REPORT, render_report
 from secure_ext.sign.answers import detached_signers
 from secure_ext.sign.signers import NO_HELP, SigningHelp
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import ImageEntry, PlanDocument
 
 Progress = Callable[[str], None]
@@ -40,7 +41,7 @@ Progress = Callable[[str], None]
 _AS_EVER = Making()
 
 
-@dataclass(frozen=True)
+@frozen
 class Bundle:
     """A finished bundle: where it is, its manifest and its plan document.
 

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from secure_ext.chips.efuse_table import EfuseField, EfuseTable, load_efuse_table
 from secure_ext.chips.facts import chip_facts
 from secure_ext.station.chip_facts import ChipFacts
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class KeyBlock:
     """One eFuse key block.
 
@@ -34,7 +34,7 @@ class KeyBlock:
     purpose_wr_dis_bit: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Chip:
     """A chip at one chip revision (major * 100 + minor)."""
 

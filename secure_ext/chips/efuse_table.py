@@ -11,14 +11,14 @@ import functools
 import importlib.metadata
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import ToolError
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class EfuseField:
     """One eFuse field.
 
@@ -41,7 +41,7 @@ class EfuseField:
     rd_dis_bits: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class EfuseTable:
     """All eFuse fields of one chip, as the installed espefuse knows them."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from secure_ext.bundle.read import read_bundle, store_rehearsal
 from secure_ext.bundle.write import write_bundle
 from secure_ext.chips.chip import load_chip
-from secure_ext.cli.show.decision import bundle_text
+from secure_ext.cli.show.bundle import bundle_text
 from secure_ext.cli.show.rehearsal import rehearsal_text
 from secure_ext.doctor.decide import decide
 from secure_ext.errors import InputError, ToolError

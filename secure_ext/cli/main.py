@@ -3,31 +3,44 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 from secure_ext import __version__
-from secure_ext.cli.commands.audit import audit
-from secure_ext.cli.commands.bundle import bundle
-from secure_ext.cli.commands.demo import demo
-from secure_ext.cli.commands.doctor import doctor
-from secure_ext.cli.commands.flash import flash
-from secure_ext.cli.commands.keys import keys
-from secure_ext.cli.commands.ota import ota
-from secure_ext.cli.commands.plan import plan
-from secure_ext.cli.commands.profile import profile
-from secure_ext.cli.commands.rehearse import rehearse
-from secure_ext.cli.commands.verify import verify
-from secure_ext.cli.esp_idf.setup import component_dir, idf
 from secure_ext.cli.front import shown_errors
 from secure_ext.cli.secret_prompt import take_secrets_from_environment
 from secure_ext.station.no_core import no_core_files
 
+_IN_ESP_IDF = "secure_ext.cli.esp_idf.setup"
+_MODULES = {
+    name: f"secure_ext.cli.commands.{name}"
+    for name in (
+        *("doctor", "plan", "bundle", "verify", "rehearse", "flash", "audit", "ota"),
+        *("keys", "profile", "demo"),
+    )
+} | {"idf": _IN_ESP_IDF, "component-dir": _IN_ESP_IDF}
 
-class _Commands(click.Group):
+
+class _LoadedWhenAsked(Mapping[str, click.Command]):
+    """The commands by name: a module with all that it needs is loaded when its command runs, or shows its help."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(importlib.import_module(_MODULES[name]), name.replace("-", "_"))
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+class _Group(click.Group):
     """What a command does before and after its own work ends with a code, too."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -35,7 +48,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, commands=_LoadedWhenAsked(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="secure-provision")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -52,13 +65,6 @@ def cli(context: click.Context) -> None:
     tool failed, 5 the device is in a state that forbids going on.
     """
     take_secrets_from_environment(context)
-
-
-for command in (
-    *(doctor, plan, bundle, verify, rehearse, flash, audit, ota),
-    *(keys, profile, demo, idf, component_dir),
-):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import click
 
 from secure_ext.cli.front import paused_progress
 from secure_ext.errors import UsageError
+from secure_ext.station.frozen import frozen
 
 if TYPE_CHECKING:
     from secure_ext.keys.secret_source import SecretWanted
@@ -49,7 +50,7 @@ def secrets_of_the_command(passphrase_fd: int | None = None) -> PromptedSecrets:
     return PromptedSecrets(context.meta[_META], lines)
 
 
-@dataclass(frozen=True)
+@frozen
 class PromptedSecrets:
     """The `SecretSource` of the fronts; it asks for each secret once, and shows none of them.
 

@@ -7,7 +7,6 @@ A rule is a small object in a file about its subject; a new rule joins that file
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from secure_ext.doctor import (
     boards,
@@ -32,6 +31,7 @@ from secure_ext.doctor import (
 )
 from secure_ext.doctor.rule import Finding, Match, Rule, Severity, Subject, Unseen
 from secure_ext.errors import UsageError
+from secure_ext.station.frozen import frozen
 
 FILES = (
     fit,
@@ -60,7 +60,7 @@ ALL_RULES: tuple[Rule, ...] = tuple(sorted((rule for file in FILES for rule in f
 """Every rule, by code."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Examination:
     """What the rules found, worst first, then by code; and what they could not see, by rule."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.build.build import Build, Role, read_build
@@ -21,9 +21,10 @@ from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import Profile
 from secure_ext.policy.refusals import no_signing_key
 from secure_ext.policy.resolve import resolve_policy
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Decision:
     """What was read, what is wanted, what will be done and what the firmware adds, and what the doctor says."""
 

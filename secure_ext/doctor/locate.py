@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.build import Build
 from secure_ext.doctor.rule import Finding
 from secure_ext.plan.images import PlannedImage
 from secure_ext.reading import DOCUMENT_LIMIT, read_file
+from secure_ext.station.frozen import frozen
 
 _SYMBOL = re.compile(r"CONFIG_(\w+)")
 _SETTING = re.compile(r"(?:profile: |command line: )?([a-z_]+)\.([\w-]+)(?::.*)?")
 _PARTITION = re.compile(r"partitions? (\S+)")
 
 
-@dataclass(frozen=True)
+@frozen
 class Location:
     """A file, and a line of it counted from 1."""
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.build.build import Build
@@ -17,6 +16,7 @@ from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import BlankPartition, PlannedImage
 from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
+from secure_ext.station.frozen import frozen
 
 
 class Severity(str, enum.Enum):
@@ -35,7 +35,7 @@ class Concern(str, enum.Enum):
     BOTH = "both"
 
 
-@dataclass(frozen=True)
+@frozen
 class Making:
     """What is known only when a bundle is made.
 
@@ -60,7 +60,7 @@ class Making:
     bundled_keys: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Subject:
     """What the rules look at.
 
@@ -88,7 +88,7 @@ class Subject:
         return self.build.partitions if self.fleet is None or self.fleet.table is None else self.fleet.table
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """One thing found: where, what is wrong, what to do.
 
@@ -132,7 +132,7 @@ class Finding:
         return hashlib.sha256(f"{self.code}\n{self.place}".encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
+@frozen
 class Match:
     """A place where a rule applies, with what is wrong there; `cure` where it is not the rule's own."""
 
@@ -141,7 +141,7 @@ class Match:
     cure: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Unseen:
     """What a rule cannot see, because the fleet's bundle does not record it: `why`, and at what place."""
 
@@ -152,7 +152,7 @@ class Unseen:
 Acceptable = bool | Callable[[Subject], bool]
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """One check.
 

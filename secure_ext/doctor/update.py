@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from secure_ext.build.build import Build, BuildFile, Role
 from secure_ext.doctor import ALL_RULES, Examination, examination
@@ -15,11 +15,12 @@ from secure_ext.formats.partition_table import Partition
 from secure_ext.plan.first_boot import update_burns
 from secure_ext.plan.fleet import Fleet
 from secure_ext.plan.images import PlannedImage
+from secure_ext.station.frozen import frozen
 
 _OTHER_CHIP = "SP010"
 
 
-@dataclass(frozen=True)
+@frozen
 class Update:
     """A new app for boards in the field.
 

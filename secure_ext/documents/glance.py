@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.documents.read import MANIFEST
 from secure_ext.reading import read_json
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Glance:
     """What its manifest says; empty where it does not.
 

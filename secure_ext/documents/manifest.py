@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import BlockName, Chip, ImageFile, Role
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
@@ -21,7 +21,7 @@ SecretRole = Literal[
 ]
 
 
-@dataclass(frozen=True)
+@frozen
 class PartitionRow:
     """A row of the partition table.
 
@@ -44,7 +44,7 @@ class PartitionRow:
     encrypted: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class ManifestImage:
     """An image of the bundle.
 
@@ -84,7 +84,7 @@ class ManifestImage:
         return self.offset + self.size
 
 
-@dataclass(frozen=True)
+@frozen
 class ManifestKey:
     """A key that boards get.
 
@@ -101,7 +101,7 @@ class ManifestKey:
     purpose: SomeText | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Tools:
     """Versions of the programs that made the bundle.
 
@@ -116,7 +116,7 @@ class Tools:
     cryptography: SomeText
 
 
-@dataclass(frozen=True)
+@frozen
 class Inputs:
     """What the bundle was made from.
 
@@ -141,7 +141,7 @@ class Inputs:
     key_home: SomeText | None = ""  # absent: not null, which counts for what the bundle is
 
 
-@dataclass(frozen=True)
+@frozen
 class Proof:
     """Something that was proved of an image when the bundle was made.
 
@@ -156,7 +156,7 @@ class Proof:
     evidence: SomeText
 
 
-@dataclass(frozen=True)
+@frozen
 class RecordedFinding:
     """A finding of the doctor.
 
@@ -177,7 +177,7 @@ class RecordedFinding:
     accepted: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class PerDevice:
     """The keys that each board gets for itself.
 
@@ -192,7 +192,7 @@ class PerDevice:
     seal_to: Literal["seal_to.pem"] | None
 
 
-@dataclass(frozen=True)
+@frozen
 class ReadableImage:
     """What an image shows to whoever has its file and no key.
 
@@ -216,7 +216,7 @@ class ReadableImage:
     ]
 
 
-@dataclass(frozen=True)
+@frozen
 class Manifest:
     """What is in a bundle, from what it was made, and what was proved.
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from secure_ext.documents.manifest import SomeText, Time, Tool
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import Chip
 from secure_ext.station.typed_document import Between, Items, Sha256
 
@@ -17,7 +17,7 @@ FAILED: CutOutcome = "FAILED"
 _Count = Annotated[int, Between(0, 0xFFFFFFFF)]
 
 
-@dataclass(frozen=True)
+@frozen
 class CheckedBy:
     """One way in which the bundle was checked.
 
@@ -32,7 +32,7 @@ class CheckedBy:
     evidence: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class PowerCut:
     """One cut and what followed.
 
@@ -49,7 +49,7 @@ class PowerCut:
     outcome: CutOutcome
 
 
-@dataclass(frozen=True)
+@frozen
 class PowerCutReport:
     """All cuts that were tried.
 
@@ -70,7 +70,7 @@ class PowerCutReport:
     cuts: tuple[PowerCut, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class StageTime:
     """What a real board spends its time on.
 
@@ -83,7 +83,7 @@ class StageTime:
     milliseconds: _Count
 
 
-@dataclass(frozen=True)
+@frozen
 class BoardTime:
     """How long a real board would take, as it was computed.
 
@@ -103,7 +103,7 @@ class BoardTime:
         return sum(stage.milliseconds for stage in self.stages)
 
 
-@dataclass(frozen=True)
+@frozen
 class RehearsalOutcome:
     """What a rehearsal showed.
 

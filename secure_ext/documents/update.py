@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from secure_ext.documents.manifest import RecordedFinding, SomeText, Time, Tool
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import Chip
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
 _Size = Annotated[int, Between(1, 0xFFFFFFFF)]
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdatedApp:
     """The app of an update, which is not encrypted.
 
@@ -32,7 +32,7 @@ class UpdatedApp:
     signed_by: tuple[Sha256, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class SlotFile:
     """The app as ciphertext for one slot.
 
@@ -47,7 +47,7 @@ class SlotFile:
     sha256: Sha256
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateSlot:
     """A partition that boards write an update to.
 
@@ -64,7 +64,7 @@ class UpdateSlot:
     image: SlotFile | None
 
 
-@dataclass(frozen=True)
+@frozen
 class RecordedCheck:
     """A check that was made.
 
@@ -83,7 +83,7 @@ class RecordedCheck:
     cure: str
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateManifest:
     """What is in an update package, for which boards, and what was checked.
 

@@ -9,7 +9,6 @@ the running app and the bootloader verify with another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from secure_ext.plan.read_document import read_plan
 from secure_ext.plan.trusted_keys import Slot, SlotState, accepting_slots, digest_slots
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.reading import IMAGE_LIMIT, read_file
+from secure_ext.station.frozen import frozen
 
 _AGGRESSIVE = "SECURE_BOOT_AGGRESSIVE_REVOKE"
 
 
-@dataclass(frozen=True)
+@frozen
 class SigningSlots:
     """The slots for signing keys of boards that were provisioned alike.
 
@@ -42,7 +42,7 @@ class SigningSlots:
         return [slot.number for slot in self.slots if slot.state is state]
 
 
-@dataclass(frozen=True)
+@frozen
 class Update:
     """An update: its name for messages, and the public key digest of each key that has validly signed it."""
 
@@ -54,7 +54,7 @@ class Update:
         return any(slot.holds(digest) for digest in self.signers)
 
 
-@dataclass(frozen=True)
+@frozen
 class Rotation:
     """What came of it. `steps` is the order of a safe rotation; `refusal` says why no board takes the update."""
 

@@ -8,7 +8,8 @@ segment, behind the image's header (24 bytes) and the segment's (8).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from secure_ext.station.frozen import frozen
 
 _DESCRIPTION = struct.Struct("<II8x32s32s96xHH")
 _OFFSET = 0x20
@@ -16,7 +17,7 @@ _MAGIC = 0xABCD5432
 _NO_LIMIT = (0, 0xFFFF)
 
 
-@dataclass(frozen=True)
+@frozen
 class AppDescription:
     """What it says.
 

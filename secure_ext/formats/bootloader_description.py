@@ -8,14 +8,15 @@ Source: ``esp_bootloader_desc_t`` in ESP-IDF's ``components/esp_bootloader_forma
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from secure_ext.station.frozen import frozen
 
 _DESCRIPTION = struct.Struct("<B2sBI32s")
 _OFFSET = 0x20
 _MAGIC = 80
 
 
-@dataclass(frozen=True)
+@frozen
 class BootloaderDescription:
     """ESP-IDF's version as text, ``v5.5.1-dirty`` or a bare commit; the version that the ROM compares."""
 

@@ -18,7 +18,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 from typing import IO, NamedTuple, cast
 
@@ -64,6 +63,8 @@ def crypt(
         workers = min(_cores(), len(data) // HELPER_PAYS)
     if workers <= 1:
         return _compute(_Job(key, flash_offset, flash_crypt_config, decrypting, data))
+
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (takes as long to import as a small image)
 
     weights = [OWN_WEIGHT, *[HELPER_WEIGHT] * (workers - 1)]
     bounds = [0, *(len(data) * part // sum(weights) // UNIT * UNIT for part in accumulate(weights))]

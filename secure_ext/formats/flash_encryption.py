@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.errors import InputError
 from secure_ext.formats import esp32_flash, xts
+from secure_ext.station.frozen import frozen
 
 MIB = 1024 * 1024
 
@@ -37,7 +38,7 @@ class FlashEncryptionScheme(enum.Enum):
 KEY_LENGTHS = {FlashEncryptionScheme.ESP32: (32, 24), FlashEncryptionScheme.XTS: (32, 64, 16)}
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashEncryptionKey:
     """A checked key as the cipher uses it; :func:`flash_encryption_key` makes one. Never shows the key itself."""
 

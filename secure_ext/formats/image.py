@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
 
 from secure_ext.errors import InputError
 from secure_ext.formats.content import Content, recognize
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
+from secure_ext.station.frozen import frozen
 
 NO_REVISION_LIMIT = 0xFFFF
 """The ``max_revision`` of an image that every later chip may run."""
@@ -41,7 +41,7 @@ _CHIP_NAMES = {facts.image_id: name for name, facts in FACTS.items()}
 _FLASH_MODES = ("qio", "qout", "dio", "dout", "fast_read", "slow_read")
 
 
-@dataclass(frozen=True)
+@frozen
 class ImageHeader:
     """What the header of a whole image says.
 

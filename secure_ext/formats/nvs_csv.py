@@ -15,11 +15,12 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.errors import InputError
 from secure_ext.reading import read_file
+from secure_ext.station.frozen import frozen
 
 LONGEST_KEY = 15
 """Bytes of the name of a key or a namespace (``NVS_KEY_NAME_MAX_SIZE`` - 1)."""
@@ -37,7 +38,7 @@ _BLOBS = ("hex2bin", "base64", "binary")
 _COLUMNS = ("key", "type", "encoding", "value")
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsValue:
     """One value. `kind` is an encoding of `INTEGERS`, ``string`` or ``blob``; `value` an int, str or bytes after it."""
 
@@ -47,7 +48,7 @@ class NvsValue:
     value: int | str | bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsCsv:
     """What a CSV wants in NVS.
 

@@ -8,7 +8,7 @@ generate-key`` writes the same as a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, hmac
@@ -17,6 +17,7 @@ from secure_ext.errors import InputError
 from secure_ext.formats.nvs_format import crc
 from secure_ext.keys.symmetric import generate_secret, load_secret, refuse_weak
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 
 NVS_KEYS = "nvs_keys"
 """Role of these keys, and the stem of their file's name in a bundle."""
@@ -29,7 +30,7 @@ _TWEAK_SEED = (0xCEDEA5A5).to_bytes(4, "little") * 8
 """EKEY_SEED and TKEY_SEED of ``components/nvs_sec_provider/nvs_sec_provider.c``."""
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsKeys:
     """The key of XTS-AES-256 for NVS entries: 32 bytes to encrypt with, then 32 bytes for the tweak."""
 

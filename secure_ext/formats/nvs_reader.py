@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -28,6 +28,7 @@ from secure_ext.formats.nvs_format import (
     written_entries,
 )
 from secure_ext.formats.nvs_keys import NvsKeys
+from secure_ext.station.frozen import frozen
 
 _INTEGER_TYPES = {(0x10 if signed else 0) | bits // 8: kind for kind, (signed, bits) in INTEGERS.items()}
 _STRING, _BLOB, _BLOB_DATA, _BLOB_INDEX = 0x21, 0x41, 0x42, 0x48
@@ -38,7 +39,7 @@ Decrypt = Callable[[int, bytes], bytes]
 """Makes the plaintext of an entry of its place in the partition (bytes) and of what is stored there."""
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsContent:
     """What NVS holds: its namespaces in the order of their numbers, and its values in the order of the pages."""
 
@@ -46,7 +47,7 @@ class NvsContent:
     values: tuple[NvsValue, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Item:
     """An entry with its data, which may be in the entries behind it."""
 

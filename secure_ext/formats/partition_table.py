@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from secure_ext.errors import InputError
 from secure_ext.formats.content import Content, recognize
+from secure_ext.station.frozen import frozen
 
 TABLE_SIZE = 0xC00
 """Bytes of the table's data area; what follows in the 4 KB sector is no part of the table."""
@@ -63,7 +63,7 @@ _SUBTYPE_NAMES: dict[int, dict[int, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Partition:
     """One row of the table; ``offset`` and ``size`` in bytes of flash."""
 
@@ -100,7 +100,7 @@ class Partition:
         return _SUBTYPE_NAMES.get(self.type, {}).get(self.subtype, f"0x{self.subtype:02x}")
 
 
-@dataclass(frozen=True)
+@frozen
 class PartitionTable:
     """The rows in the order in which they stand in the table."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 
@@ -21,6 +21,7 @@ from secure_ext.errors import CheckError, InputError
 from secure_ext.formats.image import SIGNATURE_BLOCK_SIZE, has_valid_crc, signature_position, starts_signature_block
 from secure_ext.keys.signing import RSA_BITS, SignatureScheme, VerificationKey
 from secure_ext.station.flash_sectors import SECTOR_SIZE
+from secure_ext.station.frozen import frozen
 
 SECTOR = SECTOR_SIZE
 BLOCK_SIZE = SIGNATURE_BLOCK_SIZE
@@ -34,7 +35,7 @@ _CRC_OFFSET = 1196
 _PADDING = bytes(16)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Layout:
     """What one scheme puts into the frame; sizes in bytes.
 
@@ -67,7 +68,7 @@ _LAYOUTS = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class SignatureBlock:
     """One signature as it stands in an image.
 

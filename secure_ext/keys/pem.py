@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.errors import InputError
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
+from secure_ext.station.frozen import frozen
 
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
 _OPENSSH_LABEL = "OPENSSH PRIVATE KEY"
 
 
-@dataclass(frozen=True)
+@frozen
 class PemKey:
     """One PEM key: its file, whether it is a private key and needs a passphrase, and its text (not in ``repr``)."""
 

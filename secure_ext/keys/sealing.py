@@ -11,7 +11,7 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from secure_ext.keys.private_pem import open_private_key
 from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
 from secure_ext.reading import parse_json, read_json
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import read_document
 
 SCHEMA = 1
@@ -38,7 +39,7 @@ PublicKey = x25519.X25519PublicKey | rsa.RSAPublicKey
 PrivateKey = x25519.X25519PrivateKey | rsa.RSAPrivateKey
 
 
-@dataclass(frozen=True)
+@frozen
 class SealingKey:
     """The public key that keys are sealed to, and its PEM text."""
 
@@ -51,7 +52,7 @@ class SealingKey:
         return fingerprint(_der(self.public_key))
 
 
-@dataclass(frozen=True)
+@frozen
 class Unsealed:
     """What a sealed file holds: what it says in the open, and the keys by name (never shown)."""
 
@@ -172,7 +173,7 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
     return Unsealed({name: value for name, value in document.items() if name not in _ENVELOPE}, keys)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Sealed:
     """What a sealed file has besides its label."""
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Protocol
+
+from secure_ext.station.frozen import frozen
 
 
 class SecretKind(enum.Enum):
@@ -21,7 +22,7 @@ OFFLINE_KEY = -1
 """Number of the key that opens sealed copies."""
 
 
-@dataclass(frozen=True)
+@frozen
 class SecretWanted:
     """One secret that is needed to go on.
 
@@ -49,7 +50,7 @@ class SecretSource(Protocol):
         """The secret; None when there is none and nobody can be asked."""
 
 
-@dataclass(frozen=True)
+@frozen
 class NoSecrets:
     """Knows nothing: locked keys stay locked."""
 

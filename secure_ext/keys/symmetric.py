@@ -7,13 +7,14 @@ import secrets
 import string
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 
 from secure_ext.errors import InputError
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 
 MIN_LENGTH = 16
 _LONGEST_KEY = 64
@@ -22,7 +23,7 @@ _TEXT = frozenset(string.printable.encode("ascii"))
 _NEW_KEY = "Use 'generate' for the key, or make a file of random bytes: openssl rand -out KEYFILE LENGTH"
 
 
-@dataclass(frozen=True)
+@frozen
 class SecretKey:
     """A secret and what it is for (``flash_encryption``, ``nvs_hmac``, ...); the bytes never show in ``repr``."""
 

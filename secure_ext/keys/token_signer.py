@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,9 +16,10 @@ from secure_ext.keys.secret_source import SecretSource
 from secure_ext.keys.signing import SignatureScheme, VerificationKey, unsupported_type
 from secure_ext.keys.token import key_objects, the_only_key, token_session
 from secure_ext.policy.pkcs11_uri import Pkcs11Uri
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class TokenSigner:
     """A key pair in a token; it holds no PIN, only whom to ask for it."""
 

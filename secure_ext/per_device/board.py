@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.manifest import SEAL_TO
@@ -30,6 +29,7 @@ from secure_ext.station.chip_state import ChipState, read_chip
 from secure_ext.station.durable import make_folder_durably, write_durably
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_status import FlashStatus, flash_status
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import board_journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.port_lock import lock_port
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 """Shows a line to the operator."""
 
 
-@dataclass(frozen=True)
+@frozen
 class BoardRun:
     """How a board is to be provisioned.
 
@@ -80,7 +80,7 @@ class BoardRun:
         return [*line, *(["--dry-run"] if self.dry_run else []), *self.options, *keys]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Look:
     """What was seen of a board.
 

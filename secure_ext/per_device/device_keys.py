@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import DeviceError
@@ -13,13 +13,14 @@ from secure_ext.keys.symmetric import generate_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.station.chip_state import ChipState
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.step_status import Status, StepStatus, key_content
 
 _HALVES = (KeyRole.FLASH_ENCRYPTION_1.value, KeyRole.FLASH_ENCRYPTION_2.value)
 
 
-@dataclass(frozen=True)
+@frozen
 class DeviceKeys:
     """The keys that one board has for itself, by role, as espefuse gets them; the bytes never show in ``repr``."""
 

@@ -15,19 +15,20 @@ Weaker is, and nothing else:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from secure_ext.errors import UsageError
 from secure_ext.plan.effects import FLASH_KEY_ROLES
 from secure_ext.plan.release import Release, Value
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS
+from secure_ext.station.frozen import frozen
 
 _OF_DOWNLOAD = {f"burn-{name.lower().replace('_', '-')}" for name in (*DOWNLOAD_FIELDS, "DOWNLOAD_MODE_XPD_ON")}
 _OF_FLASH_KEY = {"burn-xts-key-length-256", *(f"burn-key-{role.replace('_', '-')}" for role in FLASH_KEY_ROLES)}
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """One difference.
 
@@ -48,7 +49,7 @@ class Difference:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class PlanDiff:
     """All differences, by group, and the subjects of what is burned alike."""
 

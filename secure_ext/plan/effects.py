@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from secure_ext.station.efuse_features import CRYPT_COUNTS, DOWNLOAD_FIELDS, JTAG_FIELDS, SECURE_BOOT_SWITCHES, Download
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 
 FLASH_KEY_ROLES = frozenset({"flash_encryption_key", "flash_encryption_key_half_1", "flash_encryption_key_half_2"})
 
 
-@dataclass(frozen=True)
+@frozen
 class Effects:
     """What the chip will be.
 

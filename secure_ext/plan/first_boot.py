@@ -16,7 +16,6 @@ What an application burns with calls of its own cannot be seen here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from secure_ext.build.build import Build, Role
 from secure_ext.build.sdkconfig import SdkConfig
@@ -24,13 +23,14 @@ from secure_ext.chips.chip import Chip
 from secure_ext.formats.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.steps import BurnField, BurnKey, Plan, WriteProtect
+from secure_ext.station.frozen import frozen
 
 _ROM_LOG = {"BOOT_ROM_LOG_ALWAYS_OFF": 3, "BOOT_ROM_LOG_ON_GPIO_LOW": 1, "BOOT_ROM_LOG_ON_GPIO_HIGH": 2}
 _P192_AND_P256 = 2
 _FACTORY = 0x00
 
 
-@dataclass(frozen=True)
+@frozen
 class FirstBootBurn:
     """One thing that the firmware burns, or tries to.
 

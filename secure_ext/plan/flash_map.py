@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from secure_ext.documents.manifest import ManifestImage, PartitionRow
 from secure_ext.station.flash_sectors import whole_sectors
+from secure_ext.station.frozen import frozen
 
 _TITLES = {"bootloader": "bootloader", "partition_table": "partition table"}
 
 
-@dataclass(frozen=True)
+@frozen
 class PlacedImage:
     """An image at its place; `offset` and `size` in bytes of flash."""
 
@@ -36,7 +37,7 @@ class PlacedImage:
         ) or ("plain")
 
 
-@dataclass(frozen=True)
+@frozen
 class Area:
     """A part of the flash that belongs together.
 
@@ -86,7 +87,7 @@ class Area:
         return ", ".join(dict.fromkeys(image.treatment for image in self.images))
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashMap:
     """The whole flash: `size` in bytes, and its areas by address, without holes."""
 

@@ -8,7 +8,6 @@ that needs it says that it cannot be seen, and never that it is fine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.build.build import Role
@@ -33,10 +32,11 @@ from secure_ext.policy.policy import (
     SecureBootPolicy,
 )
 from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 
 
-@dataclass(frozen=True)
+@frozen
 class FleetImage:
     """An image of the bundle; `content` is what the chip reads of it, None if nobody can read it here."""
 
@@ -46,7 +46,7 @@ class FleetImage:
     has_nvs_keys: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Fleet:
     """What an update must fit.
 

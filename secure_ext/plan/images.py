@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from secure_ext.build.build import Build, BuildFile, Role
@@ -27,13 +27,14 @@ from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
+from secure_ext.station.frozen import frozen
 
 _FAT, _LITTLEFS = 0x81, 0x83
 _ROLES = {"app": Role.APP, "bootloader": Role.BOOTLOADER}
 """By the type of the partition that an image of the profile is for."""
 
 
-@dataclass(frozen=True)
+@frozen
 class PlannedImage:
     """One image before it is signed and encrypted.
 
@@ -84,7 +85,7 @@ class PlannedImage:
         return self.sign and signs.covers(is_bootloader=self.role is Role.BOOTLOADER)
 
 
-@dataclass(frozen=True)
+@frozen
 class BlankPartition:
     """An encrypted partition without an image, and what it will hold."""
 

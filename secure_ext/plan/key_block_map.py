@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 
 ROLE_TITLES = {
@@ -19,7 +19,7 @@ ROLE_TITLES = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class BlockKey:
     """A key in a block.
 
@@ -53,7 +53,7 @@ class BlockKey:
         return f"{reading}, {writing}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Block:
     """One key block; `keys` is empty if the plan leaves it alone."""
 

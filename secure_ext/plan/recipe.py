@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.formats.nvs_csv import NvsCsv
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsFromCsv:
     """An NVS partition with the values of a CSV.
 
@@ -29,7 +29,7 @@ class NvsFromCsv:
         return (self.csv.path, *self.csv.files)
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsKeysImage:
     """The nvs_keys partition with the keys of the bundle; `size` in bytes."""
 

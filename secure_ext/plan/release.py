@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
@@ -14,6 +13,7 @@ from secure_ext.errors import InputError
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.read_document import not_a_plan, read_plan
 from secure_ext.reading import read_json
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import (
     EraseStep,
     FieldStep,
@@ -30,7 +30,7 @@ Attributes = Mapping[str, Value]
 IMAGE_ATTRIBUTES = ("offset", "size", "signed", "encrypted", "sha256", "source_sha256")
 
 
-@dataclass(frozen=True)
+@frozen
 class Fact:
     """Something that is burned and only ever grows: more of it is more irreversible.
 
@@ -45,7 +45,7 @@ class Fact:
     of: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Release:
     """One side of a comparison.
 

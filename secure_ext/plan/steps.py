@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from secure_ext.chips.chip import KeyBlock
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import BoardRequirements, MustBeClear
 
 
@@ -19,7 +19,7 @@ class Stage(str, enum.Enum):
     SEAL = "seal"
 
 
-@dataclass(frozen=True)
+@frozen
 class EraseFlash:
     """Erase `size` bytes of flash from `offset`; to the end of the flash that the board has when `size` is None."""
 
@@ -27,7 +27,7 @@ class EraseFlash:
     size: int | None
 
 
-@dataclass(frozen=True)
+@frozen
 class WriteImages:
     """Write every image of the bundle and compare its MD5 on the chip."""
 
@@ -62,7 +62,7 @@ class BlockPart(str, enum.Enum):
     HIGH = "high"
 
 
-@dataclass(frozen=True)
+@frozen
 class BurnKey:
     """Burn a key into a block, with its purpose and protections.
 
@@ -84,7 +84,7 @@ class BurnKey:
         return self.block.rd_dis_bits[:1] if self.part is BlockPart.LOW else self.block.rd_dis_bits
 
 
-@dataclass(frozen=True)
+@frozen
 class BurnField:
     """Burn a value into a field."""
 
@@ -92,7 +92,7 @@ class BurnField:
     value: int
 
 
-@dataclass(frozen=True)
+@frozen
 class WriteProtect:
     """Make a field, and all that share its bit of WR_DIS, read-only."""
 
@@ -103,7 +103,7 @@ class WriteProtect:
 Action = EraseFlash | WriteImages | BurnKey | BurnField | WriteProtect
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """One step of the plan.
 
@@ -131,7 +131,7 @@ class Step:
         return self.stage is not Stage.FLASH
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """What will be done to a chip.
 

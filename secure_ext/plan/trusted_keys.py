@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from secure_ext.chips.facts import chip_facts
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.efuse_features import SECURE_BOOT_SWITCHES
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 
 _DIGEST = "secure_boot_digest_"
@@ -30,7 +30,7 @@ class SlotState(str, enum.Enum):
     OPEN = "open"
 
 
-@dataclass(frozen=True)
+@frozen
 class Slot:
     """A digest slot of a fleet.
 

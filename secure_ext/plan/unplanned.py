@@ -8,12 +8,12 @@ esp_efuse_fields.c`` (esp_efuse_set_recovery_bootloader_offset), ``components/ef
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from secure_ext.build.sdkconfig import SdkConfig
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class UnplannedFeature:
     """A feature of the firmware that is not planned.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from secure_ext.errors import UsageError
+from secure_ext.station.frozen import frozen
 
 SCHEME = "pkcs11:"
 _OF_THE_TOKEN = ("token", "serial", "manufacturer", "model", "slot-id")
@@ -19,7 +19,7 @@ _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _EXAMPLE = "pkcs11:token=factory;object=boot-1"
 
 
-@dataclass(frozen=True)
+@frozen
 class Pkcs11Uri:
     """What a URI asks of a token and of a key pair in it; None asks nothing.
 

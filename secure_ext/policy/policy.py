@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.policy.key_uri import KeyUri
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.frozen import frozen
 
 
 class FlashEncryptionMode(str, enum.Enum):
@@ -44,7 +45,7 @@ class BlankContent(str, enum.Enum):
     ENCRYPTED = "encrypted"
 
 
-@dataclass(frozen=True)
+@frozen
 class KeySource:
     """Where a key comes from: a file, a URI, made anew for each device, or else generated for the bundle.
 
@@ -78,7 +79,7 @@ class KeySource:
         return "per-device" if self.per_device else "generated"
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashEncryptionPolicy:
     """Flash encryption. The three ``uart_*`` flags are ESP-IDF's SECURE_FLASH_UART_BOOTLOADER_ALLOW_* options."""
 
@@ -102,7 +103,7 @@ class FlashEncryptionPolicy:
         return self.mode is FlashEncryptionMode.RELEASE
 
 
-@dataclass(frozen=True)
+@frozen
 class SecureBootPolicy:
     """Secure Boot V2. `ecc_constant_time`, `p192_curve`: the firmware burns these eFuses at its first boot."""
 
@@ -117,7 +118,7 @@ class SecureBootPolicy:
     p192_curve: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class NvsPolicy:
     """NVS encryption.
 
@@ -139,7 +140,7 @@ class NvsPolicy:
         return self.scheme is NvsScheme.FLASH_ENCRYPTION and not self.key.by_device
 
 
-@dataclass(frozen=True)
+@frozen
 class LockdownPolicy:
     """What is closed besides."""
 
@@ -155,7 +156,7 @@ class KeyKeeping(str, enum.Enum):
     SEALED = "sealed"
 
 
-@dataclass(frozen=True)
+@frozen
 class PerDevicePolicy:
     """Keys that each device has for itself; `seal_to` is the public key (PEM) that sealed copies are encrypted to."""
 
@@ -163,7 +164,7 @@ class PerDevicePolicy:
     seal_to: Path | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Policy:
     """Everything the user wants.
 

@@ -7,13 +7,14 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from secure_ext.errors import InputError, UsageError
 from secure_ext.policy.settings import SETTINGS, Kind, Setting
 from secure_ext.policy.signing_entry import EXPECTATION, SigningEntry, signing_entry
 from secure_ext.reading import PROFILE_LIMIT, parse_yaml, read_file
+from secure_ext.station.frozen import frozen
 
 Value = str | int | bool | tuple[str, ...] | tuple[str | SigningEntry, ...] | Mapping[str, str]
 _KEY_MATERIAL = re.compile(
@@ -27,7 +28,7 @@ _TOP_LEVEL = {setting.key for setting in SETTINGS if "." not in setting.key}
 _SECTIONS = {setting.key.partition(".")[0] for setting in SETTINGS if "." in setting.key}
 
 
-@dataclass(frozen=True)
+@frozen
 class Profile:
     """The settings a user gave. `folder` is what its paths are relative to.
 

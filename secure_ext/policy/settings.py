@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from secure_ext.policy.signing_entry import entry_schema
+from secure_ext.station.frozen import frozen
 
 
 class Kind(enum.Enum):
@@ -21,7 +21,7 @@ class Kind(enum.Enum):
     KEY_LIST = "list of keys"
 
 
-@dataclass(frozen=True)
+@frozen
 class Setting:
     """One key of a profile.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+
+from secure_ext.station.frozen import frozen
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _MEMBERS = frozenset({"key", "digest", "signs"})
@@ -27,7 +28,7 @@ class Signs(str, enum.Enum):
         return self is Signs.ALL or (self is Signs.BOOTLOADER and is_bootloader)
 
 
-@dataclass(frozen=True)
+@frozen
 class SigningEntry:
     """One entry of ``secure_boot.keys``: `key` as a profile writes it, or the `digest` of its public half in hex."""
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Union
 
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.revision import revision_range
 
@@ -22,7 +23,7 @@ _UNFIT = re.compile(
 Node = Union["Element", str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Element:
     """A tag with attributes and content; text in it is text."""
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from secure_ext.plan.flash_map import Area, FlashMap, PlacedImage, size_text
 from secure_ext.report.element import Element, Node, code, el, section, table
+from secure_ext.station.frozen import frozen
 
 _WIDTH = 340
 _COLUMN = 84
@@ -33,7 +33,7 @@ _LEGEND = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class View:
     """A window of the flash that is drawn at one scale: `start` and `end` are addresses, `height` is in pixels.
 
@@ -189,7 +189,7 @@ def _rectangle(view: View, offset: int, size: int, look: str, described: str) ->
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class _Label:
     """A name beside the column: `y` is where it points, `bracket` where the run that it stands for begins and ends."""
 

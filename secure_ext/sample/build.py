@@ -8,7 +8,6 @@ of ESP-IDF, 6.1 or 5.0.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.formats.partition_table import (
@@ -23,13 +22,14 @@ from secure_ext.sample.chip_facts import sample_chip
 from secure_ext.sample.config import config_of, max_revision_of, min_revision_of, sdkconfig_text
 from secure_ext.sample.images import ImageSettings, make_app, make_bootloader
 from secure_ext.sample.options import SampleOptions, partitions_of
+from secure_ext.station.frozen import frozen
 
 PROJECT_NAME = "sample"
 _DEFAULT_OPTIONS = SampleOptions()
 _OTA_DATA_SIZE = 0x2000
 
 
-@dataclass(frozen=True)
+@frozen
 class _FlashFile:
     name: str
     offset: int

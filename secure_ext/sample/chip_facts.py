@@ -8,13 +8,12 @@ Sources: the memory maps in esptool's ``targets/``; in ESP-IDF ``components/esp_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from secure_ext.errors import UsageError
 from secure_ext.sample.elf import EM_RISCV, EM_XTENSA
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class SampleChip:
     """One chip; addresses are those of the processor, revisions are major * 100 + minor."""
 

@@ -9,13 +9,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.errors import ToolError
 from secure_ext.sample.chip_facts import sample_chip
 from secure_ext.sample.elf import build_elf, filler
 from secure_ext.sample.options import AppFacts
+from secure_ext.station.frozen import frozen
 
 BOOTLOADER_SIZE = 20_000
 """Bytes of code in the sample's bootloader; those of real projects have 20 to 32 KB."""
@@ -36,7 +36,7 @@ _ASKS_NOTHING = AppFacts()
 _LONGEST_REASON = 300
 
 
-@dataclass(frozen=True)
+@frozen
 class ImageSettings:
     """What both images of one build share; revisions are major * 100 + minor, ``max_revision`` None for the default."""
 

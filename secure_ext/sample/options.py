@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from secure_ext.formats.partition_table import (
@@ -16,6 +16,7 @@ from secure_ext.formats.partition_table import (
     TYPE_DATA,
     Partition,
 )
+from secure_ext.station.frozen import frozen
 
 _SECTOR = 0x1000
 _APP_ALIGNMENT = 0x10000
@@ -23,7 +24,7 @@ _LEAST_SLOT_SIZE = 0x100000
 _ROOM_FOR_PADDING_AND_SIGNATURE = 0x20000
 
 
-@dataclass(frozen=True)
+@frozen
 class AppFacts:
     """What the app's image says of itself and asks of a chip; revisions are major * 100 + minor, None for no limit.
 
@@ -42,7 +43,7 @@ class AppFacts:
     max_revision: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class SampleOptions:
     """The settings of a sample build; the defaults give a project without any security feature.
 

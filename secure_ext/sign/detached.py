@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from secure_ext.errors import CheckError, InputError
 from secure_ext.keys.signing import RSA_BITS, SignatureScheme, VerificationKey
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
+from secure_ext.station.frozen import frozen
 
 _NUMBER_SIZE = {SignatureScheme.ECDSA256: 32, SignatureScheme.ECDSA384: 48}
 
@@ -24,7 +25,7 @@ class Mixup(enum.Enum):
     OLDER_BUILD = "older build"
 
 
-@dataclass(frozen=True)
+@frozen
 class Suspect:
     """What a signature may turn out to be.
 
@@ -41,7 +42,7 @@ class Suspect:
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class DetachedSigner:
     """The answer of a signing service for one image and one key.
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.formats.secure_boot import content_to_sign, public_key_digest, read_signature_blocks
 from secure_ext.keys.signing import VerificationKey
 from secure_ext.plan.images import PlannedImage
 from secure_ext.sign.signers import BundleSigner
+from secure_ext.station.frozen import frozen
 
 REQUESTS = "requests.json"
 """File that describes all requests of a folder."""
 
 
-@dataclass(frozen=True)
+@frozen
 class SignatureRequest:
     """One signature that a signing service has to make.
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +25,7 @@ from secure_ext.plan.images import PlannedImage
 from secure_ext.policy.key_uri import is_key_uri, parse_key_uri
 from secure_ext.policy.policy import KeySource, Policy
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.station.frozen import frozen
 
 
 class KeptKeys(Protocol):
@@ -38,7 +38,7 @@ class KeptKeys(Protocol):
         """Keeps a new one."""
 
 
-@dataclass(frozen=True)
+@frozen
 class SigningHelp:
     """What signing needs besides the policy.
 
@@ -59,7 +59,7 @@ _SCHEME_CHANGED = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class BundleSigner:
     """One secure boot key.
 

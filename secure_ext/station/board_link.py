@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,6 +24,7 @@ from secure_ext.station.esp_tools import (
     interruptions,
     redact,
 )
+from secure_ext.station.frozen import frozen
 from secure_ext.station.helper_program import BOARD_HELPER
 from secure_ext.station.tool_faults import fault_of_computer, other_version
 from secure_ext.station.tool_surroundings import from_anywhere, tool_surroundings
@@ -38,7 +39,7 @@ Progress = Callable[[int, int], None]
 """Is told the flash offset that is written, and the percentage of the image it belongs to."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Connection:
     """How the chip is reached: a serial port, a file of virtual eFuses, or an eFuse token, which is only read.
 

@@ -7,10 +7,10 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Optional
 
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import BoardRequirements, PlanDocument
 from secure_ext.station.revision import revision_range, revision_text
 
@@ -21,7 +21,7 @@ _NOTHING_ASKED = BoardRequirements(None, 0, 0, None, 1, False, None, 0, 0, ())
 """Plans of 0.1.0 ask for nothing."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Need:
     """One thing that is asked.
 

@@ -30,7 +30,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from secure_ext.station.frozen import frozen
 
 Since = Mapping[tuple[int, int], int]
 """The first patch release of each minor release of ESP-IDF, and of all later ones, that does something."""
@@ -51,7 +53,7 @@ class KeySize(str, enum.Enum):
         return {"esp32": 32, "128": 32, "256": 64, "128-derived": 16}[self.value]
 
 
-@dataclass(frozen=True)
+@frozen
 class ChipFacts:
     """One row of the table. Revisions are major * 100 + minor.
 

@@ -11,11 +11,11 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.station.board_link import BoardLink
 from secure_ext.station.esp_tools import Stop, ToolResult
+from secure_ext.station.frozen import frozen
 
 _OTHER_ESPTOOL = (
     "nothing was changed, and the board is not at fault; install the newest esptool on this computer: "
@@ -25,7 +25,7 @@ _CODING_ERROR = re.compile(r"Error\(s\) in (BLOCK\d+) \[ERRORS:(\d+) FAIL:(\w+)\
 _DUMP_LINE = re.compile(r"\[\s*(\d+)\s*\] dump: ((?:[0-9a-fA-F]{8}\s*)+)")
 
 
-@dataclass(frozen=True)
+@frozen
 class ChipState:
     """The eFuses of a chip.
 

@@ -14,10 +14,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Optional
+
+from secure_ext.station.frozen import frozen
 
 INSTALL = f'on this computer (the board is not at fault): "{sys.executable}" -m pip install --upgrade esptool'
 _ERROR_LINE = re.compile(
@@ -67,7 +68,7 @@ def _python_of(program: Path) -> Optional[str]:
     return None
 
 
-@dataclass(frozen=True)
+@frozen
 class ToolResult:
     """What a program did. `output` may hold key material: show it only through `redact`."""
 

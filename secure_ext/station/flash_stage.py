@@ -6,7 +6,6 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
 from secure_ext.station.board_link import BoardLink
@@ -15,6 +14,7 @@ from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_images import FlashImages
 from secure_ext.station.flash_status import FlashStatus, flash_status, is_security_on
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.refusals import something_else_on_it
 from secure_ext.station.step_status import StepStatus
@@ -23,7 +23,7 @@ from secure_ext.station.verdict import Verdict
 _REFUSES_A_BOOTLOADER_UNTIL = (5, 2)
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashStage:
     """Where the flash stands, whether security is on already when it is written, and why it must not be written."""
 
@@ -32,7 +32,7 @@ class FlashStage:
     stop: Optional[Stop] = None
 
 
-@dataclass(frozen=True)
+@frozen
 class FlashLook:
     """Decides on the flash stage of a board; changes nothing."""
 

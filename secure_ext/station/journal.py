@@ -12,12 +12,13 @@ import contextlib
 import hashlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 from secure_ext.station.durable import write_durably
 from secure_ext.station.esp_tools import Stop
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 
@@ -26,7 +27,7 @@ _LIMIT = 0x10000
 _NEEDED = "give a writable folder with --journal; it is needed to continue an interrupted board"
 
 
-@dataclass(frozen=True)
+@frozen
 class JournalEntry:
     """What is written down of a board; what is absent has not happened.
 

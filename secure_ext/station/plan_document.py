@@ -7,10 +7,10 @@ Keys are named by file, fingerprint and length, never by value. Part of ``provis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal, Optional, Union
 
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, OneOf, Sha256, Word32
 
 Chip = Annotated[str, OneOf(tuple(FACTS))]
@@ -35,7 +35,7 @@ StepId = Annotated[str, Matching("[a-z0-9-]+")]
 ImageFile = Annotated[str, Matching(r"images/[A-Za-z0-9._-]+\.bin")]
 
 
-@dataclass(frozen=True)
+@frozen
 class BoardRequirements:
     """What a board must have, or no bootloader and no app of this bundle ever starts on it.
 
@@ -64,7 +64,7 @@ class BoardRequirements:
     exclusive_purposes: tuple[Literal["XTS_AES_", "SECURE_BOOT_DIGEST"], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class FieldPlace:
     """Where the plan's chip has an eFuse field, so that an espefuse with another layout is found out.
 
@@ -83,7 +83,7 @@ class FieldPlace:
     min_revision: Revision
 
 
-@dataclass(frozen=True)
+@frozen
 class MustBeClear:
     """An eFuse field that has to be 0 on the chip, or going on would damage it or lead nowhere.
 
@@ -96,7 +96,7 @@ class MustBeClear:
     why: Line
 
 
-@dataclass(frozen=True)
+@frozen
 class ImageEntry:
     """One image of the bundle.
 
@@ -118,7 +118,7 @@ class ImageEntry:
         return self.offset + self.size
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """What every step says.
 
@@ -143,7 +143,7 @@ class Step:
     kind: str
 
 
-@dataclass(frozen=True)
+@frozen
 class EraseStep(Step):
     """Erase flash.
 
@@ -159,7 +159,7 @@ class EraseStep(Step):
     size: Optional[Annotated[int, Between(1, 0xFFFFFFFF)]]
 
 
-@dataclass(frozen=True)
+@frozen
 class WriteStep(Step):
     """Write every image, and compare its MD5 on the chip."""
 
@@ -168,7 +168,7 @@ class WriteStep(Step):
     kind: Literal["write_images"]
 
 
-@dataclass(frozen=True)
+@frozen
 class KeyStep(Step):
     """Burn a key or a digest into a block, with its purpose and protections.
 
@@ -216,7 +216,7 @@ class KeyStep(Step):
         return self.role.startswith("secure_boot_digest")
 
 
-@dataclass(frozen=True)
+@frozen
 class FieldStep(Step):
     """Burn a value into a field.
 
@@ -232,7 +232,7 @@ class FieldStep(Step):
     value: Annotated[int, Between(1, 0xFFFFFFFF)]
 
 
-@dataclass(frozen=True)
+@frozen
 class ProtectStep(Step):
     """Make a field, and all that share its bit of WR_DIS, read-only.
 
@@ -252,7 +252,7 @@ PlanStep = Union[EraseStep, WriteStep, KeyStep, FieldStep, ProtectStep]
 EfuseStep = Union[KeyStep, FieldStep, ProtectStep]
 
 
-@dataclass(frozen=True)
+@frozen
 class PlanDocument:
     """A plan.
 

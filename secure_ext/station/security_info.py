@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+
+from secure_ext.station.frozen import frozen
 
 # The ROM's flags, the same on every chip (esptool, loader.py, SECURITY_INFO_FLAG_MAP), with the eFuses they show.
 # Flag 8 is left out: which of the USB eFuses it shows is not said for each chip.
@@ -27,7 +28,7 @@ _SOFT_JTAG_FLAG = 6
 """One bit for a field of up to three: that it is clear says all, that it is set does not."""
 
 
-@dataclass(frozen=True)
+@frozen
 class SecurityInfo:
     """What is known of a sealed chip.
 

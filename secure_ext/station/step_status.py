@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from secure_ext.station.chip_state import ChipState
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, ProtectStep
 
 
@@ -25,7 +25,7 @@ class Status(enum.Enum):
     CONFLICT = "CONFLICT"
 
 
-@dataclass(frozen=True)
+@frozen
 class StepStatus:
     """A step, where it stands, for a conflict the reason, and whether its key is hidden and so was not compared."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from typing import Optional
+
+from secure_ext.station.frozen import frozen
 
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|NotFound|Conflict|Interrupt))(?::|$)")
 _NOT_AN_INSTALLATION = {"MemoryError", "KeyboardInterrupt"}
@@ -30,7 +31,7 @@ _NOT_FOUND_OR_NOT_EXECUTABLE = (126, 127)
 _KILLED = 128
 
 
-@dataclass(frozen=True)
+@frozen
 class ToolFault:
     """A fault of the computer: its code, the cause, what to do about it."""
 

@@ -16,13 +16,14 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from secure_ext.station.frozen import frozen
 
 _CONFIGURATION = "ESPTOOL_CFGFILE"
 
 
-@dataclass(frozen=True)
+@frozen
 class Surroundings:
     """The current folder of a tool, and what is added to its environment."""
 

@@ -13,14 +13,15 @@ import dataclasses
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from secure_ext.station.frozen import frozen
 
 NO_TEXT = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
 """For a class of a regex: control characters, line breaks of any alphabet, and what turns the direction of text."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Between:
     """Least and greatest value of a number."""
 
@@ -28,14 +29,14 @@ class Between:
     most: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Matching:
     """A regular expression that the whole text matches."""
 
     pattern: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Items:
     """How many items a list has at least, and whether one may be there twice."""
 
@@ -43,7 +44,7 @@ class Items:
     different: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class OneOf:
     """The texts that are allowed."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Optional
 
 from secure_ext.station.chip_state import ChipState
@@ -16,6 +15,7 @@ from secure_ext.station.efuse_features import CRYPT_COUNTS
 from secure_ext.station.efuse_owner import other_efuses
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_status import FlashStatus, flash_status
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
 from secure_ext.station.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
@@ -35,7 +35,7 @@ class Condition(enum.Enum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True)
+@frozen
 class Verdict:
     """The kind of a board, what it was concluded from, and for a board that is left alone the Stop that says so.
 

@@ -48,12 +48,16 @@ def defined_names(tree: ast.Module) -> Iterator[str]:
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    """The modules that are loaded when it runs; those under ``if TYPE_CHECKING`` never are."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module
             yield node.module
+        yield from imported_modules(node)
 
 
 def test_it_is_python_3_9(bundle: Bundle) -> None:

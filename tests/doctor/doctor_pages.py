@@ -12,7 +12,7 @@ from pathlib import Path
 from support.doctor_cases import CASES, case_decision
 from update_cases import case_of, found_in
 
-from secure_ext.cli.show.decision import findings_text
+from secure_ext.cli.show.findings import findings_text
 from secure_ext.doctor import ALL_RULES
 from secure_ext.doctor.rule import Concern, Finding, Rule, Severity
 

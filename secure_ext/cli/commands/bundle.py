@@ -103,7 +103,8 @@ def bundle(
         from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.readable import from_rows, readable_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.cli.show.decision import bundle_data, bundle_text, findings_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.bundle import bundle_data, bundle_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.secret_source import MANIFEST_KEY  # noqa: PLC0415 (loaded when used)
         from secure_ext.sign.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
 

@@ -88,7 +88,7 @@ def doctor(
 
 
 def _show_text(shown: Sequence[Finding], known: int, *, stops: bool) -> None:
-    from secure_ext.cli.show.decision import findings_text  # noqa: PLC0415 (loaded when used)
+    from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415 (loaded when used)
 
     counted = f"; {known} known finding{'' if known == 1 else 's'} not shown" if known else ""
     click.echo(findings_text(shown) + counted)
@@ -97,7 +97,7 @@ def _show_text(shown: Sequence[Finding], known: int, *, stops: bool) -> None:
 
 
 def _show_json(findings: Sequence[Finding], known: Sequence[Finding], *, stops: bool) -> None:
-    from secure_ext.cli.show.decision import findings_data  # noqa: PLC0415 (loaded when used)
+    from secure_ext.cli.show.findings import findings_data  # noqa: PLC0415 (loaded when used)
 
     data = [
         {**shown, "known": finding in known, "fingerprint": finding.fingerprint}

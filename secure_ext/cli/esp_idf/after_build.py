@@ -40,7 +40,8 @@ def bundle_after_build(build_dir: Path, secrets: SecretSource = NO_SECRETS) -> I
     from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (slow to import, seldom needed)
     from secure_ext.cli.front import circumstances, decision_from_options  # noqa: PLC0415
-    from secure_ext.cli.show.decision import findings_text, generated_key_lines  # noqa: PLC0415
+    from secure_ext.cli.show.bundle import generated_key_lines  # noqa: PLC0415
+    from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415
     from secure_ext.sign.signers import SigningHelp  # noqa: PLC0415 (slow to import, seldom needed)
 
     decision = decision_from_options(build_dir, **_NO_OPTIONS)

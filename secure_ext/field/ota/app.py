@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.build.build import Build, BuildFile
 from secure_ext.build.files import read_bytes
@@ -29,11 +29,12 @@ from secure_ext.formats.secure_boot import (
 from secure_ext.keys.signer import Signer
 from secure_ext.plan.fleet import Fleet, signs_in_software
 from secure_ext.plan.trusted_keys import accepting_slots
+from secure_ext.station.frozen import frozen
 
 _TEE = "tee_"
 
 
-@dataclass(frozen=True)
+@frozen
 class Wanted:
     """What the user asks of an update.
 
@@ -46,7 +47,7 @@ class Wanted:
     accepted: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateApp:
     """A finished app: its content, where it comes from, what it says, and the digests of the keys that signed it."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from secure_ext.build.build import Role
@@ -21,11 +21,12 @@ from secure_ext.prove.verify.contents import read_images
 from secure_ext.prove.verify.documents import Documents, read_documents
 from secure_ext.prove.verify.inventory import check_inventory
 from secure_ext.prove.verify.keys import find_flash_key
+from secure_ext.station.frozen import frozen
 
 _OTA_SUBTYPES = range(0x10, 0x20)
 
 
-@dataclass(frozen=True)
+@frozen
 class FleetBundle:
     """The bundle that boards were made with.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, SecureProvisionError
@@ -13,9 +13,10 @@ from secure_ext.field.ota.fleet import FleetBundle
 from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
 from secure_ext.formats.image import parse_image
 from secure_ext.formats.partition_table import Partition
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class SlotImage:
     """The pre-encrypted image of one slot, with what was proved of it."""
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext import __version__
@@ -20,6 +19,7 @@ from secure_ext.field.ota.app import UpdateApp, Wanted, make_app
 from secure_ext.field.ota.fleet import FleetBundle, ota_slots
 from secure_ext.field.ota.slots import SlotImage, pre_encrypt, size_checks
 from secure_ext.formats.partition_table import Partition
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import read_document
 
 SCHEMA = 1
@@ -27,7 +27,7 @@ APP = "app.bin"
 README = "README.txt"
 
 
-@dataclass(frozen=True)
+@frozen
 class Package:
     """A finished update package: where it is, and its manifest."""
 

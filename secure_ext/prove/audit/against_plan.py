@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.prove.audit.board import SEALED, Board
 from secure_ext.prove.audit.unplanned_efuses import MEANING, unplanned_fields
 from secure_ext.station.board_needs import board_needs, needed_flash, size_text
 from secure_ext.station.esp_tools import Stop
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
 from secure_ext.station.refusals import check_other_keys
@@ -22,7 +22,7 @@ _CONTINUE = "run the bundle's script again: it burns what is missing"
 _SET_ASIDE = "set this board aside: eFuses cannot be cleared"
 
 
-@dataclass(frozen=True)
+@frozen
 class EfuseCheck(Check):
     """A check of one eFuse: besides what every check has, what was wanted, what was found, and what it is for."""
 
@@ -106,7 +106,7 @@ def _sealed_check(verdict: Verdict) -> Check:
     return Check("board", "verdict", Outcome.NOT_VERIFIABLE, evidence)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Comparison:
     """The checks of one board."""
 

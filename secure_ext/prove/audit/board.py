@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from secure_ext.station.chip_state import ChipState
+from secure_ext.station.frozen import frozen
 from secure_ext.station.security_info import SecurityInfo
 
 SEALED = "the board is in secure download mode, where this cannot be read"
 
 
-@dataclass(frozen=True)
+@frozen
 class Board:
     """A board that was read; every question about it is answered with None where nobody can see the answer.
 

@@ -11,13 +11,13 @@ flash has power in secure download mode (esptool, ``espefuse/efuse/esp32p4/field
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from secure_ext.checks import Check
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
 from secure_ext.prove.audit.against_plan import EfuseCheck, coding_errors_check, efuse_check
 from secure_ext.prove.audit.board import SEALED, Board
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
+from secure_ext.station.frozen import frozen
 
 _P256_ONLY_LOCKED = 3
 _FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")
@@ -58,7 +58,7 @@ def release_checks(board: Board) -> tuple[Check, ...]:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class _Conditions:
     board: Board
     chip: Chip

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from secure_ext.prove.audit.unplanned_efuses import notes_on
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import board_journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.refusals import check_layout
 from secure_ext.station.verdict import Verdict
 
 
-@dataclass(frozen=True)
+@frozen
 class AuditReport:
     """The outcome of an audit.
 

@@ -19,7 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from secure_ext.documents.rehearsal import DAMAGED, FAILED, RECOVERED, CutOutcom
 from secure_ext.errors import DeviceError
 from secure_ext.prove.rehearsal.script_run import ScriptRun, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
+from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import one_line
 
 _TOOL_FAILED = 4
@@ -37,7 +38,7 @@ _WORKERS_A_CORE = 2
 """Half of the time a program that talks to the chip waits."""
 
 
-@dataclass(frozen=True)
+@frozen
 class PowerCuts:
     """All cuts of a bundle, and how many register writes its burning takes."""
 
@@ -68,7 +69,7 @@ class PowerCuts:
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class _Chip:
     """What is left of a chip: its eFuses and its flash."""
 
@@ -76,7 +77,7 @@ class _Chip:
     flash: str
 
 
-@dataclass(frozen=True)
+@frozen
 class _Found:
     """All that a script goes by: the chip, and what the journal knows (not when)."""
 
@@ -84,7 +85,7 @@ class _Found:
     journal: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Board:
     """A folder with a virtual chip and the journal of its board."""
 

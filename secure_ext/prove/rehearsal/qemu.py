@@ -14,7 +14,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.private_folder import virtual_chip_folder
@@ -25,6 +24,7 @@ from secure_ext.errors import InputError, ToolError
 from secure_ext.prove.rehearsal.rehearse import Progress
 from secure_ext.prove.rehearsal.script_run import NewChip, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
+from secure_ext.station.frozen import frozen
 
 START_SECONDS = 10
 BOOT_SECONDS = 90
@@ -40,7 +40,7 @@ _SUCCESS = "Loaded app from partition"
 """What ESP-IDF's bootloader says at its default log level, before it starts the app (bootloader_utility.c)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Machine:
     """How QEMU emulates a chip.
 
@@ -71,7 +71,7 @@ MACHINES = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Emulator:
     """An emulator that is installed: how it emulates the chip, and its program."""
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from secure_ext import __version__
 from secure_ext.bundle.private_folder import virtual_chip_folder
@@ -15,6 +14,7 @@ from secure_ext.documents.rehearsal import BoardTime, CheckedBy, PowerCutReport,
 from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.prove.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
+from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import one_line
 from secure_ext.station.typed_document import document_data, read_document
 
@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 """Is told what is being done, a few words at a time."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Rehearsal:
     """The outcome: what was checked by which means.
 

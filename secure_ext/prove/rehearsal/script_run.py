@@ -6,20 +6,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.chips.chip import load_chip, revision_bits
 from secure_ext.prove.virtual_chip.process import ChipOptions
 from secure_ext.station.board_needs import needed_flash
+from secure_ext.station.frozen import frozen
 
 TIMEOUT = 300
 """Seconds after which a run has hung."""
 _SMALLEST_FLASH = 0x200000
 
 
-@dataclass(frozen=True)
+@frozen
 class ScriptRun:
     """What came of it. `output` is what the script printed; it never prints a key."""
 
@@ -39,7 +39,7 @@ class ScriptRun:
         return lines[-1].strip() if lines else "nothing"
 
 
-@dataclass(frozen=True)
+@frozen
 class NewChip:
     """What a new virtual chip is, where it is not as the plan wants it.
 

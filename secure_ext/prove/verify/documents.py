@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from secure_ext.plan.replay import replay_plan
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.prove.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument, WriteStep
 from secure_ext.station.typed_document import DocumentFault
 
@@ -30,7 +30,7 @@ _CODES = {MANIFEST: "SE730", PLAN: "SE875"}
 """The codes of the errors that every other command ends with."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Documents:
     """Manifest and plan, both valid by their schemas."""
 

@@ -9,7 +9,6 @@ here, and is named again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from secure_ext.policy.signing_entry import Signs, is_digest
 from secure_ext.prove.verify.check import failed, judged, passed, unseen
 from secure_ext.prove.verify.documents import Documents
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import document_data
 
 _NAME, _KEYS = "options-repeated", "signing-keys"
@@ -31,7 +31,7 @@ _MODE, _ENABLED, _ACCEPT = "flash_encryption.mode", "secure_boot.enabled", "doct
 _KEY_FILES = {"flash_encryption.key": (A_FILE, "per-device"), "nvs.key": (A_FILE,)}
 
 
-@dataclass(frozen=True)
+@frozen
 class Repeated:
     """The options of `bundle`, as they are given to `verify`; keys by PEM file, of which the public half will do."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from secure_ext.bundle.file_names import PLAN
@@ -26,6 +26,7 @@ from secure_ext.policy.profile import Profile, load_profile
 from secure_ext.prove.verify.check import failed, judged, passed, refused, unseen
 from secure_ext.prove.verify.documents import Documents
 from secure_ext.prove.verify.options import NOTHING_REPEATED, Repeated, check_options, check_options_without_build
+from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.typed_document import document_data
 
@@ -34,7 +35,7 @@ _NAMES = ("plan-from-build", "images-from-build", "facts-from-build")
 _NAME_THE_RIGHT = "name the build and the profile that the bundle was made from; if you did, do not use the bundle"
 
 
-@dataclass(frozen=True)
+@frozen
 class BuildAtHand:
     """Where the inputs may be: a build directory, and a profile if the bundle was made with one.
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from secure_ext.bundle.files import ArchiveFiles, BundleFiles, open_bundle_files
@@ -23,9 +22,10 @@ from secure_ext.prove.verify.rehearsed import check_rehearsal
 from secure_ext.prove.verify.renderings import check_renderings
 from secure_ext.prove.verify.requirements import check_requirements
 from secure_ext.prove.verify.statement import check_statement
+from secure_ext.station.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class AtHand:
     """What the bundle is checked against besides itself. All may be missing: then less can be seen, and it is said.
 
@@ -40,7 +40,7 @@ class AtHand:
     manifest_key: Path | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Verified:
     """All checks, the documents if both are valid, and what can be read in the files by whoever has them."""
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from secure_ext.prove.virtual_chip.fuses import CHECK_BYTES, DATA_BYTES, Fuses, coded
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
 from secure_ext.prove.virtual_chip.process import EFUSES_BEFORE_THE_CUT
 from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
 
 _OPCODES = {1: 0x5AA5, 2: 0x5A5A}
 _READ, _BURN = _OPCODES
 _THREE_QUARTERS = 1
 
 
-@dataclass(frozen=True)
+@frozen
 class FieldPlace:
     """Where a field is: block number, first bit and width."""
 

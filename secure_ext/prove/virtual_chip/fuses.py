@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import reedsolo
+
+from secure_ext.station.frozen import frozen
 
 DATA_BYTES = 32
 CHECK_BYTES = 12
 _CODEC = reedsolo.RSCodec(CHECK_BYTES)
 
 
-@dataclass(frozen=True)
+@frozen
 class BlockContent:
     """What the controller reads from a block: its data, how many bytes it had to correct, and whether it could."""
 

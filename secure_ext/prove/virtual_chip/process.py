@@ -16,6 +16,7 @@ from typing import Any
 from secure_ext.documents.rehearsal import BoardTime
 from secure_ext.errors import ToolError
 from secure_ext.prove.virtual_chip.wire_clock import WIRE_CLOCK_FILE
+from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import read_document
 
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def own_module(module: str) -> list[str]:
     return [sys.executable, "-c", _RUN_OWN_MODULE, str(_PACKAGE.parent), module]
 
 
-@dataclass(frozen=True)
+@frozen
 class ChipOptions:
     """What kind of chip it is.
 

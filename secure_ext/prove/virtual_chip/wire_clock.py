@@ -13,6 +13,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secure_ext.station.frozen import frozen
+
 WIRE_CLOCK_FILE = "wire_clock.json"
 _BITS_A_BYTE = 10
 _PAGE, _SECTOR, _BLOCK = 0x100, 0x1000, 0x10000
@@ -21,7 +23,7 @@ _CHANGE_BAUD = 0x0F
 _RAM, _MD5, _ERASE = (0x05, 0x06, 0x07), (0x13,), (0xD0, 0xD1)
 
 
-@dataclass(frozen=True)
+@frozen
 class Assumptions:
     """What a usual board and station take.
 
