@@ -75,7 +75,8 @@ def parse_json(content: bytes | str, *, fractions: bool = True, lines: bool = Tr
         lines: whether its texts may have line breaks and control characters.
 
     Raises ValueError if it is not one; also for a member that is there twice, for NaN, Infinity and what is as large,
-    which JSON does not have, for half characters, which no file can hold, and for a nesting that nobody writes.
+    which JSON does not have, for half characters and zero bytes, which no file or no name of one can hold, and for a
+    nesting that nobody writes.
     """
     if len(content) > DOCUMENT_LIMIT:
         raise ValueError(f"it is larger than {DOCUMENT_LIMIT} bytes")
@@ -99,6 +100,8 @@ def _check_levels(value: object, *, lines: bool) -> None:
         for item in level:
             if isinstance(item, str):
                 item.encode()
+                if "\0" in item:
+                    raise ValueError(f"it holds a zero byte: {item[:80]!r}")
                 if not (lines or is_one_line(item)):
                     raise ValueError(f"it holds a line break or a control character: {item[:80]!r}")
             elif isinstance(item, dict):

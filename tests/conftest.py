@@ -10,12 +10,14 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric import rsa
 from support.long_share import Share, keep_share
 from support.once_a_run import once_a_run
 from support.slow_kinds import mark_others_long
@@ -66,6 +68,22 @@ def warm() -> Iterator[None]:
         sys.executable = stand_in
         yield
     sys.executable = REAL_PYTHON
+
+
+@pytest.fixture(scope="session", autouse=True)
+def six_rsa_keys() -> Iterator[None]:
+    """An RSA key takes 0.2 s to make; a test process makes six and uses them in turn."""
+    made: dict[tuple[int, int], list[rsa.RSAPrivateKey]] = defaultdict(list)
+    generate = rsa.generate_private_key
+
+    def one_of_six(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
+        keys = made[public_exponent, key_size]
+        keys.append(generate(public_exponent, key_size) if len(keys) < 6 else keys.pop(0))
+        return keys[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rsa, "generate_private_key", one_of_six)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -55,15 +55,14 @@ def _init(self: Any, /, *values: object, **named: object) -> None:
     shape: _Shape = self._frozen_shape
     state: dict[str, object] = vars(self)
     state.update(zip(shape.taken, values))
-    if len(values) > len(shape.taken) or named.keys() & state.keys() or named.keys() - set(shape.taken):
-        raise TypeError(f"{type(self).__name__} takes {', '.join(shape.taken)}, each once")
     state.update(named)
-    for name in shape.taken:
-        if name not in state:
-            if name not in shape.defaults:
-                raise TypeError(f"{type(self).__name__} lacks {name}")
-            default = shape.defaults[name]
-            state[name] = default.default if default.default_factory is MISSING else default.default_factory()
+    once = len(state) == len(values) + len(named)
+    if len(state) < len(shape.taken):
+        for name, default in shape.defaults.items():
+            if name not in state:
+                state[name] = default.default if default.default_factory is MISSING else default.default_factory()
+    if not once or len(state) != len(shape.taken) or not all(name in state for name in shape.taken):
+        raise TypeError(f"{type(self).__name__} takes {', '.join(shape.taken)}")
 
 
 def _repr(self: Any) -> str:

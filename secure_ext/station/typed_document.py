@@ -116,6 +116,8 @@ def _below(place: str, name: object) -> str:
 
 
 def _read(hint: Any, value: object, place: str) -> Any:
+    if type(value) is hint:
+        return value
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *rules = get_args(hint)
@@ -134,7 +136,7 @@ def _read(hint: Any, value: object, place: str) -> Any:
         return _mapping(get_args(hint), value, place)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return read_document(hint, value, place)
-    if hint is not object and type(value) is not hint:
+    if hint is not object:
         raise DocumentFault(place, f"{_shown(value)} is not {_IN_WORDS[hint]}")
     return value
 

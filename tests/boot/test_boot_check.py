@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -110,11 +111,12 @@ def test_a_provisioned_chip_boots(cell: Cell, bundles: Bundles, tmp_path: Path) 
     assert by_hand == chip, "what is proved below with chips made by hand holds for this one too"
 
 
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 4], ids=["all", "a quarter"])
 @pytest.mark.parametrize("chip", [ESP32C2, *long((ESP32, PLAIN, THREE_KEYS, *LONG))], indirect=True, ids=str)
-def test_no_mutant_survives(chip: Silicon, other_key: Path, tmp_path: Path, quick_decryption: None) -> None:
+def test_no_mutant_survives(chip: Silicon, every: int, other_key: Path, tmp_path: Path, quick_decryption: None) -> None:
     """More than 200 chips with one thing wrong: none passes, and each is told what is wrong with it."""
     survivors, misnamed, names = [], [], set()
-    for mutant in mutants(chip, other_key, seed=len(str(chip.made.cell))):
+    for mutant in itertools.islice(mutants(chip, other_key, seed=len(str(chip.made.cell))), 0, None, every):
         names.add(mutant.name)
         report = boot_check(mutant.silicon.store(tmp_path / "state"), chip.made.folder)
         if report.boots:
@@ -123,7 +125,7 @@ def test_no_mutant_survives(chip: Silicon, other_key: Path, tmp_path: Path, quic
             misnamed.append((mutant.name, mutant.code, report.faults))
     assert sorted(survivors) == sorted(HARMLESS.keys() & names)
     assert not misnamed
-    assert len(names) > 200
+    assert len(names) > 200 // every
 
 
 @pytest.mark.parametrize("chip", PREVIEW, indirect=True, ids=str)

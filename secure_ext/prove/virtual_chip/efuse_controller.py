@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from typing import Any
 
 from secure_ext.prove.virtual_chip.fuses import CHECK_BYTES, DATA_BYTES, Fuses, coded
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
 from secure_ext.prove.virtual_chip.process import EFUSES_BEFORE_THE_CUT
+from secure_ext.station.board_helper import spare_work
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.frozen import frozen
 
@@ -36,6 +38,7 @@ class EfuseController:
 
     def __init__(self, chip: str, fuses: Fuses, power: Power) -> None:
         module = importlib.import_module(f"espefuse.efuse.{chip}.emulate_efuse_controller")
+        spare_work(sys.modules.get("esptool"))
         self.chip = chip
         self.fuses = fuses
         self.power = power

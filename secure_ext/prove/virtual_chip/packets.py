@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import struct
 
 BAD_COMMAND, FAILED, BAD_CHECKSUM = 0x05, 0x06, 0x07
@@ -24,10 +26,7 @@ def payload_of(data: bytes, checksum: int) -> bytes:
     payload = data[16:]
     if len(payload) != size:
         raise Refused(FAILED)
-    state = _CHECKSUM_SEED
-    for byte in payload:
-        state ^= byte
-    if state != checksum & 0xFF:
+    if functools.reduce(operator.xor, payload, _CHECKSUM_SEED) != checksum & 0xFF:
         raise Refused(BAD_CHECKSUM)
     return payload
 

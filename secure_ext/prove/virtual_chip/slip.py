@@ -3,54 +3,47 @@
 
 from __future__ import annotations
 
-END = 0xC0
-_ESCAPES = {0xDC: 0xC0, 0xDD: 0xDB}
+_END, _ESCAPE = b"\xc0", b"\xdb"
+_ESCAPED_END, _ESCAPED_ESCAPE = b"\xdb\xdc", b"\xdb\xdd"
 MAX_FRAME = 0x8000
 """Longest frame that is kept, in bytes: esptool sends at most 0x4000 and a header. The rest of a longer one is lost."""
 
 
 def encode(payload: bytes) -> bytes:
     """One frame with its delimiters."""
-    return b"\xc0" + payload.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
+    return _END + payload.replace(_ESCAPE, _ESCAPED_ESCAPE).replace(_END, _ESCAPED_END) + _END
 
 
 class SlipDecoder:
     """Takes bytes as they come and gives whole frames; wrong escapes and oversized frames are dropped, as noise is."""
 
     def __init__(self) -> None:
-        self._frame = bytearray()
+        self._raw = bytearray()
         self._inside = False
-        self._escaped = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the frames that end in `data`."""
+        *ended, rest = data.split(_END)
         frames = []
-        for byte in data:
-            if byte == END:
-                if self._inside and self._frame and not self._escaped:
-                    frames.append(bytes(self._frame))
-                    self._inside = False
-                else:
-                    self._inside = True
-                self._frame.clear()
-                self._escaped = False
-            elif not self._inside:
-                continue
-            elif self._escaped:
-                self._escaped = False
-                if byte not in _ESCAPES:
-                    self._drop()
-                else:
-                    self._frame.append(_ESCAPES[byte])
-            elif byte == 0xDB:
-                self._escaped = True
-            else:
-                self._frame.append(byte)
-            if len(self._frame) > MAX_FRAME:
-                self._drop()
+        for piece in ended:
+            self._take(piece)
+            frame = _decoded(self._raw) if self._inside else b""
+            if frame:
+                frames.append(frame)
+            self._inside = not frame
+            self._raw.clear()
+        self._take(rest)
         return frames
 
-    def _drop(self) -> None:
-        self._frame.clear()
-        self._inside = False
-        self._escaped = False
+    def _take(self, piece: bytes) -> None:
+        """Keeps one byte more than the longest frame has at most, so that it is known to be longer."""
+        if self._inside:
+            self._raw += piece[: 2 * MAX_FRAME + 1 - len(self._raw)]
+
+
+def _decoded(raw: bytearray) -> bytes:
+    """The payload of what stands between two delimiters; empty if it is none."""
+    escapes = raw.count(_ESCAPED_END) + raw.count(_ESCAPED_ESCAPE)
+    if raw.count(_ESCAPE) != escapes or len(raw) - escapes > MAX_FRAME:
+        return b""
+    return bytes(raw.replace(_ESCAPED_END, _END).replace(_ESCAPED_ESCAPE, _ESCAPE))
