@@ -23,6 +23,7 @@ class Action(NamedTuple):
 
 
 ACTIONS = (
+    Action("configure", "secure-configure", "secure-configure --apply"),
     Action("doctor", "secure-doctor", "secure-doctor --profile production.yaml"),
     Action("plan", "secure-plan", "secure-plan --flash-encryption release"),
     Action("bundle", "secure-provision", "secure-provision --signing-key signing_key.pem", builds=True),

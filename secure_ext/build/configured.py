@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A project as ``idf.py reconfigure`` leaves it: nothing needs to be built yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secure_ext.build.build import PROJECT_DESCRIPTION
+from secure_ext.build.files import read_json
+from secure_ext.build.recorded_paths import find_recorded
+from secure_ext.errors import InputError
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.frozen import frozen
+
+_ENVIRONMENT = "config.env"
+
+
+@frozen
+class ConfiguredProject:
+    """What a configure says about itself.
+
+    Attributes:
+        build_dir: the build directory.
+        project_dir: the project.
+        sdkconfig: its sdkconfig.
+        idf_path: the ESP-IDF.
+        chip: target name.
+        environment: what ESP-IDF sets while it reads its Kconfig files (``tools/kconfig_new/config.env.in``).
+    """
+
+    build_dir: Path
+    project_dir: Path
+    sdkconfig: Path
+    idf_path: Path
+    chip: str
+    environment: dict[str, str]
+
+
+def read_configured(build_dir: Path) -> ConfiguredProject:
+    """What a configure has left in a build directory. Raises InputError SE102, SE103, SE105, SE108, SE113, SE114."""
+    environment_file = build_dir / _ENVIRONMENT
+    if not environment_file.is_file():
+        raise InputError(
+            "SE113",
+            f"{build_dir} is not the build directory of a project that was configured here: it has no {_ENVIRONMENT}",
+            cure="configure it with `idf.py set-target CHIP` or `idf.py reconfigure`; if its build directory is "
+            "elsewhere, give it with -B",
+            place=str(build_dir),
+        )
+    environment = {name: str(value) for name, value in read_json(environment_file, build_dir).items()}
+    description = read_json(build_dir / PROJECT_DESCRIPTION, build_dir)
+    project_dir = find_recorded(build_dir, description.get("build_dir"), description.get("project_path"))
+    sdkconfig = find_recorded(build_dir, description.get("build_dir"), description.get("config_file"))
+    idf_path = Path(environment.get("IDF_PATH", ""))
+    chip = environment.get("IDF_TARGET", "")
+    if chip not in FACTS:
+        raise InputError(
+            "SE105",
+            f"{build_dir} is configured for {chip or 'no chip'}, which is not supported",
+            cure=f"configure for one of {', '.join(sorted(FACTS))}",
+            place=str(environment_file),
+        )
+    if project_dir is None or sdkconfig is None or not (idf_path / "Kconfig").is_file():
+        missing = "its project" if project_dir is None else "its sdkconfig" if sdkconfig is None else "its ESP-IDF"
+        raise InputError(
+            "SE114",
+            f"{build_dir} was configured elsewhere: {missing} is not there any more",
+            cure="configure it here with `idf.py reconfigure`",
+            place=str(build_dir),
+        )
+    return ConfiguredProject(build_dir, project_dir, sdkconfig, idf_path, chip, environment)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A project's configuration, decided as a whole and then written as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secure_ext.build.configured import ConfiguredProject
+from secure_ext.build.files import read_bytes
+from secure_ext.build.kconfig_tree import load_kconfig_tree, sdkconfig_text
+from secure_ext.configure.apply import Applied, apply, value_text
+from secure_ext.configure.settings import Setting, settings_for
+from secure_ext.configure.table import TableChange, change_table
+from secure_ext.configure.wishes import Wishes
+from secure_ext.errors import InputError
+from secure_ext.station.durable import write_durably
+from secure_ext.station.frozen import frozen
+
+DEFAULTS = "sdkconfig.defaults.secure"
+_HEADING = """\
+# Written by `secure-provision configure`, which writes it anew: keep settings of your own in another file.
+# It counts for a new sdkconfig, as the last of the project's defaults:
+#   idf.py -D SDKCONFIG_DEFAULTS="{others}{name}" reconfigure
+# For the sdkconfig that is there: secure-provision configure --apply
+"""
+
+
+@frozen
+class Configuration:
+    """What a project gets.
+
+    Attributes:
+        project: where it is.
+        applied: the symbols.
+        table: the partition table.
+        defaults: text of ``sdkconfig.defaults.secure``.
+        sdkconfig: text of the sdkconfig with all of it.
+    """
+
+    project: ConfiguredProject
+    applied: Applied
+    table: TableChange
+    defaults: str
+    sdkconfig: str
+
+    @property
+    def defaults_file(self) -> Path:
+        """Where the defaults belong."""
+        return self.project.project_dir / DEFAULTS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the project's sdkconfig and partition table are as they would be made."""
+        return not self.applied.lacking and not self.table.rewrites
+
+
+def decide_configuration(project: ConfiguredProject, wishes: Wishes, *, move: bool) -> Configuration:
+    """What a project needs for what is wished. It writes nothing.
+
+    Raises the errors of `load_kconfig_tree`, `apply` and `change_table`.
+    """
+    tree = load_kconfig_tree(project)
+    wanted = settings_for(wishes, project.chip, tree)
+    first = apply(wanted, tree)
+    table = change_table(project, tree, first.before, move=move)
+    own = apply(table.settings, tree)
+    settings = (*first.settings, *own.settings)
+    applied = Applied(settings, first.left_out, first.before, own.after)
+    before = read_bytes(project.sdkconfig).decode("utf-8", errors="replace")
+    return Configuration(project, applied, table, _defaults_text(project, settings), sdkconfig_text(tree, before))
+
+
+def write_configuration(configuration: Configuration, *, to_sdkconfig: bool) -> tuple[Path, ...]:
+    """Writes what is not there yet; returns those files. Raises InputError SE117."""
+    wanted = [(configuration.defaults_file, configuration.defaults)]
+    if configuration.table.rewrites:
+        wanted.insert(0, (configuration.table.csv, configuration.table.after))
+    if to_sdkconfig and configuration.applied.lacking:
+        wanted.append((configuration.project.sdkconfig, configuration.sdkconfig))
+    written: list[Path] = []
+    for path, text in wanted:
+        try:
+            if path.is_file() and path.read_bytes() == text.encode():
+                continue
+            write_durably(path, text.encode())
+        except OSError as error:
+            done = ", ".join(str(one) for one in written)
+            raise InputError(
+                "SE117",
+                f"{path} cannot be written: {error.strerror}" + (f"; written before it: {done}" if done else ""),
+                cure="check that you may write in the project, and the free space; then run again",
+                place=str(path),
+            ) from None
+        written.append(path)
+    return tuple(written)
+
+
+def _defaults_text(project: ConfiguredProject, settings: tuple[Setting, ...]) -> str:
+    others = "sdkconfig.defaults;" if (project.project_dir / "sdkconfig.defaults").is_file() else ""
+    lines = [_HEADING.format(others=others, name=DEFAULTS)]
+    lines += [f"# {one.reason}\nCONFIG_{one.symbol}={_default_text(one)}\n" for one in settings]
+    return "\n".join(lines)
+
+
+def _default_text(setting: Setting) -> str:
+    if setting.symbol == "PARTITION_TABLE_OFFSET":
+        return f"0x{setting.value:x}"
+    return value_text(setting.value)

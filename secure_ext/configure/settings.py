@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wishes as Kconfig symbols, each after those that it depends on.
+
+Source: ESP-IDF ``components/bootloader/Kconfig.projbuild`` (menu "Security features"), ``components/nvs_sec_provider/
+Kconfig``, ``components/esp_hw_support/port/<chip>/Kconfig.hw_support`` (minimum revision).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from secure_ext.build.kconfig_tree import KconfigTree
+from secure_ext.build.sdkconfig import Value
+from secure_ext.chips.facts import chip_facts
+from secure_ext.configure.wishes import Wishes
+from secure_ext.station.frozen import frozen
+
+_REVISION_FOR_SECURE_BOOT = {"esp32": "ESP32_REV_MIN_3", "esp32c3": "ESP32C3_REV_MIN_3"}
+"""The first revision with Secure Boot V2, of the chips that had others before."""
+_KEY_SIZES = {
+    "128": "SECURE_FLASH_ENCRYPTION_AES128",
+    "256": "SECURE_FLASH_ENCRYPTION_AES256",
+    "128-derived": "SECURE_FLASH_ENCRYPTION_AES128_DERIVED",
+}
+_NVS_SCHEMES = {"hmac": "NVS_SEC_KEY_PROTECT_USING_HMAC", "flash-encryption": "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC"}
+_DOWNLOAD_MODES = {
+    "secure": ("SECURE_ENABLE_SECURE_ROM_DL_MODE", "esptool can still write the flash, and read nothing"),
+    "disabled": ("SECURE_DISABLE_ROM_DL_MODE", "nobody reaches the board through its UART any more"),
+    "open": ("SECURE_INSECURE_ALLOW_DL_MODE", "everybody who has the board can read and write its flash"),
+}
+
+
+@frozen
+class Setting:
+    """A symbol, the value it shall have, and why.
+
+    Attributes:
+        is_wished: somebody asked for it; what is only recommended is left out where it cannot be had.
+    """
+
+    symbol: str
+    value: Value
+    reason: str
+    is_wished: bool = True
+
+
+def settings_for(wishes: Wishes, chip: str, tree: KconfigTree) -> tuple[Setting, ...]:
+    """What to set, in this order; `tree` tells which symbols this ESP-IDF has."""
+    facts = chip_facts(chip)
+    sound = [scheme for scheme in facts.schemes if scheme not in facts.schemes_with_errata]
+    has_secure_boot = bool(sound) if wishes.secure_boot is None else wishes.secure_boot
+    mode = wishes.flash_encryption or "release"
+    return (
+        *_secure_boot(wishes, chip, tree, wanted=has_secure_boot),
+        *_flash_encryption(wishes, mode, one_key_block=len(facts.key_sizes) > 1 and has_secure_boot),
+        *_download_mode(wishes, tree, protected=has_secure_boot or mode != "off"),
+        *_nvs(wishes, tree, has_hmac=facts.hmac, has_flash_encryption=mode != "off"),
+        *_rollback(wishes),
+    )
+
+
+def _secure_boot(wishes: Wishes, chip: str, tree: KconfigTree, *, wanted: bool) -> Iterator[Setting]:
+    if not wanted:
+        if wishes.secure_boot is False:
+            yield Setting("SECURE_BOOT", False, "secure boot is not wanted")
+        return
+    facts = chip_facts(chip)
+    revision, current = _REVISION_FOR_SECURE_BOOT.get(chip, ""), tree.value(f"{chip.upper()}_REV_MIN_FULL")
+    if revision and (tree.value(revision) or (isinstance(current, int) and current < facts.secure_boot_revision)):
+        reason = "older revisions of the chip have no Secure Boot V2; the firmware will not start on them"
+        yield Setting(revision, True, reason)
+    yield Setting("SECURE_BOOT", True, "only firmware that you signed boots")
+    yield Setting("SECURE_BOOT_V2_ENABLED", True, "version 1 has no protection against a stolen reflashing key")
+    scheme = wishes.scheme or next(iter(facts.schemes), "rsa3072")
+    if scheme == "rsa3072":
+        yield Setting("SECURE_SIGNED_APPS_RSA_SCHEME", True, "signatures are RSA-3072")
+    else:
+        bits = scheme.removeprefix("ecdsa")
+        yield Setting("SECURE_SIGNED_APPS_ECDSA_V2_SCHEME", True, "signatures are ECDSA")
+        yield Setting(f"SECURE_BOOT_ECDSA_KEY_LEN_{bits}_BITS", True, f"over NIST P-{bits}")
+    if wishes.build_signs_with:
+        yield Setting("SECURE_BOOT_BUILD_SIGNED_BINARIES", True, "the build signs")
+        yield Setting("SECURE_BOOT_SIGNING_KEY", wishes.build_signs_with, "with this key")
+    else:
+        yield Setting("SECURE_BOOT_BUILD_SIGNED_BINARIES", False, "the bundle signs: no build needs the key")
+    if wishes.flash_encryption in (None, "release") and not tree.value("SECURE_BOOT_V2_FORCE_ENABLE_ECDSA"):
+        yield Setting("SECURE_BOOT_INSECURE", False, "each option under it opens something")
+
+
+def _flash_encryption(wishes: Wishes, mode: str, *, one_key_block: bool) -> Iterator[Setting]:
+    if mode == "off":
+        yield Setting("SECURE_FLASH_ENC_ENABLED", False, "flash encryption is not wanted")
+        return
+    yield Setting("SECURE_FLASH_ENC_ENABLED", True, "nobody reads the firmware out of the flash")
+    size = wishes.key_size or ("128-derived" if one_key_block else None)
+    if mode == "release":
+        reason = "cannot be turned off any more"
+        yield Setting("SECURE_FLASH_ENCRYPTION_MODE_RELEASE", True, reason)
+    else:
+        reason = "can be turned off again, NOT for production"
+        yield Setting("SECURE_FLASH_ENCRYPTION_MODE_DEVELOPMENT", True, reason)
+    if size is not None:
+        yield Setting(_KEY_SIZES[size], True, f"the key is of the kind {size}", is_wished=wishes.key_size is not None)
+
+
+def _download_mode(wishes: Wishes, tree: KconfigTree, *, protected: bool) -> Iterator[Setting]:
+    if not protected:
+        return
+    mode = wishes.download_mode
+    if mode is None:
+        mode = "secure" if tree.value("SOC_SUPPORTS_SECURE_DL_MODE") else "disabled"
+    symbol, reason = _DOWNLOAD_MODES[mode]
+    yield Setting(symbol, True, reason, is_wished=wishes.download_mode is not None)
+
+
+def _nvs(wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, has_flash_encryption: bool) -> Iterator[Setting]:
+    """Firmware with NVS must encrypt it in one way or another: only without NVS it may be left out."""
+    is_wished = wishes.nvs is not None or tree.defines("NVS_ENCRYPTION")
+    scheme = wishes.nvs
+    if scheme is None:
+        scheme = "hmac" if has_hmac else "flash-encryption" if has_flash_encryption else "off"
+    if scheme == "off":
+        yield Setting("NVS_ENCRYPTION", False, "NVS is not encrypted", is_wished=is_wished)
+        return
+    yield Setting("NVS_ENCRYPTION", True, "flash encryption leaves NVS out: it encrypts itself", is_wished=is_wished)
+    reason = "its keys come from a key in eFuse" if scheme == "hmac" else "its keys lie in the partition nvs_keys"
+    yield Setting(_NVS_SCHEMES[scheme], True, reason, is_wished=is_wished)
+    if scheme == "hmac":
+        key_id = 5 if wishes.nvs_key_id is None else wishes.nvs_key_id
+        yield Setting("NVS_SEC_HMAC_EFUSE_KEY_ID", key_id, "the key block of that key", is_wished=is_wished)
+
+
+def _rollback(wishes: Wishes) -> Iterator[Setting]:
+    if wishes.secure_version is None:
+        return
+    yield Setting("BOOTLOADER_APP_ROLLBACK_ENABLE", True, "an update that does not start is taken back")
+    yield Setting("BOOTLOADER_APP_ANTI_ROLLBACK", True, "an app older than the board's secure version does not boot")
+    yield Setting("BOOTLOADER_APP_SECURE_VERSION", wishes.secure_version, "of this app")

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the partition table needs, and a CSV that has it; ESP-IDF's own generator says where each partition then is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from secure_ext.build.configured import ConfiguredProject
+from secure_ext.build.files import read_bytes
+from secure_ext.build.kconfig_tree import KconfigTree
+from secure_ext.build.sdkconfig import SdkConfig
+from secure_ext.chips.facts import chip_facts
+from secure_ext.configure.partition_csv import Row, rows_of, with_flags, with_row, without_offset
+from secure_ext.configure.settings import Setting
+from secure_ext.errors import InputError
+from secure_ext.formats.partition_table import Partition, parse_partition_table
+from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
+from secure_ext.station.frozen import frozen
+
+OWN_CSV = "partitions_secure.csv"
+"""The project's copy of a table that ESP-IDF has built in."""
+_DEFAULT_OFFSET = 0x8000
+_BOOTLOADER = Path("bootloader", "bootloader.bin")
+_GROWTH = 0x3000
+"""More than secure boot and flash encryption add to a bootloader, in bytes."""
+_QUIET_LEVEL = 3
+"""INFO, ESP-IDF's default: up to it a bootloader has few texts."""
+_USUAL, _ROOMY, _VERBOSE = 0xC000, 0xF000, 0x12000
+"""Table offsets: ESP-IDF's own examples with secure boot; one with room to grow; one behind all texts there are. An app
+begins at a multiple of 64 KB, so that none of them takes room from the usual first app."""
+
+
+@frozen
+class TableChange:
+    """What becomes of the partition table.
+
+    Attributes:
+        csv: the file to write.
+        before: its text before; of the table that is built in, where there was no file.
+        after: its text.
+        moved: partitions that are elsewhere now: label, offset before and after.
+        settings: symbols that belong to it.
+    """
+
+    csv: Path
+    before: str
+    after: str
+    moved: tuple[tuple[str, int, int], ...]
+    settings: tuple[Setting, ...]
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the CSV changes."""
+        return self.before != self.after
+
+
+def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfig, *, move: bool) -> TableChange:
+    """The table for what is set in `tree` by now; `config` is what was set before.
+
+    A place that the CSV leaves to the build may change with the table's own; one that it says only if `move` is set.
+
+    Raises InputError SE108 (no such CSV), SE116 (ESP-IDF's generator refuses what would be needed).
+    """
+    filename = str(tree.value("PARTITION_TABLE_FILENAME"))
+    is_own = bool(tree.value("PARTITION_TABLE_CUSTOM"))
+    source = (project.project_dir if is_own else project.idf_path / "components" / "partition_table") / filename
+    before = read_bytes(source).decode("utf-8", errors="replace")
+    old_offset = _integer(tree, "PARTITION_TABLE_OFFSET", _DEFAULT_OFFSET)
+    offset = _table_offset(project, tree, config)
+    after = _with_what_it_needs(before, tree)
+    if move and offset != old_offset:
+        for row in rows_of(after):
+            after = without_offset(after, row)
+    old = _generated(project, tree, before, old_offset, source)
+    new = {partition.label: partition for partition in _generated(project, tree, after, offset, source)}
+    moved = tuple(
+        (partition.label, partition.offset, new[partition.label].offset)
+        for partition in old
+        if partition.label in new and new[partition.label].offset != partition.offset
+    )
+    settings = []
+    if offset != _DEFAULT_OFFSET:
+        reason = "room for the bootloader with its signature and the code of the security features"
+        settings.append(Setting("PARTITION_TABLE_OFFSET", offset, reason))
+    csv = source
+    if after != before and not is_own:
+        csv = project.project_dir / OWN_CSV
+    if csv == project.project_dir / OWN_CSV:
+        settings.append(Setting("PARTITION_TABLE_CUSTOM", True, "the table has rows that the built-in one has not"))
+        settings.append(Setting("PARTITION_TABLE_CUSTOM_FILENAME", OWN_CSV, "this is the table"))
+    return TableChange(csv, before, after, moved, tuple(settings))
+
+
+def _with_what_it_needs(text: str, tree: KconfigTree) -> str:
+    """Source of what may not be encrypted: ``nvs_partition_lookup.cpp`` and ``esp_spiffs.c`` refuse it."""
+    for row in rows_of(text):
+        if "encrypted" in row.flags and (row.is_data("nvs") or row.is_data("spiffs")):
+            text = with_flags(text, row, [flag for flag in row.flags if flag != "encrypted"])
+    rows = rows_of(text)
+    if any(row.is_ota_slot for row in rows) and not _has(rows, "ota"):
+        text = with_row(text, "otadata", "data", "ota", "", "0x2000")
+    if (
+        tree.value("NVS_SEC_KEY_PROTECT_USING_FLASH_ENC")
+        and tree.value("NVS_ENCRYPTION")
+        and not _has(rows, "nvs_keys")
+    ):
+        text = with_row(text, "nvs_keys", "data", "nvs_keys", "", "0x1000", "encrypted")
+    return text
+
+
+def _has(rows: tuple[Row, ...], subtype: str) -> bool:
+    return any(row.is_data(subtype) for row in rows)
+
+
+def _table_offset(project: ConfiguredProject, tree: KconfigTree, before: SdkConfig) -> int:
+    """The present offset where the bootloader will fit under it, else one that leaves it room to grow."""
+    present = _integer(tree, "PARTITION_TABLE_OFFSET", _DEFAULT_OFFSET)
+    features = [name for name in ("SECURE_BOOT", "SECURE_FLASH_ENC_ENABLED") if tree.value(name)]
+    if not features:
+        return present
+    is_quiet = _integer(tree, "BOOTLOADER_LOG_LEVEL", _QUIET_LEVEL) <= _QUIET_LEVEL
+    usual, roomy = (_USUAL, _ROOMY) if is_quiet else (_VERBOSE, _VERBOSE)
+    built = project.build_dir / _BOOTLOADER
+    needed = usual
+    if built.is_file():
+        growth = 0 if all(before.enabled(name) for name in features) else _GROWTH
+        signature = SECTOR_SIZE if "SECURE_BOOT" in features else 0
+        start = chip_facts(project.chip).bootloader_offset
+        needed = start + whole_sectors(built.stat().st_size + growth) + signature
+    return present if present >= needed else max(needed, roomy)
+
+
+def _generated(
+    project: ConfiguredProject, tree: KconfigTree, text: str, offset: int, source: Path
+) -> tuple[Partition, ...]:
+    """The table that ESP-IDF's generator makes of a CSV."""
+    generator = project.idf_path / "components" / "partition_table" / "gen_esp32part.py"
+    with tempfile.TemporaryDirectory(prefix="secure-provision-") as name:
+        csv, binary = Path(name, "table.csv"), Path(name, "table.bin")
+        csv.write_text(text, encoding="utf-8")
+        size = str(tree.value("ESPTOOLPY_FLASHSIZE") or "")
+        words = [sys.executable, str(generator), "-q", "--offset", hex(offset)]
+        words += ["--flash-size", size] if size else []
+        done = subprocess.run([*words, str(csv), str(binary)], capture_output=True, encoding="utf-8", check=False)
+        if done.returncode:
+            last = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
+            raise InputError(
+                "SE116",
+                f"with the partition table at 0x{offset:x}, ESP-IDF's generator refuses the table: {last}",
+                cure="where an offset in the CSV is in the way, --move-partitions takes the offsets out (boards in the "
+                "field have the old places); where the flash is too small, make partitions smaller, or set its size",
+                place=str(source),
+            )
+        return parse_partition_table(binary.read_bytes(), place=str(source)).partitions
+
+
+def _integer(tree: KconfigTree, name: str, default: int) -> int:
+    value = tree.value(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default

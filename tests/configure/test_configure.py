@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`configure` on a small ESP-IDF with the traps of the real ones: what is set holds, what cannot be is explained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
+
+from secure_ext.build.configured import read_configured
+from secure_ext.build.kconfig_tree import load_kconfig_tree
+from secure_ext.build.sdkconfig import read_sdkconfig
+
+Run = Callable[..., Result]
+
+
+def configure(run_cli: Run, project: Path, *words: str) -> Result:
+    return run_cli("configure", "-B", str(project / "build"), "--yes", *words)
+
+
+def files_of(project: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(project)): path.read_bytes() for path in project.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
+def test_the_recommended_set_holds_and_a_second_run_changes_nothing(chip: str, run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, chip)
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 0, done.output
+    config = read_sdkconfig(project / "sdkconfig")
+    for symbol in (
+        *("SECURE_BOOT", "SECURE_BOOT_V2_ENABLED", "SECURE_FLASH_ENC_ENABLED", "NVS_ENCRYPTION"),
+        "SECURE_FLASH_ENCRYPTION_MODE_RELEASE",
+        "SECURE_DISABLE_ROM_DL_MODE" if chip == "esp32" else "SECURE_ENABLE_SECURE_ROM_DL_MODE",
+        "NVS_SEC_KEY_PROTECT_USING_HMAC" if chip == "esp32c3" else "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC",
+        *(["ESP32_REV_MIN_3"] if chip == "esp32" else []),
+        *(["SECURE_FLASH_ENCRYPTION_AES128_DERIVED"] if chip == "esp32c2" else []),
+    ):
+        assert config.enabled(symbol), symbol
+    assert not config.enabled("SECURE_BOOT_BUILD_SIGNED_BINARIES")
+    assert config.integer("PARTITION_TABLE_OFFSET") == 0xF000
+    assert load_kconfig_tree(read_configured(project / "build")).values().values.items() >= config.values.items()
+    before = files_of(project)
+    again = configure(run_cli, project, "--apply")
+    assert again.exit_code == 0 and "nothing to write" in again.output and "has all of it" in again.output
+    assert files_of(project) == before
+    assert configure(run_cli, project, "--check").exit_code == 0
+
+
+def test_check_writes_nothing_and_says_what_is_lacking(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    before = files_of(project)
+    done = configure(run_cli, project, "--check", "--format", "json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert not told["complete"] and not told["written"]
+    assert {"SECURE_BOOT", "PARTITION_TABLE_OFFSET"} <= {one["symbol"] for one in told["settings"] if one["lacking"]}
+    assert [one["partition"] for one in told["partition_table"]["moved"]] == ["nvs", "otadata", "ota_0", "ota_1"]
+    assert files_of(project) == before
+
+
+def test_each_line_of_the_defaults_has_its_reason_and_gives_the_same_values(run_cli: Run, tmp_path: Path) -> None:
+    """Loaded over a new sdkconfig, as the build does with defaults."""
+    project = make_project(tmp_path)
+    done = configure(run_cli, project)
+    assert done.exit_code == 0, done.output
+    assert "CONFIG_SECURE_BOOT=" not in (project / "sdkconfig").read_text()
+    lines = (project / "sdkconfig.defaults.secure").read_text().splitlines()
+    for number, line in enumerate(lines):
+        assert not line.startswith("CONFIG_") or lines[number - 1].startswith("# ")
+    wanted = read_sdkconfig(project / "sdkconfig.defaults.secure").values
+    (project / "sdkconfig").write_text("\n".join(lines))
+    tree = load_kconfig_tree(read_configured(project / "build"))
+    assert {name: tree.value(name) for name in wanted} == wanted
+    assert configure(run_cli, project, "--check").exit_code == 0
+
+
+def test_settings_of_others_stay(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    sdkconfig = project / "sdkconfig"
+    sdkconfig.write_text(sdkconfig.read_text() + 'CONFIG_ESPTOOLPY_FLASHSIZE="8MB"\nCONFIG_BOOTLOADER_LOG_LEVEL=5\n')
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    config = read_sdkconfig(sdkconfig)
+    assert (config.text("ESPTOOLPY_FLASHSIZE"), config.integer("BOOTLOADER_LOG_LEVEL")) == ("8MB", 5)
+    assert config.integer("PARTITION_TABLE_OFFSET") == 0x12000, "all the texts of that level"
+    assert sdkconfig.read_text().startswith("#\n# Automatically generated file. DO NOT EDIT.\n#\n")
+
+
+@pytest.mark.parametrize(
+    ("chip", "words", "components", "told"),
+    [
+        ("esp32c61", ["--secure-boot"], (NVS, NVS_PROVIDER), "SECURE_BOOT_V2_FORCE_ENABLE_ECDSA is n"),
+        ("esp32c3", ["--scheme", "ecdsa256"], (NVS, NVS_PROVIDER), "ECC_SUPPORTED is n"),
+        ("esp32c2", ["--key-size", "128"], (NVS, NVS_PROVIDER), "it needs !SECURE_BOOT, and SECURE_BOOT is y"),
+        ("esp32", ["--no-secure-boot", "--download-mode", "disabled"], (NVS, NVS_PROVIDER), "ESP32_REV_MIN_FULL is 0"),
+        ("esp32", ["--nvs", "hmac"], (NVS, NVS_PROVIDER), "SOC_HMAC_SUPPORTED is n"),
+        ("esp32c3", [], (NVS,), "the component nvs_sec_provider takes no part in the build"),
+        ("esp32c3", ["--nvs", "hmac"], (), "the component nvs_flash takes no part in the build"),
+        ("esp32c3", ["--anti-rollback", "1"], (), "no component of the project defines BOOTLOADER_APP_ANTI_ROLLBACK"),
+    ],
+)
+def test_what_stands_in_the_way_is_named_and_nothing_is_written(  # noqa: PLR0917 (a row of the table)
+    chip: str, words: list[str], components: tuple[str, ...], told: str, run_cli: Run, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path, chip, components=components)
+    before = files_of(project)
+    done = configure(run_cli, project, "--apply", *words)
+    assert done.exit_code == 1
+    assert "SE413" in done.output and told in done.output, done.output
+    assert files_of(project) == before
+
+
+def test_what_is_only_recommended_is_left_out_with_the_reason(run_cli: Run, tmp_path: Path) -> None:
+    """ECDSA of this chip is not sound, and the project has no NVS: both are no error."""
+    project = make_project(tmp_path, "esp32c61", components=())
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 0, done.output
+    assert "left out: CONFIG_NVS_ENCRYPTION" in done.output
+    config = read_sdkconfig(project / "sdkconfig")
+    assert not config.enabled("SECURE_BOOT") and config.enabled("SECURE_FLASH_ENC_ENABLED")
+
+
+def test_wishes_of_a_profile_and_of_the_line(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("schema: 1\nflash_encryption: {mode: development}\nnvs: {scheme: flash-encryption}\n")
+    done = configure(run_cli, project, "--apply", "--profile", str(profile), "--signed-by-build", "key.pem")
+    assert done.exit_code == 0, done.output
+    config = read_sdkconfig(project / "sdkconfig")
+    assert config.enabled("SECURE_FLASH_ENCRYPTION_MODE_DEVELOPMENT")
+    assert config.enabled("NVS_SEC_KEY_PROTECT_USING_FLASH_ENC")
+    assert config.text("SECURE_BOOT_SIGNING_KEY") == "key.pem"
+
+
+def test_a_built_in_table_is_copied_where_it_lacks_a_row(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    done = configure(run_cli, project, "--apply", "--nvs", "flash-encryption")
+    assert done.exit_code == 0, done.output
+    added = "nvs_keys, data, nvs_keys, , 0x1000, encrypted\n"
+    assert (project / "partitions_secure.csv").read_text() == TWO_OTA + added
+    assert f"+{added}" in done.output
+    assert read_sdkconfig(project / "sdkconfig").text("PARTITION_TABLE_CUSTOM_FILENAME") == "partitions_secure.csv"
+    assert configure(run_cli, project, "--check", "--nvs", "flash-encryption").exit_code == 0
+
+
+OWN = """\
+# our table\tkeep this
+nvs,\tdata, nvs,      0x9000,  0x4000, encrypted   # not a comment of ESP-IDF's
+ota_0, app,  ota_0,   0x10000, 1M,
+  # and this
+ota_1, app,  ota_1,          , 1M,
+"""
+
+
+def test_an_own_table_keeps_its_comments_and_its_places(run_cli: Run, tmp_path: Path) -> None:
+    """Two rows say where they are: they are not moved unless that is asked for."""
+    own = OWN.replace("   # not a comment of ESP-IDF's", "")
+    project = make_project(tmp_path, csv=own)
+    before = files_of(project)
+    refused = configure(run_cli, project, "--apply")
+    assert refused.exit_code == 3 and "SE116" in refused.output and "--move-partitions" in refused.output
+    assert files_of(project) == before
+    done = configure(run_cli, project, "--apply", "--move-partitions")
+    assert done.exit_code == 0, done.output
+    assert (project / "table.csv").read_text() == (
+        "# our table\tkeep this\n"
+        "nvs,\tdata, nvs,            ,  0x4000,\n"
+        "ota_0, app,  ota_0,          , 1M,\n"
+        "  # and this\n"
+        "ota_1, app,  ota_1,          , 1M,\n"
+        "otadata, data, ota, , 0x2000\n"
+    )
+
+
+def test_a_table_that_is_far_enough_behind_stays(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / "sdkconfig").write_text("CONFIG_PARTITION_TABLE_OFFSET=0xc000\n")
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    assert read_sdkconfig(project / "sdkconfig").integer("PARTITION_TABLE_OFFSET") == 0xC000
+
+
+def test_a_large_bootloader_has_room_and_one_rebuild_is_enough(run_cli: Run, tmp_path: Path) -> None:
+    """Built before the features, it will grow; built with them, nothing changes any more."""
+    project = make_project(tmp_path)
+    bootloader = project / "build" / "bootloader" / "bootloader.bin"
+    bootloader.parent.mkdir()
+    bootloader.write_bytes(bytes(0xD000))
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    offset = read_sdkconfig(project / "sdkconfig").integer("PARTITION_TABLE_OFFSET")
+    assert offset == 0xD000 + 0x3000 + 0x1000
+    bootloader.write_bytes(bytes(0xF800))
+    assert configure(run_cli, project, "--check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda project: (project / "build" / "config.env").unlink(), "SE113"),
+        (lambda project: (project / "build" / "config.env").write_text("{"), "SE103"),
+        (lambda project: (project / "build" / "project_description.json").unlink(), "SE102"),
+        (lambda project: (project / "sdkconfig").unlink(), "SE114"),
+        (lambda project: (project / "build" / "kconfigs.in").write_text("confg X\n  nonsense ((\n"), "SE115"),
+        (lambda project: (project / "build" / "kconfigs.in").unlink(), "SE115"),
+        (lambda project: (project.parent / "esp-idf" / "Kconfig").unlink(), "SE114"),
+        (
+            lambda project: (project.parent / "esp-idf" / "components" / "partition_table").rename(project / "x"),
+            "SE108",
+        ),
+    ],
+    ids=[
+        "not configured",
+        "half env",
+        "no description",
+        "no sdkconfig",
+        "bad Kconfig",
+        "no kconfigs.in",
+        "no IDF",
+        "CSV",
+    ],
+)
+def test_a_project_that_cannot_be_read(
+    spoil: Callable[[Path], object], code: str, run_cli: Run, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path)
+    spoil(project)
+    before = files_of(project)
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 3
+    assert code in done.output and "what to do:" in done.output, done.output
+    assert files_of(project) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_project_that_may_not_be_written(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    project.chmod(0o500)
+    try:
+        done = configure(run_cli, project, "--apply")
+    finally:
+        project.chmod(0o700)
+    assert done.exit_code == 3 and "SE117" in done.output
+
+
+def test_a_folder_in_the_place_of_the_defaults(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / "sdkconfig.defaults.secure").mkdir()
+    before = files_of(project)
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 3 and "SE117" in done.output
+    assert files_of(project) == before
+
+
+def test_the_environment_of_this_process_is_as_before(run_cli: Run, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    configure(run_cli, make_project(tmp_path))
+    assert dict(os.environ) == before

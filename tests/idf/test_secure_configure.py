@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `configure` sets in a real ESP-IDF, ESP-IDF's own build finds again: idf.py reconfigure, with kconfgen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from idf_trees import Tree, each_tree
+from test_configure_project import MINIMAL, MINIMAL_BEFORE_5_5, STAND_IN, SUBMODULES, TOOLS, pytestmark
+
+from secure_ext.build.sdkconfig import SdkConfig, read_built_config, read_sdkconfig
+from secure_ext.station.chip_facts import FACTS
+
+__all__ = ["pytestmark"]
+
+Run = Callable[..., Result]
+FEATURES = {
+    "recommended": [],
+    "flash encryption": ["--no-secure-boot"],
+    "secure boot": ["--flash-encryption", "off"],
+    "development": ["--flash-encryption", "development", "--nvs", "flash-encryption"],
+    "the build signs": ["--signed-by-build", "key.pem", "--nvs", "flash-encryption", "--download-mode", "disabled"],
+}
+PROJECT = """\
+cmake_minimum_required(VERSION 3.22)
+include($ENV{{IDF_PATH}}/tools/cmake/project.cmake)
+{minimal}
+project(sample)
+"""
+
+
+@pytest.fixture
+def project(tree: Tree, tmp_path: Path) -> Path:
+    tree.skip_without_environment()
+    folder = tmp_path / "project"
+    (folder / "main").mkdir(parents=True)
+    minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
+    (folder / "CMakeLists.txt").write_text(PROJECT.format(minimal=minimal), encoding="utf-8")
+    (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
+    registration = "idf_component_register(SRCS main.c REQUIRES nvs_flash nvs_sec_provider app_update)\n"
+    (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
+    (folder / "sdkconfig.defaults").write_text("CONFIG_PARTITION_TABLE_TWO_OTA=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8")
+    for name in SUBMODULES:
+        (folder / "components" / name).mkdir(parents=True)
+        (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """PATH with stand-ins for the compilers of all chips."""
+    folder = tmp_path / "compiler"
+    folder.mkdir()
+    xtensa = (f"xtensa-{name}-elf" for name in ("esp", "esp32", "esp32s2", "esp32s3"))
+    for prefix in ("riscv32-esp-elf", *xtensa):
+        for tool in TOOLS:
+            script = folder / f"{prefix}-{tool}"
+            script.write_text(STAND_IN, encoding="utf-8")
+            script.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "IDF_SKIP_CHECK_SUBMODULES": "1"}
+
+
+def reconfigure(tree: Tree, project: Path, environment: dict[str, str], *words: str) -> SdkConfig:
+    done = tree.idf_py(project, *words, "reconfigure", environment=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return read_built_config(project / "build")
+
+
+@each_tree
+@pytest.mark.parametrize(
+    "chip",
+    [pytest.param(chip, marks=[] if chip == "esp32c3" else pytest.mark.long) for chip in FACTS],
+)
+def test_idf_py_gives_the_same_values(
+    chip: str, tree: Tree, project: Path, environment: dict[str, str], run_cli: Run
+) -> None:
+    """For each set of features: in the sdkconfig that is there, and in a new one from the defaults."""
+    if not (tree.root / "components" / "esp_hw_support" / "port" / chip / "Kconfig.hw_support").is_file():
+        pytest.skip(f"this ESP-IDF has no {chip}")
+    target = ("--preview", "-D", f"IDF_TARGET={chip}")
+    reconfigure(tree, project, environment, *target)
+    unsecured = (project / "sdkconfig").read_bytes()
+    facts = FACTS[chip]
+    for name, words in FEATURES.items():
+        if "secure boot" in name and not set(facts.schemes) - set(facts.schemes_with_errata):
+            continue
+        shutil.rmtree(project / "build")  # its cache knows the defaults of before
+        (project / "sdkconfig").write_bytes(unsecured)
+        for made in ("sdkconfig.defaults.secure", "partitions_secure.csv"):
+            (project / made).unlink(missing_ok=True)
+        reconfigure(tree, project, environment, *target)
+        done = run_cli("configure", "-B", str(project / "build"), "--yes", "--apply", "--format", "json", *words)
+        assert done.exit_code == 0, f"{name}: {done.output}"
+        settings = {one["symbol"]: one["value"] or None for one in json.loads(done.stdout)["settings"]}
+        assert values(reconfigure(tree, project, environment, *target), settings) == settings, name
+        again = run_cli("configure", "-B", str(project / "build"), "--check", *words)
+        assert again.exit_code == 0, f"{name}: {again.output}"
+        (project / "sdkconfig").unlink()
+        defaults = "SDKCONFIG_DEFAULTS=sdkconfig.defaults;sdkconfig.defaults.secure"
+        assert values(reconfigure(tree, project, environment, *target, "-D", defaults), settings) == settings, name
+        assert values(read_sdkconfig(project / "sdkconfig"), settings) == settings, name
+
+
+def values(config: SdkConfig, names: dict[str, object]) -> dict[str, object]:
+    """A bool that is off and one that is not there are the same."""
+    return {name: config.values.get(name) or None for name in names}
