@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
+from support.kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
 
 from secure_ext.build.configured import read_configured
 from secure_ext.build.kconfig_tree import load_kconfig_tree

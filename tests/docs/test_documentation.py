@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.kconfig_project import make_project
 
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.doctor import ALL_RULES
@@ -40,6 +41,12 @@ def project(tmp_path: Path) -> Path:
     """A project directory as a reader of the page would have it after `idf.py build`."""
     make_sample_build(tmp_path, "esp32c6", options=SampleOptions(flash_encryption="release", secure_boot=True))
     return tmp_path
+
+
+@pytest.fixture
+def configured_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same before it: configured, in an ESP-IDF of a few Kconfig files."""
+    return make_project(tmp_path_factory.mktemp("configured"))
 
 
 def write_files_of(page: Path, folder: Path) -> None:
@@ -73,7 +80,7 @@ def marks(page: Path) -> list[pytest.MarkDecorator]:
 @pytest.mark.parametrize(
     "page", [pytest.param(page, id=page.name, marks=marks(page)) for page in PAGES if commands(page)]
 )
-def test_the_commands_of_a_page_run(page: Path, project: Path) -> None:
+def test_the_commands_of_a_page_run(page: Path, project: Path, configured_project: Path) -> None:
     listed = commands(page)
     write_files_of(page, project)
     if "secure-provision keys generate rsa3072 signing_key.pem" not in listed:
@@ -81,7 +88,7 @@ def test_the_commands_of_a_page_run(page: Path, project: Path) -> None:
     if any("build/secure" in line for line in listed) and page.name != "README.md":
         run("secure-provision bundle --signing-key signing_key.pem", project)
     for command in listed:
-        done = run(command, project)
+        done = run(command, configured_project if "secure-provision configure" in command else project)
         if "PORT" in command:
             shown = done.stdout + done.stderr
             assert done.returncode == 4 and "SE810" in shown, "without a board it must say that none answers"
