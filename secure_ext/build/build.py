@@ -159,8 +159,8 @@ def _read_build(build_dir: Path) -> Build:
     arguments = read_flasher_args(build_dir)
     config = read_built_config(build_dir)
     _refuse_partial_build(config, chip, build_dir)
-    bootloader_offset = _offset(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[chip].bootloader_offset)
-    table_offset = _offset(config, "PARTITION_TABLE_OFFSET", 0x8000)
+    bootloader_offset = offset_of(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[chip].bootloader_offset)
+    table_offset = offset_of(config, "PARTITION_TABLE_OFFSET", 0x8000)
     entries = _complete(arguments.entries, bootloader_offset, table_offset, build_dir)
     paths = _existing_files(entries, build_dir)
     table = parse_partition_table(read_bytes(paths[table_offset]), place=str(paths[table_offset]))
@@ -183,8 +183,8 @@ def _read_build(build_dir: Path) -> Build:
         table_offset=table_offset,
         partitions=table,
         files=files,
-        min_revision=_revision(config, description, chip, "min") or 0,
-        max_revision=_revision(config, description, chip, "max"),
+        min_revision=revision_of(config, description, chip, "min") or 0,
+        max_revision=revision_of(config, description, chip, "max"),
     )
 
 
@@ -297,12 +297,13 @@ def _differences(build_dir: Path, description: dict[str, object], config: SdkCon
     return differences(config, read_sdkconfig(path)) if path.is_file() else ()
 
 
-def _offset(config: SdkConfig, name: str, default: int) -> int:
+def offset_of(config: SdkConfig, name: str, default: int) -> int:
+    """A flash address that the configuration says, or the usual one."""
     value = config.integer(name)
     return default if value is None else value
 
 
-def _revision(config: SdkConfig, description: dict[str, object], chip: str, which: str) -> int | None:
+def revision_of(config: SdkConfig, description: dict[str, object], chip: str, which: str) -> int | None:
     """A chip revision as major * 100 + minor, from the first place that has it."""
     for name in (f"{chip.upper()}_REV_{which.upper()}_FULL", f"ESP_REV_{which.upper()}_FULL"):
         value = config.integer(name)

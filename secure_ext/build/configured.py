@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secure_ext.build.build import PROJECT_DESCRIPTION
+from secure_ext.build.build import PROJECT_DESCRIPTION, Build, offset_of, revision_of
 from secure_ext.build.files import read_json
 from secure_ext.build.recorded_paths import find_recorded
+from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.errors import InputError
+from secure_ext.formats.partition_table import PartitionTable
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.frozen import frozen
 
@@ -69,3 +71,26 @@ def read_configured(build_dir: Path) -> ConfiguredProject:
             place=str(build_dir),
         )
     return ConfiguredProject(build_dir, project_dir, sdkconfig, idf_path, chip, environment)
+
+
+def not_built_yet(project: ConfiguredProject, config: SdkConfig, partitions: PartitionTable) -> Build:
+    """The build that a project would become, with no file in it."""
+    return Build(
+        build_dir=project.build_dir,
+        project_dir=project.project_dir,
+        project_name=project.project_dir.name,
+        chip=project.chip,
+        idf_version=None,
+        config=config,
+        config_differences=(),
+        bootloader_flash=None,
+        flash_size_setting=config.text("ESPTOOLPY_FLASHSIZE") or "",
+        flash_mode=config.text("ESPTOOLPY_FLASHMODE") or "",
+        flash_freq=config.text("ESPTOOLPY_FLASHFREQ") or "",
+        bootloader_offset=offset_of(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[project.chip].bootloader_offset),
+        table_offset=offset_of(config, "PARTITION_TABLE_OFFSET", 0x8000),
+        partitions=partitions,
+        files=(),
+        min_revision=revision_of(config, {}, project.chip, "min") or 0,
+        max_revision=revision_of(config, {}, project.chip, "max"),
+    )

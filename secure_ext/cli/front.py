@@ -203,8 +203,13 @@ def _key_as_profile_text(key: Path | str) -> str:
     return key if isinstance(key, str) and is_key_uri(key) else str(Path(key).absolute())
 
 
-def decision_from_options(build_dir: Path, *, allow_files_in: Sequence[Path] = (), **options: Any) -> Decision:
-    """Reads and decides. Raises InputError SE670, UsageError SE659 for what only the person here may ask for."""
+def decision_from_options(
+    build_dir: Path, *, allow_files_in: Sequence[Path] = (), configuration: bool = False, **options: Any
+) -> Decision:
+    """Reads and decides; `configuration` is for a project that is not built.
+
+    Raises InputError SE670, UsageError SE659 for what only the person here may ask for.
+    """
     from secure_ext.build.menu import with_menu  # noqa: PLC0415 (loaded when used)
     from secure_ext.build.outside import require_inside  # noqa: PLC0415 (loaded when used)
     from secure_ext.doctor.decide import decide  # noqa: PLC0415 (loaded when used)
@@ -213,6 +218,11 @@ def decision_from_options(build_dir: Path, *, allow_files_in: Sequence[Path] = (
     profile = profile_from_options(**completed)
     if completed["profile"] and not options["profile"]:
         _refuse_modules(profile)
+    if configuration:
+        from secure_ext.build.configured import read_configured  # noqa: PLC0415 (loaded when used)
+        from secure_ext.configure.examine import decide_as_configured  # noqa: PLC0415 (loaded when used)
+
+        return decide_as_configured(read_configured(build_dir), profile)
     decision = decide(build_dir, profile)
     require_inside(decision.build, allow_files_in)
     return decision

@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from secure_ext.build.configured import ConfiguredProject
 from secure_ext.build.files import read_bytes
 from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.build.sdkconfig import SdkConfig
+from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source
 from secure_ext.chips.facts import chip_facts
 from secure_ext.configure.partition_csv import Row, rows_of, with_flags, with_row, without_offset
 from secure_ext.configure.settings import Setting
-from secure_ext.errors import InputError
-from secure_ext.formats.partition_table import Partition, parse_partition_table
+from secure_ext.formats.partition_table import PartitionTable
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 from secure_ext.station.frozen import frozen
 
 OWN_CSV = "partitions_secure.csv"
 """The project's copy of a table that ESP-IDF has built in."""
-_DEFAULT_OFFSET = 0x8000
 _BOOTLOADER = Path("bootloader", "bootloader.bin")
 _GROWTH = 0x3000
 """More than secure boot and flash encryption add to a bootloader, in bytes."""
@@ -43,6 +39,7 @@ class TableChange:
         after: its text.
         moved: partitions that are elsewhere now: label, offset before and after.
         settings: symbols that belong to it.
+        partitions: all of them, where they will be.
     """
 
     csv: Path
@@ -50,6 +47,7 @@ class TableChange:
     after: str
     moved: tuple[tuple[str, int, int], ...]
     settings: tuple[Setting, ...]
+    partitions: PartitionTable
 
     @property
     def rewrites(self) -> bool:
@@ -64,25 +62,25 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
 
     Raises InputError SE108 (no such CSV), SE116 (ESP-IDF's generator refuses what would be needed).
     """
-    filename = str(tree.value("PARTITION_TABLE_FILENAME"))
     is_own = bool(tree.value("PARTITION_TABLE_CUSTOM"))
-    source = (project.project_dir if is_own else project.idf_path / "components" / "partition_table") / filename
+    source = table_source(project, tree)
     before = read_bytes(source).decode("utf-8", errors="replace")
-    old_offset = _integer(tree, "PARTITION_TABLE_OFFSET", _DEFAULT_OFFSET)
+    old_offset = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
     offset = _table_offset(project, tree, config)
     after = _with_what_it_needs(before, tree)
     if move and offset != old_offset:
         for row in rows_of(after):
             after = without_offset(after, row)
-    old = _generated(project, tree, before, old_offset, source)
-    new = {partition.label: partition for partition in _generated(project, tree, after, offset, source)}
+    old = generated_table(project, tree, before, old_offset, source)
+    partitions = generated_table(project, tree, after, offset, source)
+    new = {partition.label: partition for partition in partitions.partitions}
     moved = tuple(
         (partition.label, partition.offset, new[partition.label].offset)
-        for partition in old
+        for partition in old.partitions
         if partition.label in new and new[partition.label].offset != partition.offset
     )
     settings = []
-    if offset != _DEFAULT_OFFSET:
+    if offset != DEFAULT_OFFSET:
         reason = "room for the bootloader with its signature and the code of the security features"
         settings.append(Setting("PARTITION_TABLE_OFFSET", offset, reason))
     csv = source
@@ -91,7 +89,7 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
     if csv == project.project_dir / OWN_CSV:
         settings.append(Setting("PARTITION_TABLE_CUSTOM", True, "the table has rows that the built-in one has not"))
         settings.append(Setting("PARTITION_TABLE_CUSTOM_FILENAME", OWN_CSV, "this is the table"))
-    return TableChange(csv, before, after, moved, tuple(settings))
+    return TableChange(csv, before, after, moved, tuple(settings), partitions)
 
 
 def _with_what_it_needs(text: str, tree: KconfigTree) -> str:
@@ -117,11 +115,11 @@ def _has(rows: tuple[Row, ...], subtype: str) -> bool:
 
 def _table_offset(project: ConfiguredProject, tree: KconfigTree, before: SdkConfig) -> int:
     """The present offset where the bootloader will fit under it, else one that leaves it room to grow."""
-    present = _integer(tree, "PARTITION_TABLE_OFFSET", _DEFAULT_OFFSET)
+    present = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
     features = [name for name in ("SECURE_BOOT", "SECURE_FLASH_ENC_ENABLED") if tree.value(name)]
     if not features:
         return present
-    is_quiet = _integer(tree, "BOOTLOADER_LOG_LEVEL", _QUIET_LEVEL) <= _QUIET_LEVEL
+    is_quiet = integer_of(tree, "BOOTLOADER_LOG_LEVEL", _QUIET_LEVEL) <= _QUIET_LEVEL
     usual, roomy = (_USUAL, _ROOMY) if is_quiet else (_VERBOSE, _VERBOSE)
     built = project.build_dir / _BOOTLOADER
     needed = usual
@@ -131,32 +129,3 @@ def _table_offset(project: ConfiguredProject, tree: KconfigTree, before: SdkConf
         start = chip_facts(project.chip).bootloader_offset
         needed = start + whole_sectors(built.stat().st_size + growth) + signature
     return present if present >= needed else max(needed, roomy)
-
-
-def _generated(
-    project: ConfiguredProject, tree: KconfigTree, text: str, offset: int, source: Path
-) -> tuple[Partition, ...]:
-    """The table that ESP-IDF's generator makes of a CSV."""
-    generator = project.idf_path / "components" / "partition_table" / "gen_esp32part.py"
-    with tempfile.TemporaryDirectory(prefix="secure-provision-") as name:
-        csv, binary = Path(name, "table.csv"), Path(name, "table.bin")
-        csv.write_text(text, encoding="utf-8")
-        size = str(tree.value("ESPTOOLPY_FLASHSIZE") or "")
-        words = [sys.executable, str(generator), "-q", "--offset", hex(offset)]
-        words += ["--flash-size", size] if size else []
-        done = subprocess.run([*words, str(csv), str(binary)], capture_output=True, encoding="utf-8", check=False)
-        if done.returncode:
-            last = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
-            raise InputError(
-                "SE116",
-                f"with the partition table at 0x{offset:x}, ESP-IDF's generator refuses the table: {last}",
-                cure="where an offset in the CSV is in the way, --move-partitions takes the offsets out (boards in the "
-                "field have the old places); where the flash is too small, make partitions smaller, or set its size",
-                place=str(source),
-            )
-        return parse_partition_table(binary.read_bytes(), place=str(source)).partitions
-
-
-def _integer(tree: KconfigTree, name: str, default: int) -> int:
-    value = tree.value(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default

@@ -73,5 +73,6 @@ RULES = (
         "(update_flash_config)",
         cure="build with a later ESP-IDF (5.4.4, 5.5.2, 6.0 or later), or set CONFIG_ESPTOOLPY_FLASHSIZE_16MB=y or "
         "less (menuconfig, Serial flasher config)",
+        needs_images=True,
     ),
 )

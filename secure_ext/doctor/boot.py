@@ -111,6 +111,7 @@ RULES = (
         "features",
         acceptable=False,
         why="the bootloader starts no app, and that never changes",
+        needs_images=True,
     ),
     Rule(
         "SP034",

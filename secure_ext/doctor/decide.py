@@ -65,7 +65,11 @@ def decide(build_dir: Path, profile: Profile) -> Decision:
 
     Without a signing key the plan is that of one key, and the doctor says so.
     """
-    build = read_build(build_dir)
+    return decide_on(read_build(build_dir), profile)
+
+
+def decide_on(build: Build, profile: Profile) -> Decision:
+    """The same of a build that was read; one that is configured and not made yet has no files, and no images."""
     chip = load_chip(build.chip, build.min_revision)
     policy = resolve_policy(build.config, chip, profile, build.project_dir, key_may_be_missing=True)
     images = plan_images(build, policy)

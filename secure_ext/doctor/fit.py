@@ -168,6 +168,7 @@ RULES = (
         "the CSV empty, and build again",
         acceptable=False,
         why="the ROM finds a damaged bootloader, or the bootloader a damaged table",
+        needs_images=True,
     ),
     Rule(
         "SP002",
@@ -185,6 +186,7 @@ RULES = (
         why="the next partition is overwritten, and the bootloader refuses an app that is larger than its slot",
         concerns=Concern.BOTH,
         stops_update="SE759",
+        needs_images=True,
     ),
     Rule(
         "SP003",
@@ -198,6 +200,7 @@ RULES = (
         cure="give each image a partition of its own in the CSV and let the build place it there",
         acceptable=False,
         why="one of the images is destroyed while the other is written",
+        needs_images=True,
     ),
     Rule(
         "SP004",
@@ -212,6 +215,7 @@ RULES = (
         "choose a smaller layout in the CSV",
         acceptable=False,
         why="the write lands at the start of the flash, on the bootloader",
+        needs_images=True,
     ),
     Rule(
         "SP005",
@@ -227,6 +231,7 @@ RULES = (
         acceptable=_may_fit,
         why="the bootloader refuses the table and starts nothing; only where the ESP-IDF that made the bootloader is "
         "not known, and may know a larger flash, can it be accepted",
+        needs_images=True,
     ),
     Rule(
         "SP006",
@@ -254,6 +259,7 @@ RULES = (
         cure="put the image at the start of a partition",
         acceptable=False,
         why="the image can be neither written nor encrypted without damage to its neighbour",
+        needs_images=True,
     ),
     Rule(
         "SP008",
@@ -282,5 +288,6 @@ RULES = (
         "Bootloader config), and build again",
         acceptable=False,
         why="the ROM refuses the bootloader at every start",
+        needs_images=True,
     ),
 )

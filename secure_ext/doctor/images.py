@@ -78,6 +78,7 @@ RULES = (
         why="ROM and bootloader refuse the image at every start",
         concerns=Concern.BOTH,
         stops_update="SE754",
+        needs_images=True,
     ),
     Rule(
         "SP011",
@@ -91,6 +92,7 @@ RULES = (
         "elf2image --secure-pad-v2",
         cure="set CONFIG_SECURE_BOOT=y, CONFIG_SECURE_BOOT_V2_ENABLED=y and "
         "CONFIG_SECURE_BOOT_ALLOW_SHORT_APP_PARTITION=n (menuconfig, Security features), and build again",
+        needs_images=True,
     ),
     Rule(
         "SP013",
@@ -101,6 +103,7 @@ RULES = (
         "the plan. The signature then protects updates at best, and nothing at boot.",
         source="ESP-IDF manual, Secure Boot V2, Signed App Verification Without Hardware Secure Boot",
         cure="set secure_boot.enabled: true in the profile (or give --secure-boot), if that was meant",
+        needs_images=True,
     ),
     Rule(
         "SP014",
@@ -119,5 +122,6 @@ RULES = (
         acceptable=_starts_unsigned,
         why="the app aborts at every start; only with ECDSA, before ESP-IDF 5.0.5, 5.1.2 and 5.2, it does not look",
         concerns=Concern.BOTH,
+        needs_images=True,
     ),
 )

@@ -167,6 +167,7 @@ RULES = (
         source="ESP-IDF components/nvs_flash/src/nvs_encrypted_partition.cpp; manual, NVS Encryption",
         cure="give its CSV under nvs.images and leave nvs.scheme to sdkconfig, so that it is encrypted here",
         why="the board runs; only the values of the image are lost",
+        needs_images=True,
     ),
     Rule(
         "SP091",
@@ -178,6 +179,7 @@ RULES = (
         "who holds the flash, flash encryption or not: flash encryption never covers NVS.",
         source="ESP-IDF components/nvs_flash/src/nvs_api.cpp (nvs_flash_init)",
         cure="give its CSV under nvs.images, and open it with nvs_flash_secure_init_partition()",
+        needs_images=True,
     ),
     Rule(
         "SP092",
@@ -190,6 +192,7 @@ RULES = (
         source="ESP-IDF components/nvs_flash/src/nvs_api.cpp (nvs_flash_generate_keys, nvs_flash_init)",
         cure="use nvs.key: generate, or the file of keys that the image was encrypted with",
         why="the device erases the image at its first boot, and what it held is lost",
+        needs_images=True,
     ),
     Rule(
         "SP093",
@@ -246,5 +249,6 @@ RULES = (
         "firmware has to read the keys itself and call nvs_flash_secure_init_partition().",
         source="ESP-IDF manual, NVS Encryption, API",
         cure="nothing to do, if the firmware opens it with nvs_flash_secure_init_partition() and the same keys",
+        needs_images=True,
     ),
 )

@@ -203,6 +203,7 @@ RULES = (
         "format. With blank_partitions in the profile the partition is filled so that it reads as erased.",
         source="ESP-IDF manual, Flash Encryption, Reading and Writing Data; ESP-IDF pull request 6631",
         cure="nothing to do, if that is meant",
+        needs_images=True,
     ),
     Rule(
         "SP065",
@@ -223,6 +224,7 @@ RULES = (
         "expects it encrypted, so it is written as it is.",
         source="ESP-IDF components/esp_partition/partition.c (which regions are decrypted is told by the table)",
         cure="give it a partition in the CSV, or leave it out of the build's flash files",
+        needs_images=True,
     ),
     Rule(
         "SP067",

@@ -168,6 +168,7 @@ class Rule:
             update any more; for some rules the subject decides.
         why: the reason why an ERROR can be accepted, or cannot.
         concerns: what it is asked about.
+        needs_images: whether it sees less, or something else, in a project that is configured and not built.
         stops_update: the code of the error by which it stops an update.
     """
 
@@ -181,6 +182,7 @@ class Rule:
     acceptable: Acceptable = True
     why: str = ""
     concerns: Concern = Concern.BUNDLES
+    needs_images: bool = False
     stops_update: str = "SE769"
 
     @property
@@ -199,6 +201,8 @@ class Rule:
 
     def is_asked_about(self, subject: Subject) -> bool:
         """Whether it concerns such a subject."""
+        if self.needs_images and not subject.build.files:
+            return False
         return self.concerns is not (Concern.UPDATES if subject.fleet is None else Concern.BUNDLES)
 
 

@@ -126,6 +126,7 @@ RULES = (
         "be at hand. Signing over an existing signature sector would make an image that no chip accepts.",
         source="ESP-IDF manual, Secure Boot V2, Remote Signing of Images; espsecure sign-data --append-signatures",
         cure="nothing to do",
+        needs_images=True,
     ),
     Rule(
         "SP150",
@@ -156,6 +157,7 @@ RULES = (
         "the key that has signed",
         acceptable=False,
         why="the chip trusts none of the keys that have signed, and starts nothing",
+        needs_images=True,
     ),
     Rule(
         "SP152",

@@ -125,6 +125,7 @@ RULES = (
         acceptable=False,
         why="where the signature belongs, chip and bootloader find none and start nothing",
         concerns=Concern.BOTH,
+        needs_images=True,
     ),
     Rule(
         "SP139",

@@ -108,6 +108,7 @@ RULES = (
         acceptable=False,
         why="the app aborts at every start",
         concerns=Concern.BOTH,
+        needs_images=True,
     ),
     Rule(
         "SP163",
@@ -124,5 +125,6 @@ RULES = (
         acceptable=_first_app_is_reached,
         why="where the first app lies behind 16 MB no board starts; where it does not the board runs, until its first "
         "update, or until it reads that partition",
+        needs_images=True,
     ),
 )

@@ -138,5 +138,6 @@ RULES = (
         "when the table cannot be changed any more.",
         source="ESP-IDF components/app_update/esp_ota_ops.c (esp_ota_begin, esp_ota_write); manual, Partition Tables",
         cure="give all OTA slots the same size in the CSV",
+        needs_images=True,
     ),
 )

@@ -50,6 +50,22 @@ def test_the_recommended_set_holds_and_a_second_run_changes_nothing(chip: str, r
     assert again.exit_code == 0 and "nothing to write" in again.output and "has all of it" in again.output
     assert files_of(project) == before
     assert configure(run_cli, project, "--check").exit_code == 0
+    examined = run_cli("doctor", "-B", str(project / "build"), "--configuration")
+    assert examined.exit_code == 0 and "SP152" in examined.output, examined.output
+
+
+def test_the_doctor_sees_what_is_lacking_before_anything_is_built(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    words = ("--flash-encryption", "release", "--secure-boot")
+    done = run_cli("doctor", "-B", str(project / "build"), "--configuration", *words)
+    assert done.exit_code == 1
+    assert "SP020" in done.output and "SP021" in done.output
+
+
+def test_all_of_it_off_is_nothing_to_examine(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, components=())
+    done = configure(run_cli, project, "--flash-encryption", "off", "--no-secure-boot", "--nvs", "off")
+    assert done.exit_code == 0 and "SP" not in done.output, done.output
 
 
 def test_check_writes_nothing_and_says_what_is_lacking(run_cli: Run, tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def project(tree: Tree, tmp_path: Path) -> Path:
     (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
     registration = "idf_component_register(SRCS main.c REQUIRES nvs_flash nvs_sec_provider app_update)\n"
     (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
-    (folder / "sdkconfig.defaults").write_text("CONFIG_PARTITION_TABLE_TWO_OTA=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8")
+    (folder / "sdkconfig.defaults").write_text(
+        "CONFIG_PARTITION_TABLE_TWO_OTA=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8"
+    )
     for name in SUBMODULES:
         (folder / "components" / name).mkdir(parents=True)
         (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
@@ -100,6 +102,8 @@ def test_idf_py_gives_the_same_values(
         assert done.exit_code == 0, f"{name}: {done.output}"
         settings = {one["symbol"]: one["value"] or None for one in json.loads(done.stdout)["settings"]}
         assert values(reconfigure(tree, project, environment, *target), settings) == settings, name
+        examined = run_cli("doctor", "-B", str(project / "build"), "--configuration")
+        assert examined.exit_code == 0, f"{name}: {examined.output}"
         again = run_cli("configure", "-B", str(project / "build"), "--check", *words)
         assert again.exit_code == 0, f"{name}: {again.output}"
         (project / "sdkconfig").unlink()

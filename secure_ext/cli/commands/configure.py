@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secure_ext.cli.front import format_option, print_json, shown_errors
+from secure_ext.errors import CheckError
 
 if TYPE_CHECKING:
+    from secure_ext.configure.configuration import Configuration
     from secure_ext.configure.wishes import Wishes
+    from secure_ext.doctor.rule import Finding
+    from secure_ext.policy.profile import Profile
 
 _MODES = ("off", "development", "release")
 _SCHEMES = ("rsa3072", "ecdsa256", "ecdsa384")
@@ -84,23 +88,29 @@ def configure(
     with shown_errors(output_format):
         from secure_ext.build.configured import read_configured  # noqa: PLC0415 (loaded when used)
         from secure_ext.cli.show.configuration import configuration_data, configuration_text  # noqa: PLC0415
+        from secure_ext.cli.show.findings import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.configure.configuration import decide_configuration, write_configuration  # noqa: PLC0415
+        from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
 
         project = read_configured(build_dir)
-        wishes = _wishes(profile, options)
+        given = load_profile(profile) if profile else Profile(Path.cwd())
+        wishes = _wishes(options).completed_by(given)
         asks = not (yes or check) and output_format == "text" and sys.stdin.isatty()
         if asks:
             wishes = _asked(wishes)
         configuration = decide_configuration(project, wishes, move=move_partitions)
+        findings = _findings(configuration, given)
         written: tuple[Path, ...] = ()
         if output_format == "text":
             click.echo(configuration_text(configuration))
+            if findings:
+                click.echo(findings_text(findings))
             if asks:
                 click.confirm("Write this?", default=True, abort=True)
         if not check:
             written = write_configuration(configuration, to_sdkconfig=apply_)
         if output_format == "json":
-            print_json(configuration_data(configuration, written))
+            print_json({**configuration_data(configuration, written), "findings": findings_data(findings)})
         else:
             for path in written:
                 click.echo(f"written: {path}")
@@ -110,11 +120,24 @@ def configure(
         sys.exit(1)
 
 
-def _wishes(profile: Path | None, options: dict[str, Any]) -> Wishes:
-    from secure_ext.configure.wishes import Wishes  # noqa: PLC0415 (loaded when used)
-    from secure_ext.policy.profile import load_profile  # noqa: PLC0415 (loaded when used)
+def _findings(configuration: Configuration, profile: Profile) -> list[Finding]:
+    """What the doctor will say, but for what is only worth knowing."""
+    from secure_ext.configure.examine import decide_as_it_would_be  # noqa: PLC0415 (loaded when used)
+    from secure_ext.doctor.rule import Severity  # noqa: PLC0415 (loaded when used)
 
-    wishes = Wishes(
+    try:
+        found = decide_as_it_would_be(configuration, profile).findings
+    except CheckError as error:
+        if error.code != "SE403":  # all of it is off: there is nothing to say
+            raise
+        return []
+    return [finding for finding in found if finding.severity is not Severity.INFO]
+
+
+def _wishes(options: dict[str, Any]) -> Wishes:
+    from secure_ext.configure.wishes import Wishes  # noqa: PLC0415 (loaded when used)
+
+    return Wishes(
         flash_encryption=options["flash_encryption"],
         key_size=options["key_size"],
         secure_boot=options["secure_boot"],
@@ -124,7 +147,6 @@ def _wishes(profile: Path | None, options: dict[str, Any]) -> Wishes:
         build_signs_with=options["signed_by_build"],
         secure_version=options["anti_rollback"],
     )
-    return wishes if profile is None else wishes.completed_by(load_profile(profile))
 
 
 def _asked(wishes: Wishes) -> Wishes:

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write what is found now as baseline.",
 )
+@click.option(
+    "--configuration",
+    is_flag=True,
+    help="Look at a project that is configured and not built: all checks that need no image.",
+)
 def doctor(
     *,
     explain: str | None,
@@ -51,6 +56,7 @@ def doctor(
     \b
     Example:
         secure-provision doctor -B build --profile production.yaml
+        secure-provision doctor --configuration
         secure-provision doctor --explain SP065
         secure-provision doctor --format sarif > doctor.sarif
 
@@ -82,7 +88,8 @@ def doctor(
         elif output_format == "json":
             _show_json(findings, known, stops=stops)
         else:
-            _show_text([finding for finding in findings if finding not in known], len(known), stops=stops)
+            shown = [finding for finding in findings if finding not in known]
+            _show_text(shown, len(known), stops=stops or options["configuration"])
     if stops:
         sys.exit(1)
 

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor on a project that is not built yet: as it is configured, or as `configure` would have it."""
+
+from __future__ import annotations
+
+from secure_ext.build.configured import ConfiguredProject, not_built_yet
+from secure_ext.build.files import read_bytes
+from secure_ext.build.kconfig_tree import load_kconfig_tree
+from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source
+from secure_ext.configure.configuration import Configuration
+from secure_ext.doctor.decide import Decision, decide_on
+from secure_ext.policy.profile import Profile
+
+
+def decide_as_configured(project: ConfiguredProject, profile: Profile) -> Decision:
+    """With the sdkconfig and the CSV that are there. Raises the errors of reading them, and of `decide_on`."""
+    tree = load_kconfig_tree(project)
+    source = table_source(project, tree)
+    text = read_bytes(source).decode("utf-8", errors="replace")
+    table = generated_table(project, tree, text, integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET), source)
+    return decide_on(not_built_yet(project, tree.values(), table), profile)
+
+
+def decide_as_it_would_be(configuration: Configuration, profile: Profile) -> Decision:
+    """With all that `configure` sets. Raises the errors of `decide_on`."""
+    applied, table = configuration.applied, configuration.table
+    return decide_on(not_built_yet(configuration.project, applied.after, table.partitions), profile)
