@@ -49,6 +49,16 @@ class Configuration:
         return self.project.project_dir / DEFAULTS
 
     @property
+    def signature_scheme(self) -> str:
+        """Kind of the signing key that the bundle needs; empty if it signs nothing."""
+        config = self.applied.after
+        if not config.enabled("SECURE_BOOT") or config.enabled("SECURE_BOOT_BUILD_SIGNED_BINARIES"):
+            return ""
+        if config.enabled("SECURE_SIGNED_APPS_RSA_SCHEME"):
+            return "rsa3072"
+        return "ecdsa384" if config.enabled("SECURE_BOOT_ECDSA_KEY_LEN_384_BITS") else "ecdsa256"
+
+    @property
     def is_complete(self) -> bool:
         """Whether the project's sdkconfig and partition table are as they would be made."""
         return not self.applied.lacking and not self.table.rewrites

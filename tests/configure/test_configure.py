@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from support.kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
+from support.terminal import at_a_terminal
 
 from secure_ext.build.configured import read_configured
 from secure_ext.build.kconfig_tree import load_kconfig_tree
 from secure_ext.build.sdkconfig import read_sdkconfig
+from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.flash_sectors import whole_sectors
 
 Run = Callable[..., Result]
 
@@ -96,6 +99,37 @@ def test_each_line_of_the_defaults_has_its_reason_and_gives_the_same_values(run_
     assert configure(run_cli, project, "--check").exit_code == 0
 
 
+@pytest.mark.parametrize(("chip", "scheme"), [("esp32c3", "rsa3072"), ("esp32c2", "ecdsa256")])
+def test_it_ends_with_the_key_that_is_needed(chip: str, scheme: str, run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, chip)
+    command = f"secure-provision keys generate {scheme} signing_key.pem"
+    assert command in configure(run_cli, project, "--apply").stderr
+    (project / "signing_key.pem").touch()
+    assert command not in configure(run_cli, project, "--apply").stderr
+
+
+REAL_BOOTLOADERS = (
+    *(("esp32c3", size) for size in (19_856, 20_960)),
+    *(("esp32", size) for size in (26_752, 36_160)),
+    ("esp32c2", 24_688),
+)
+"""Sizes in bytes of bootloaders of public projects that log as ESP-IDF does by default."""
+
+
+@pytest.mark.parametrize(("chip", "size"), REAL_BOOTLOADERS)
+def test_the_room_is_enough_for_real_bootloaders(chip: str, size: int, run_cli: Run, tmp_path: Path) -> None:
+    """Chosen before anything is built, it is enough for what the build then makes with all features, and signed."""
+    project = make_project(tmp_path, chip)
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    offset = read_sdkconfig(project / "sdkconfig").integer("PARTITION_TABLE_OFFSET") or 0
+    grown = whole_sectors(size + 0x3000) + 0x1000
+    assert FACTS[chip].bootloader_offset + grown <= offset
+    bootloader = project / "build" / "bootloader" / "bootloader.bin"
+    bootloader.parent.mkdir()
+    bootloader.write_bytes(bytes(size + 0x3000))
+    assert configure(run_cli, project, "--check").exit_code == 0
+
+
 def test_settings_of_others_stay(run_cli: Run, tmp_path: Path) -> None:
     project = make_project(tmp_path)
     sdkconfig = project / "sdkconfig"
@@ -139,6 +173,24 @@ def test_what_is_only_recommended_is_left_out_with_the_reason(run_cli: Run, tmp_
     assert "left out: CONFIG_NVS_ENCRYPTION" in done.output
     config = read_sdkconfig(project / "sdkconfig")
     assert not config.enabled("SECURE_BOOT") and config.enabled("SECURE_FLASH_ENC_ENABLED")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pseudo-terminal")
+@pytest.mark.parametrize("writes", [True, False], ids=["yes", "no"])
+def test_on_a_terminal_it_asks_for_what_nobody_has_said(tmp_path: Path, *, writes: bool) -> None:
+    """Three questions, return for what is recommended, and one before it writes."""
+    project = make_project(tmp_path)
+    before = files_of(project)
+    answers = "\n".join(["development", "flash-encryption", "", "y" if writes else "n"])
+    code, shown = at_a_terminal(answers, "configure", "-B", project / "build", "--secure-boot", "--apply")
+    assert ("Flash encryption" in shown, "Secure boot (" in shown, "Write this?" in shown) == (True, False, True)
+    if writes:
+        assert code == 0, shown
+        config = read_sdkconfig(project / "sdkconfig")
+        assert config.enabled("SECURE_FLASH_ENCRYPTION_MODE_DEVELOPMENT")
+        assert config.enabled("NVS_SEC_KEY_PROTECT_USING_FLASH_ENC")
+    else:
+        assert code == 1 and files_of(project) == before, shown
 
 
 def test_wishes_of_a_profile_and_of_the_line(run_cli: Run, tmp_path: Path) -> None:

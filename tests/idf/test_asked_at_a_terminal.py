@@ -3,35 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.terminal import at_a_terminal
 from test_which_bundle import bundled, change_an_image, make, other_keys  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
-
-
-def at_a_terminal(answer: str, *arguments: object) -> tuple[int, str]:
-    """Runs the console script on a pseudo-terminal, types a line, and gives its exit code and all that was shown."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "secure_ext", *(str(argument) for argument in arguments)]
-    environment = os.environ | {"TERM": "dumb", "COLUMNS": "400"}
-    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        os.write(ours, answer.encode() + b"\n")
-        shown = b""
-        with contextlib.suppress(OSError):  # what a terminal gives when the last program on it has ended
-            while part := os.read(ours, 4096):
-                shown += part
-    os.close(ours)
-    return process.returncode, shown.decode().replace("\r\n", "\n")
 
 
 OLDER = "Go on with the older bundle?"

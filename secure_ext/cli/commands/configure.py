@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secure_ext.cli.command_names import command_line
 from secure_ext.cli.front import format_option, print_json, shown_errors
 from secure_ext.errors import CheckError
 
@@ -116,8 +117,21 @@ def configure(
                 click.echo(f"written: {path}")
             if not (written or check):
                 click.echo("nothing to write: all of it is there already")
+            _show_next(configuration, is_applied=apply_)
     if check and not configuration.is_complete:
         sys.exit(1)
+
+
+def _show_next(configuration: Configuration, *, is_applied: bool) -> None:
+    """The build, and the key that it takes, on stderr."""
+    if is_applied:
+        click.echo("next: idf.py build", err=True)
+    else:
+        click.echo("next, to have it in the present sdkconfig: " + command_line("configure") + " --apply", err=True)
+    scheme = configuration.signature_scheme
+    if scheme and not any(configuration.project.project_dir.glob("*.pem")):
+        key = f"{command_line('keys')} generate {scheme} signing_key.pem"
+        click.echo(f"a signing key, once for the product, to be backed up: {key}", err=True)
 
 
 def _findings(configuration: Configuration, profile: Profile) -> list[Finding]:
