@@ -15,11 +15,11 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print(3 * (os.cpu_count() or 1) // 2)
 test: $(VENV)/dev
 	$(BIN)/pytest -q -n $(WORKERS) -m "not long"
 
-# The quick tests and a part of the long ones, another each day: in two weeks all of them have run. `make test-share
-# SHARE=3/14` runs the third of fourteen parts.
-SHARE ?= $(shell date +%j)/14
+# A part of the long tests, another each day: in four weeks all of them have run. `make test-share SHARE=3/28` runs the
+# third of 28 parts.
+SHARE ?= $(shell date +%j)/28
 test-share: $(VENV)/dev
-	$(BIN)/pytest -q -n $(WORKERS) --long-share $(SHARE)
+	$(BIN)/pytest -q -n $(WORKERS) -m long --long-share $(SHARE)
 
 # In real Pythons only: those of `make test` have esptool, espefuse and the package loaded (tests/support/warm_python.py).
 test-all: export SECURE_EXT_COLD_TESTS := 1

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from secure_ext.build.configured import ConfiguredProject
+from secure_ext.build.configured import ConfiguredProject, not_built_yet
 from secure_ext.build.files import read_bytes
 from secure_ext.build.kconfig_tree import load_kconfig_tree, sdkconfig_text
+from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.configure.apply import Applied, apply, value_text
 from secure_ext.configure.settings import Setting, settings_for
 from secure_ext.configure.table import TableChange, change_table
 from secure_ext.configure.wishes import Wishes
-from secure_ext.errors import InputError
+from secure_ext.doctor.decide import decide_on
+from secure_ext.doctor.rule import Finding, Severity
+from secure_ext.errors import CheckError, InputError
+from secure_ext.policy.profile import Profile
 from secure_ext.station.durable import write_durably
 from secure_ext.station.frozen import frozen
 
 DEFAULTS = "sdkconfig.defaults.secure"
+_CURED = re.compile(r"^# (SP\d{3}: .*)\nCONFIG_(\w+)=([yn])$", re.MULTILINE)
 _HEADING = """\
 # Written by `secure-provision configure`, which writes it anew: keep settings of your own in another file.
 # It counts for a new sdkconfig, as the last of the project's defaults:
@@ -33,6 +40,7 @@ class Configuration:
         project: where it is.
         applied: the symbols.
         table: the partition table.
+        findings: what the doctor will still say of it, so far as that needs no image.
         defaults: text of ``sdkconfig.defaults.secure``.
         sdkconfig: text of the sdkconfig with all of it.
     """
@@ -40,6 +48,7 @@ class Configuration:
     project: ConfiguredProject
     applied: Applied
     table: TableChange
+    findings: tuple[Finding, ...]
     defaults: str
     sdkconfig: str
 
@@ -64,20 +73,54 @@ class Configuration:
         return not self.applied.lacking and not self.table.rewrites
 
 
-def decide_configuration(project: ConfiguredProject, wishes: Wishes, *, move: bool) -> Configuration:
-    """What a project needs for what is wished. It writes nothing.
+def decide_configuration(project: ConfiguredProject, wishes: Wishes, profile: Profile, *, move: bool) -> Configuration:
+    """What a project needs for what is wished, and for what the doctor then still finds. It writes nothing.
 
-    Raises the errors of `load_kconfig_tree`, `apply` and `change_table`.
+    Raises the errors of `load_kconfig_tree`, `apply`, `change_table` and `decide_on`.
     """
     tree = load_kconfig_tree(project)
     wanted = settings_for(wishes, project.chip, tree)
     first = apply(wanted, tree)
     table = change_table(project, tree, first.before, move=move)
     own = apply(table.settings, tree)
-    settings = (*first.settings, *own.settings)
-    applied = Applied(settings, first.left_out, first.before, own.after)
+    wished = {setting.symbol for setting in (*wanted, *table.settings)}
+    found = _examined(project, own.after, table, profile)
+    cures = {cure.symbol: cure for cure in (*_cured_before(project), *_cures(found)) if cure.symbol not in wished}
+    cured = apply(tuple(cures.values()), tree)
+    settings = (*first.settings, *own.settings, *cured.settings)
+    applied = Applied(settings, first.left_out, first.before, cured.after)
+    findings = _examined(project, cured.after, table, profile)
     before = read_bytes(project.sdkconfig).decode("utf-8", errors="replace")
-    return Configuration(project, applied, table, _defaults_text(project, settings), sdkconfig_text(tree, before))
+    text = sdkconfig_text(tree, before)
+    return Configuration(project, applied, table, findings, _defaults_text(project, settings), text)
+
+
+def _examined(
+    project: ConfiguredProject, config: SdkConfig, table: TableChange, profile: Profile
+) -> tuple[Finding, ...]:
+    """What the doctor will say of all this, so far as that needs no image, but for what is only worth knowing."""
+    try:
+        found = decide_on(not_built_yet(project, config, table.partitions), profile).findings
+    except CheckError as error:
+        if error.code != "SE403":  # all of it is off: there is nothing to say
+            raise
+        return ()
+    return tuple(finding for finding in found if finding.severity is not Severity.INFO)
+
+
+def _cured_before(project: ConfiguredProject) -> Iterator[Setting]:
+    """The cures of an earlier run: the doctor finds nothing there any more, and a new sdkconfig needs them still."""
+    path = project.project_dir / DEFAULTS
+    if path.is_file():
+        for reason, symbol, value in _CURED.findall(read_bytes(path).decode("utf-8", errors="replace")):
+            yield Setting(symbol, value == "y", reason, is_wished=False)
+
+
+def _cures(findings: Iterable[Finding]) -> Iterator[Setting]:
+    """What cures the findings that nobody has accepted."""
+    for finding in findings:
+        for symbol, value in () if finding.accepted else finding.settings:
+            yield Setting(symbol, value, f"{finding.code}: {finding.cause}", is_wished=False)
 
 
 def write_configuration(configuration: Configuration, *, to_sdkconfig: bool) -> tuple[Path, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor on a project that is not built yet: as it is configured, or as `configure` would have it."""
+"""The doctor on a project as it is configured, before it is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from secure_ext.build.configured import ConfiguredProject, not_built_yet
 from secure_ext.build.files import read_bytes
 from secure_ext.build.kconfig_tree import load_kconfig_tree
 from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source
-from secure_ext.configure.configuration import Configuration
 from secure_ext.doctor.decide import Decision, decide_on
 from secure_ext.policy.profile import Profile
 
@@ -19,9 +18,3 @@ def decide_as_configured(project: ConfiguredProject, profile: Profile) -> Decisi
     text = read_bytes(source).decode("utf-8", errors="replace")
     table = generated_table(project, tree, text, integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET), source)
     return decide_on(not_built_yet(project, tree.values(), table), profile)
-
-
-def decide_as_it_would_be(configuration: Configuration, profile: Profile) -> Decision:
-    """With all that `configure` sets. Raises the errors of `decide_on`."""
-    applied, table = configuration.applied, configuration.table
-    return decide_on(not_built_yet(configuration.project, applied.after, table.partitions), profile)

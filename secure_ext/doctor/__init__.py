@@ -125,6 +125,7 @@ def _finding(rule: Rule, match: Match, accepted: bool, acceptable: bool) -> Find
         match.cure or rule.cure,
         accepted=accepted,
         can_be_accepted=acceptable,
+        settings=() if match.cure else rule.settings,
     )
 
 

@@ -204,6 +204,7 @@ RULES = (
         why="with CONFIG_SECURE_FLASH_CHECK_ENC_EN_IN_APP, the default, the app aborts at every start; without, it "
         "runs",
         concerns=Concern.UPDATES,
+        settings=(("SECURE_FLASH_ENC_ENABLED", False),),
     ),
     Rule(
         "SP126",
@@ -218,6 +219,7 @@ RULES = (
         acceptable=False,
         why="what the app writes encrypted, an update above all, cannot be read back",
         concerns=Concern.UPDATES,
+        settings=(("SECURE_FLASH_ENCRYPTION_KEY_SOURCE_EFUSES", True),),
     ),
     Rule(
         "SP128",

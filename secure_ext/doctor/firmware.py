@@ -215,6 +215,7 @@ RULES = (
         why="a new board runs until its first update over the air; boards in the field would take no other one",
         concerns=Concern.BOTH,
         stops_update="SE767",
+        settings=(("SECURE_FLASH_ENC_ENABLED", True),),
     ),
     Rule(
         "SP021",
@@ -232,6 +233,10 @@ RULES = (
         why="ROM and bootloader still start the app; boards in the field would take no other update",
         concerns=Concern.BOTH,
         stops_update="SE767",
+        settings=(
+            ("SECURE_BOOT", True),
+            ("SECURE_BOOT_V2_ENABLED", True),
+        ),
     ),
     Rule(
         "SP022",
@@ -323,6 +328,7 @@ RULES = (
         "them itself.",
         source="ESP-IDF manual, Flash Encryption (limitations) and NVS Encryption; ESP-IDF issue 9549",
         cure="set CONFIG_NVS_ENCRYPTION=y (menuconfig, Component config, NVS) and build again",
+        settings=(("NVS_ENCRYPTION", True),),
     ),
     Rule(
         "SP030",
@@ -337,6 +343,7 @@ RULES = (
         acceptable=False,
         why="on a closed chip the firmware verifies nothing and writes plaintext, which no update can undo",
         concerns=Concern.BOTH,
+        settings=(("EFUSE_VIRTUAL", False),),
     ),
     Rule(
         "SP031",
@@ -352,5 +359,6 @@ RULES = (
         why="before ESP-IDF 5.5.2 the app starts, and its encrypted writes can fail; since then it aborts at every "
         "start",
         concerns=Concern.BOTH,
+        settings=(("ESP_DEFAULT_CPU_FREQ_MHZ_160", True),),
     ),
 )

@@ -289,5 +289,9 @@ RULES = (
         acceptable=False,
         why="the ROM refuses the bootloader at every start",
         needs_images=True,
+        settings=(
+            ("BOOTLOADER_LOG_LEVEL_WARN", True),
+            ("BOOTLOADER_COMPILER_OPTIMIZATION_SIZE", True),
+        ),
     ),
 )

@@ -208,6 +208,7 @@ RULES = (
         cure="set CONFIG_ESP_PHY_INIT_DATA_IN_PARTITION=n (menuconfig, Component config, PHY) and build again",
         why="the app runs as long as it leaves the radio off",
         concerns=Concern.UPDATES,
+        settings=(("ESP_PHY_INIT_DATA_IN_PARTITION", False),),
     ),
     Rule(
         "SP135",
@@ -232,5 +233,6 @@ RULES = (
         acceptable=False,
         why="the app finds no partition, and asserts at every start",
         concerns=Concern.UPDATES,
+        settings=(("PARTITION_TABLE_MD5", False),),
     ),
 )

@@ -93,6 +93,11 @@ RULES = (
         cure="set CONFIG_SECURE_BOOT=y, CONFIG_SECURE_BOOT_V2_ENABLED=y and "
         "CONFIG_SECURE_BOOT_ALLOW_SHORT_APP_PARTITION=n (menuconfig, Security features), and build again",
         needs_images=True,
+        settings=(
+            ("SECURE_BOOT", True),
+            ("SECURE_BOOT_V2_ENABLED", True),
+            ("SECURE_BOOT_ALLOW_SHORT_APP_PARTITION", False),
+        ),
     ),
     Rule(
         "SP013",

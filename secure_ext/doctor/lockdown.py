@@ -241,6 +241,7 @@ RULES = (
         "(SECURE_BOOT_ALLOW_JTAG)",
         cure="set lockdown.jtag: disabled in the profile (CONFIG_SECURE_BOOT_ALLOW_JTAG=n) for boards that leave the "
         "house",
+        settings=(("SECURE_BOOT_ALLOW_JTAG", False),),
     ),
     Rule(
         "SP043",
@@ -354,6 +355,7 @@ RULES = (
         "secure boot.",
         source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_ALLOW_ROM_BASIC)",
         cure="set lockdown.rom_basic: disabled in the profile (CONFIG_SECURE_BOOT_ALLOW_ROM_BASIC=n)",
+        settings=(("SECURE_BOOT_ALLOW_ROM_BASIC", False),),
     ),
     Rule(
         "SP053",

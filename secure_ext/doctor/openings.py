@@ -100,6 +100,7 @@ RULES = (
         source="ESP-IDF components/bootloader/Kconfig.projbuild (SECURE_BOOT_INSECURE and the menu that depends on it)",
         cure="set CONFIG_SECURE_BOOT_INSECURE=n (menuconfig, Security features) and build again",
         concerns=Concern.BOTH,
+        settings=(("SECURE_BOOT_INSECURE", False),),
     ),
     Rule(
         "SP056",
@@ -112,6 +113,7 @@ RULES = (
         source="ESP-IDF components/bootloader/Kconfig.log (BOOTLOADER_LOG_LEVEL); ESP-IDF issue 8002",
         cure="set CONFIG_BOOTLOADER_LOG_LEVEL_WARN=y or CONFIG_BOOTLOADER_LOG_LEVEL_INFO=y (menuconfig, Bootloader "
         "config) and build again",
+        settings=(("BOOTLOADER_LOG_LEVEL_INFO", True),),
     ),
     Rule(
         "SP057",
@@ -125,6 +127,10 @@ RULES = (
         cure="set CONFIG_ESP_SYSTEM_GDBSTUB_RUNTIME=n and CONFIG_ESP_SYSTEM_PANIC_PRINT_REBOOT=y or "
         "CONFIG_ESP_SYSTEM_PANIC_SILENT_REBOOT=y (menuconfig, ESP System Settings) and build again",
         concerns=Concern.BOTH,
+        settings=(
+            ("ESP_SYSTEM_GDBSTUB_RUNTIME", False),
+            ("ESP_SYSTEM_PANIC_PRINT_REBOOT", True),
+        ),
     ),
     Rule(
         "SP058",
@@ -137,6 +143,7 @@ RULES = (
         cure="set CONFIG_ESP_COREDUMP_ENABLE_TO_NONE=y, or ..._TO_FLASH=y with a coredump partition flagged "
         "encrypted, and build again",
         concerns=Concern.BOTH,
+        settings=(("ESP_COREDUMP_ENABLE_TO_NONE", True),),
     ),
     Rule(
         "SP059",
@@ -148,5 +155,6 @@ RULES = (
         source="ESP-IDF components/bootloader/Kconfig.projbuild (BOOTLOADER_APP_TEST)",
         cure="set CONFIG_BOOTLOADER_APP_TEST=n (menuconfig, Bootloader config) and build again, or leave the test "
         "partition out of the CSV",
+        settings=(("BOOTLOADER_APP_TEST", False),),
     ),
 )

@@ -236,6 +236,7 @@ RULES = (
         source="ESP-IDF components/partition_table/Kconfig.projbuild (PARTITION_TABLE_MD5); "
         "components/bootloader_support/src/flash_partitions.c",
         cure="set CONFIG_PARTITION_TABLE_MD5=y (menuconfig, Partition Table) and build again",
+        settings=(("PARTITION_TABLE_MD5", True),),
     ),
     Rule(
         "SP068",

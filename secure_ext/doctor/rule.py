@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from secure_ext.build.build import Build
+from secure_ext.build.sdkconfig import Value
 from secure_ext.chips.chip import Chip
 from secure_ext.formats.partition_table import PartitionTable
 from secure_ext.plan.first_boot import FirstBootBurn
@@ -17,6 +18,9 @@ from secure_ext.plan.images import BlankPartition, PlannedImage
 from secure_ext.plan.steps import Plan
 from secure_ext.policy.policy import Policy
 from secure_ext.station.frozen import frozen
+
+Settings = tuple[tuple[str, Value], ...]
+"""Kconfig symbols, named without ``CONFIG_``, each with its value."""
 
 
 class Severity(str, enum.Enum):
@@ -95,6 +99,7 @@ class Finding:
     Attributes:
         accepted: the profile accepts its code.
         can_be_accepted: a profile may accept its code; False where going on would brick.
+        settings: Kconfig symbols that cure it.
     """
 
     code: str
@@ -104,6 +109,7 @@ class Finding:
     cure: str
     accepted: bool = False
     can_be_accepted: bool = True
+    settings: Settings = ()
 
     @property
     def stops(self) -> bool:
@@ -168,6 +174,7 @@ class Rule:
             update any more; for some rules the subject decides.
         why: the reason why an ERROR can be accepted, or cannot.
         concerns: what it is asked about.
+        settings: the Kconfig symbols of the cure, where they are all there is to do.
         needs_images: whether it sees less, or something else, in a project that is configured and not built.
         stops_update: the code of the error by which it stops an update.
     """
@@ -182,6 +189,7 @@ class Rule:
     acceptable: Acceptable = True
     why: str = ""
     concerns: Concern = Concern.BUNDLES
+    settings: Settings = ()
     needs_images: bool = False
     stops_update: str = "SE769"
 

@@ -96,6 +96,7 @@ RULES = (
         acceptable=False,
         why="no board would take another update",
         concerns=Concern.UPDATES,
+        settings=(("SECURE_BOOT", False),),
     ),
     Rule(
         "SP127",
@@ -142,5 +143,10 @@ RULES = (
         "CONFIG_SECURE_BOOT_ALLOW_SHORT_APP_PARTITION=n (menuconfig, Security features), and build again",
         why="boards start it; whoever can write the flash can place code behind it",
         concerns=Concern.UPDATES,
+        settings=(
+            ("SECURE_BOOT", True),
+            ("SECURE_BOOT_V2_ENABLED", True),
+            ("SECURE_BOOT_ALLOW_SHORT_APP_PARTITION", False),
+        ),
     ),
 )

@@ -93,6 +93,7 @@ RULES = (
         acceptable=False,
         why="the app aborts at every start, and the download mode is closed",
         concerns=Concern.BOTH,
+        settings=(("SECURE_DISABLE_ROM_DL_MODE", True),),
     ),
     Rule(
         "SP111",
@@ -109,6 +110,7 @@ RULES = (
         why="the app aborts at every start",
         concerns=Concern.BOTH,
         needs_images=True,
+        settings=(("ESPTOOLPY_FLASHSIZE_16MB", True),),
     ),
     Rule(
         "SP163",

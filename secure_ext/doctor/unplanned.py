@@ -90,6 +90,7 @@ RULES = (
         "Rollback) and build again",
         acceptable=False,
         why="the eFuses that the feature needs would stay open to any code on the board, or stop the bootloader",
+        settings=(("BOOTLOADER_RECOVERY_ENABLE", False),),
     ),
     Rule(
         "SP156",

@@ -65,6 +65,20 @@ def test_the_doctor_sees_what_is_lacking_before_anything_is_built(run_cli: Run, 
     assert "SP020" in done.output and "SP021" in done.output
 
 
+def test_what_the_doctor_would_find_is_cured_at_once(run_cli: Run, tmp_path: Path) -> None:
+    """Of settings that nobody wished for, with the finding as the reason; `accept` leaves it."""
+    project = make_project(tmp_path)
+    sdkconfig = project / "sdkconfig"
+    sdkconfig.write_text(sdkconfig.read_text() + "CONFIG_EFUSE_VIRTUAL=y\n")
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 0, done.output
+    assert "+ CONFIG_EFUSE_VIRTUAL=n\n      SP030: " in done.output
+    assert not read_sdkconfig(sdkconfig).enabled("EFUSE_VIRTUAL")
+    before = files_of(project)
+    configure(run_cli, project, "--apply")
+    assert files_of(project) == before
+
+
 def test_all_of_it_off_is_nothing_to_examine(run_cli: Run, tmp_path: Path) -> None:
     project = make_project(tmp_path, components=())
     done = configure(run_cli, project, "--flash-encryption", "off", "--no-secure-boot", "--nvs", "off")

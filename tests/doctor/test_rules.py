@@ -49,6 +49,20 @@ def found(decision: Decision, code: str) -> list[Finding]:
     return [finding for finding in decision.findings if finding.code == code]
 
 
+CURE = re.compile(r"set CONFIG_\w+=\w+(?:(?:,| and) CONFIG_\w+=\w+)*(?: \(menuconfig, [^)]*\))?,? and build again")
+
+
+def test_a_cure_that_is_nothing_but_symbols_is_there_as_data_too() -> None:
+    """And what is there as data is said in words."""
+    for rule in ALL_RULES:
+        said = {
+            name: {"y": True, "n": False}.get(value) for name, value in re.findall(r"CONFIG_(\w+)=(\w+)", rule.cure)
+        }
+        if CURE.fullmatch(rule.cure):
+            assert dict(rule.settings) == said, rule.code
+        assert said.items() >= dict(rule.settings).items(), rule.code
+
+
 def test_codes_are_unique_and_sorted() -> None:
     codes = [rule.code for rule in ALL_RULES]
     assert codes == sorted(set(codes))

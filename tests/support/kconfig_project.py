@@ -143,6 +143,9 @@ endchoice
 config EXAMPLE_IS_FORCED
     bool
 
+config EFUSE_VIRTUAL
+    bool "eFuses in RAM"
+
 choice SECURE_UART_ROM_DL_MODE
     prompt "download mode"
     depends on SECURE_BOOT || SECURE_FLASH_ENC_ENABLED

@@ -2,7 +2,7 @@
 """Tests whose cases take long: how many of their cases `make test` runs, spread over all of them; the others are long.
 
 A case proves what its neighbours prove, of another chip or another fault; the whole matrix runs in `make test-all`, and
-a fourteenth of it each day. Which they are was measured (``pytest --durations=0``).
+a part of it each day (`make test-share`). Which they are was measured (``pytest --durations=0``).
 """
 
 from __future__ import annotations

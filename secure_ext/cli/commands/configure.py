@@ -12,13 +12,10 @@ import click
 
 from secure_ext.cli.command_names import command_line
 from secure_ext.cli.front import format_option, print_json, shown_errors
-from secure_ext.errors import CheckError
 
 if TYPE_CHECKING:
     from secure_ext.configure.configuration import Configuration
     from secure_ext.configure.wishes import Wishes
-    from secure_ext.doctor.rule import Finding
-    from secure_ext.policy.profile import Profile
 
 _MODES = ("off", "development", "release")
 _SCHEMES = ("rsa3072", "ecdsa256", "ecdsa384")
@@ -89,7 +86,7 @@ def configure(
     with shown_errors(output_format):
         from secure_ext.build.configured import read_configured  # noqa: PLC0415 (loaded when used)
         from secure_ext.cli.show.configuration import configuration_data, configuration_text  # noqa: PLC0415
-        from secure_ext.cli.show.findings import findings_data, findings_text  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.configure.configuration import decide_configuration, write_configuration  # noqa: PLC0415
         from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
 
@@ -99,19 +96,18 @@ def configure(
         asks = not (yes or check) and output_format == "text" and sys.stdin.isatty()
         if asks:
             wishes = _asked(wishes)
-        configuration = decide_configuration(project, wishes, move=move_partitions)
-        findings = _findings(configuration, given)
+        configuration = decide_configuration(project, wishes, given, move=move_partitions)
         written: tuple[Path, ...] = ()
         if output_format == "text":
             click.echo(configuration_text(configuration))
-            if findings:
-                click.echo(findings_text(findings))
+            if configuration.findings:
+                click.echo(findings_text(configuration.findings))
             if asks:
                 click.confirm("Write this?", default=True, abort=True)
         if not check:
             written = write_configuration(configuration, to_sdkconfig=apply_)
         if output_format == "json":
-            print_json({**configuration_data(configuration, written), "findings": findings_data(findings)})
+            print_json(configuration_data(configuration, written))
         else:
             for path in written:
                 click.echo(f"written: {path}")
@@ -132,20 +128,6 @@ def _show_next(configuration: Configuration, *, is_applied: bool) -> None:
     if scheme and not any(configuration.project.project_dir.glob("*.pem")):
         key = f"{command_line('keys')} generate {scheme} signing_key.pem"
         click.echo(f"a signing key, once for the product, to be backed up: {key}", err=True)
-
-
-def _findings(configuration: Configuration, profile: Profile) -> list[Finding]:
-    """What the doctor will say, but for what is only worth knowing."""
-    from secure_ext.configure.examine import decide_as_it_would_be  # noqa: PLC0415 (loaded when used)
-    from secure_ext.doctor.rule import Severity  # noqa: PLC0415 (loaded when used)
-
-    try:
-        found = decide_as_it_would_be(configuration, profile).findings
-    except CheckError as error:
-        if error.code != "SE403":  # all of it is off: there is nothing to say
-            raise
-        return []
-    return [finding for finding in found if finding.severity is not Severity.INFO]
 
 
 def _wishes(options: dict[str, Any]) -> Wishes:

@@ -48,6 +48,7 @@ def configuration_data(configuration: Configuration, written: Sequence[Path]) ->
             "diff": _diff(configuration),
             "moved": [{"partition": label, "before": old, "after": new} for label, old, new in table.moved],
         },
+        "findings": [{**one.as_dict(), "settings": dict(one.settings)} for one in configuration.findings],
         "written": [str(path) for path in written],
     }
 
