@@ -72,6 +72,11 @@ def _lines(configuration: Configuration) -> Iterator[str]:
     yield from _diff(configuration)
     for label, old, new in table.moved:
         yield f"partition {label} moves from 0x{old:x} to 0x{new:x}"
+    if any(setting.symbol == "PARTITION_TABLE_OFFSET" for setting in lacking):
+        yield (
+            "Boards in the field have their table elsewhere, and an app of this build looks for it here: it is no update "
+            "for them."
+        )
     if configuration.is_complete:
         yield "The project has all of it."
     else:
