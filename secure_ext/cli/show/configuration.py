@@ -73,10 +73,8 @@ def _lines(configuration: Configuration) -> Iterator[str]:
     for label, old, new in table.moved:
         yield f"partition {label} moves from 0x{old:x} to 0x{new:x}"
     if any(setting.symbol == "PARTITION_TABLE_OFFSET" for setting in lacking):
-        yield (
-            "Boards in the field have their table elsewhere, and an app of this build looks for it here: it is no update "
-            "for them."
-        )
+        yield "Boards in the field have their table elsewhere, and an app of this build looks for it here:"
+        yield "it is no update for them."
     if configuration.is_complete:
         yield "The project has all of it."
     else:
