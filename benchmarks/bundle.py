@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole bundle beside the chain of espsecure commands that makes the same images, in one run.
+"""A whole bundle beside the chain of espsecure commands that makes the same images, in one run; and the doctor.
 
 The bundle reads the build, examines it, signs two images, encrypts four, proves all of them and writes everything; the
-chain signs two and encrypts four. Both are timed as whole processes, as a build server starts them.
+chain signs two and encrypts four. The doctor does nothing that espsecure does: beside it stands one that only shows its
+help. All are timed as whole processes, as a build server starts them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,14 @@ def timed(*commands: list[str]) -> float:
     for command in commands:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+def processor_time(command: list[str]) -> float:
+    """Seconds of CPU of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    timed(command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def espsecure_chain(
@@ -71,13 +81,17 @@ def main() -> None:
         timed(bundle)
         images = json.loads((folder / "bundle" / "manifest.json").read_text())["images"]
         chain = espsecure_chain(folder, images, build, key, pem)
-        ours, theirs = [], []
+        ours, theirs, doctor, shows_help = [], [], [], []
         for _ in range(RUNS):
             ours.append(timed(bundle))
             theirs.append(timed(*chain))
+            doctor.append(processor_time([sys.executable, "-m", "secure_ext", "doctor", "-B", str(build)]))
+            shows_help.append(processor_time([sys.executable, "-m", "espsecure", "--help"]))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, median of {RUNS} runs")
     print(f"bundle (sign 2, encrypt 4, check, write): {statistics.median(ours):6.2f} s")
     print(f"{len(chain)} espsecure commands:             {statistics.median(theirs):6.2f} s")
+    print(f"doctor, seconds of CPU:                 {statistics.median(doctor):6.2f} s")
+    print(f"espsecure --help, seconds of CPU:       {statistics.median(shows_help):6.2f} s")
     print(f"ratio: {statistics.median(t / o for o, t in zip(ours, theirs, strict=True)):.1f}")
 
 

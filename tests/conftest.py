@@ -70,20 +70,25 @@ def warm() -> Iterator[None]:
     sys.executable = REAL_PYTHON
 
 
-@pytest.fixture(scope="session", autouse=True)
-def six_rsa_keys() -> Iterator[None]:
-    """An RSA key takes 0.2 s to make; a test process makes six and uses them in turn."""
-    made: dict[tuple[int, int], list[rsa.RSAPrivateKey]] = defaultdict(list)
+@pytest.fixture(scope="session")
+def made_rsa_keys() -> dict[tuple[int, int], list[rsa.RSAPrivateKey]]:
+    """The keys of `six_rsa_keys`."""
+    return defaultdict(list)
+
+
+@pytest.fixture
+def six_rsa_keys(
+    made_rsa_keys: dict[tuple[int, int], list[rsa.RSAPrivateKey]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An RSA key takes 0.2 s to make: for tests of where a key lies, and not of whose it is, six are used in turn."""
     generate = rsa.generate_private_key
 
     def one_of_six(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
-        keys = made[public_exponent, key_size]
+        keys = made_rsa_keys[public_exponent, key_size]
         keys.append(generate(public_exponent, key_size) if len(keys) < 6 else keys.pop(0))
         return keys[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rsa, "generate_private_key", one_of_six)
-        yield
+    monkeypatch.setattr(rsa, "generate_private_key", one_of_six)
 
 
 @pytest.fixture(autouse=True)

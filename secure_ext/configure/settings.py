@@ -48,8 +48,10 @@ def settings_for(wishes: Wishes, chip: str, tree: KconfigTree) -> tuple[Setting,
     """What to set, in this order; `tree` tells which symbols this ESP-IDF has."""
     facts = chip_facts(chip)
     sound = [scheme for scheme in facts.schemes if scheme not in facts.schemes_with_errata]
-    has_secure_boot = bool(sound) if wishes.secure_boot is None else wishes.secure_boot
-    mode = wishes.flash_encryption or "release"
+    has_secure_boot = wishes.secure_boot
+    if has_secure_boot is None:  # an early ESP-IDF may not have it yet for a chip
+        has_secure_boot = bool(sound) and bool(tree.value("SOC_SECURE_BOOT_SUPPORTED"))
+    mode = wishes.flash_encryption or ("release" if tree.value("SOC_FLASH_ENC_SUPPORTED") else "off")
     return (
         *_secure_boot(wishes, chip, tree, wanted=has_secure_boot),
         *_flash_encryption(wishes, mode, one_key_block=len(facts.key_sizes) > 1 and has_secure_boot),

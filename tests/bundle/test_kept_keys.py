@@ -19,6 +19,8 @@ from key_home_project import FLASH_KEY, SECURE, Project, posix, somebody_elses, 
 
 from secure_ext.doctor import published_keys
 
+pytestmark = pytest.mark.usefixtures("six_rsa_keys")
+
 Cli = Callable[..., Result]
 SIGNING_KEY = "secure_boot_signing_key_0.pem"
 

@@ -21,6 +21,8 @@ from secure_ext.doctor.repository import Kept, kept_by_git
 from secure_ext.keys.signing import SignatureScheme, generate_signing_key
 from secure_ext.sample.options import SampleOptions
 
+pytestmark = pytest.mark.usefixtures("six_rsa_keys")
+
 
 @pytest.fixture
 def project(tmp_path: Path, run_cli: Cli) -> Project:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from key_home_project import FLASH_KEY, Cli, Project, posix, somebody_elses, writable_by_others
 
+pytestmark = pytest.mark.usefixtures("six_rsa_keys")
+
 
 @pytest.fixture
 def project(tmp_path: Path, run_cli: Cli) -> Project:

@@ -208,6 +208,14 @@ def test_on_a_terminal_it_asks_for_what_nobody_has_said(tmp_path: Path, *, write
         assert code == 1 and files_of(project) == before, shown
 
 
+def test_an_esp_idf_that_has_no_secure_boot_for_the_chip_yet(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, "esp32h4")
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    assert not read_sdkconfig(project / "sdkconfig").enabled("SECURE_BOOT")
+    wished = configure(run_cli, project, "--apply", "--secure-boot")
+    assert wished.exit_code == 1 and "SOC_SECURE_BOOT_SUPPORTED is n" in wished.output
+
+
 def test_wishes_of_a_profile_and_of_the_line(run_cli: Run, tmp_path: Path) -> None:
     project = make_project(tmp_path)
     profile = tmp_path / "profile.yaml"

@@ -16,6 +16,14 @@ config IDF_TARGET
     string
     default "$IDF_TARGET"
 
+config SOC_SECURE_BOOT_SUPPORTED
+    bool
+    default y if "$IDF_TARGET" != "esp32h4"
+
+config SOC_FLASH_ENC_SUPPORTED
+    bool
+    default y
+
 config SOC_HMAC_SUPPORTED
     bool
     default y if "$IDF_TARGET" != "esp32" && "$IDF_TARGET" != "esp32c2"
@@ -63,7 +71,7 @@ menu "Security features"
 config SECURE_BOOT
     bool "secure boot"
     default n
-    depends on RSA_SUPPORTED || ECC_SUPPORTED
+    depends on SOC_SECURE_BOOT_SUPPORTED
 
 choice SECURE_BOOT_VERSION
     prompt "version"
