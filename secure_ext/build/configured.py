@@ -80,7 +80,7 @@ def not_built_yet(project: ConfiguredProject, config: SdkConfig, partitions: Par
         project_dir=project.project_dir,
         project_name=project.project_dir.name,
         chip=project.chip,
-        idf_version=None,
+        idf_version=f"v{version}" if (version := project.environment.get("IDF_VERSION")) else None,
         config=config,
         config_differences=(),
         bootloader_flash=None,

@@ -88,7 +88,9 @@ def value_text(value: Value | None) -> str:
     """A value as an sdkconfig has it; ``n`` for what is not there."""
     if value is None or isinstance(value, bool):
         return "y" if value else "n"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
 
 
 def _matters(setting: Setting, tree: KconfigTree) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ _HEADING = """\
 # Written by `secure-provision configure`, which writes it anew: keep settings of your own in another file.
 # It counts for a new sdkconfig, as the last of the project's defaults:
 #   idf.py -D SDKCONFIG_DEFAULTS="{others}{name}" reconfigure
-# For the sdkconfig that is there: secure-provision configure --apply
+# For the sdkconfig that is there: the same command with --apply.
 """
 
 
@@ -79,17 +80,19 @@ def decide_configuration(project: ConfiguredProject, wishes: Wishes, profile: Pr
     Raises the errors of `load_kconfig_tree`, `apply`, `change_table` and `decide_on`.
     """
     tree = load_kconfig_tree(project)
+    profile = wishes.over(profile)
     wanted = settings_for(wishes, project.chip, tree)
     first = apply(wanted, tree)
     table = change_table(project, tree, first.before, move=move)
     own = apply(table.settings, tree)
-    wished = {setting.symbol for setting in (*wanted, *table.settings)}
     found = _examined(project, own.after, table, profile)
-    cures = {cure.symbol: cure for cure in (*_cured_before(project), *_cures(found)) if cure.symbol not in wished}
-    cured = apply(tuple(cures.values()), tree)
-    settings = (*first.settings, *own.settings, *cured.settings)
-    applied = Applied(settings, first.left_out, first.before, cured.after)
-    findings = _examined(project, cured.after, table, profile)
+    cured = apply(tuple({one.symbol: one for one in (*_cured_before(project), *_cures(found))}.values()), tree)
+    again = apply((*first.settings, *own.settings), tree)  # a cure may be another option of the same choice
+    cures = [one for one in cured.settings if tree.value(one.symbol) == one.value and one not in again.settings]
+    settings = (*again.settings, *cures)
+    applied = Applied(settings, first.left_out, first.before, again.after)
+    findings = _examined(project, again.after, table, profile)
+    _refuse_errors(findings)
     before = read_bytes(project.sdkconfig).decode("utf-8", errors="replace")
     text = sdkconfig_text(tree, before)
     return Configuration(project, applied, table, findings, _defaults_text(project, settings), text)
@@ -108,6 +111,18 @@ def _examined(
     return tuple(finding for finding in found if finding.severity is not Severity.INFO)
 
 
+def _refuse_errors(findings: Iterable[Finding]) -> None:
+    """Raises CheckError SE415: what stops a bundle is no configuration to write."""
+    stopping = next((finding for finding in findings if finding.stops), None)
+    if stopping is not None:
+        raise CheckError(
+            "SE415",
+            f"so configured, the doctor would find an error: {stopping.code} {stopping.cause}",
+            cure=f"{stopping.cure}; nothing was written",
+            place=stopping.place,
+        )
+
+
 def _cured_before(project: ConfiguredProject) -> Iterator[Setting]:
     """The cures of an earlier run: the doctor finds nothing there any more, and a new sdkconfig needs them still."""
     path = project.project_dir / DEFAULTS
@@ -124,28 +139,60 @@ def _cures(findings: Iterable[Finding]) -> Iterator[Setting]:
 
 
 def write_configuration(configuration: Configuration, *, to_sdkconfig: bool) -> tuple[Path, ...]:
-    """Writes what is not there yet; returns those files. Raises InputError SE117."""
+    """Writes what is not there yet; returns those files.
+
+    Raises InputError SE117 (cannot be written), SE119 (a file that somebody else has made is in the way).
+    """
     wanted = [(configuration.defaults_file, configuration.defaults)]
     if configuration.table.rewrites:
         wanted.insert(0, (configuration.table.csv, configuration.table.after))
     if to_sdkconfig and configuration.applied.lacking:
         wanted.append((configuration.project.sdkconfig, configuration.sdkconfig))
+    new = [(path, text.encode()) for path, text in wanted if not _has_content(path, text.encode())]
+    for path, _ in new:
+        _refuse_foreign(path, configuration)
     written: list[Path] = []
-    for path, text in wanted:
+    for path, content in new:
         try:
-            if path.is_file() and path.read_bytes() == text.encode():
-                continue
-            write_durably(path, text.encode())
+            write_durably(path, content, path.stat().st_mode & 0o777 if path.exists() else 0o644)
         except OSError as error:
             done = ", ".join(str(one) for one in written)
-            raise InputError(
-                "SE117",
-                f"{path} cannot be written: {error.strerror}" + (f"; written before it: {done}" if done else ""),
-                cure="check that you may write in the project, and the free space; then run again",
-                place=str(path),
-            ) from None
+            raise _not_writable(path, f"{error.strerror}" + (f"; written before it: {done}" if done else "")) from None
         written.append(path)
     return tuple(written)
+
+
+def _has_content(path: Path, content: bytes) -> bool:
+    """Raises InputError SE117 if something else than a file is there, or the folder may not be written."""
+    if path.exists() and not path.is_file():
+        raise _not_writable(path, "it is not a file")
+    if not os.access(path.parent, os.W_OK):
+        raise _not_writable(path, "the folder may not be written")
+    return path.is_file() and path.read_bytes() == content
+
+
+def _refuse_foreign(path: Path, configuration: Configuration) -> None:
+    is_ours = True
+    if path == configuration.defaults_file:
+        is_ours = not path.exists() or path.read_bytes().startswith(_HEADING[:30].encode())
+    elif path == configuration.table.csv:
+        is_ours = not path.exists() or path.read_bytes() == configuration.table.before.encode()
+    if not is_ours:
+        raise InputError(
+            "SE119",
+            f"{path} is there already, and is not what this command made",
+            cure="move it away; or, if it is the partition table that you want, choose it in menuconfig",
+            place=str(path),
+        )
+
+
+def _not_writable(path: Path, why: str) -> InputError:
+    return InputError(
+        "SE117",
+        f"{path} cannot be written: {why}",
+        cure="check that you may write in the project, and the free space; then run again",
+        place=str(path),
+    )
 
 
 def _defaults_text(project: ConfiguredProject, settings: tuple[Setting, ...]) -> str:

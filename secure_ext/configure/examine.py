@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from secure_ext.build.configured import ConfiguredProject, not_built_yet
-from secure_ext.build.files import read_bytes
 from secure_ext.build.kconfig_tree import load_kconfig_tree
-from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source
+from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source, table_text
 from secure_ext.doctor.decide import Decision, decide_on
 from secure_ext.policy.profile import Profile
 
@@ -15,6 +14,6 @@ def decide_as_configured(project: ConfiguredProject, profile: Profile) -> Decisi
     """With the sdkconfig and the CSV that are there. Raises the errors of reading them, and of `decide_on`."""
     tree = load_kconfig_tree(project)
     source = table_source(project, tree)
-    text = read_bytes(source).decode("utf-8", errors="replace")
+    text = table_text(source)
     table = generated_table(project, tree, text, integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET), source)
     return decide_on(not_built_yet(project, tree.values(), table), profile)

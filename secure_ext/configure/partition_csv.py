@@ -14,7 +14,7 @@ from secure_ext.station.frozen import frozen
 
 _NAME, _TYPE, _SUBTYPE, _OFFSET, _SIZE, _FLAGS = range(6)
 _TYPES = {"app": 0x00, "data": 0x01}
-_DATA = {"ota": 0x00, "phy": 0x01, "nvs": 0x02, "nvs_keys": 0x04, "spiffs": 0x82}
+_DATA = {"ota": 0x00, "nvs": 0x02, "nvs_keys": 0x04}
 _OTA_SLOT = re.compile(r"ota_\d+|0x1[0-9a-f]", re.IGNORECASE)
 
 
@@ -78,8 +78,9 @@ def without_offset(text: str, row: Row) -> str:
 
 def with_row(text: str, *fields: str) -> str:
     """The text with a row more, behind all others: nothing that is there moves."""
-    end = "" if not text or text.endswith("\n") else "\n"
-    return f"{text}{end}{', '.join(fields)}\n"
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    end = "" if not text or text.endswith("\n") else line_end
+    return f"{text}{end}{', '.join(fields)}{line_end}"
 
 
 def _with_field(text: str, row: Row, number: int, value: str) -> str:

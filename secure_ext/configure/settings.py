@@ -13,6 +13,7 @@ from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.build.sdkconfig import Value
 from secure_ext.chips.facts import chip_facts
 from secure_ext.configure.wishes import Wishes
+from secure_ext.errors import UsageError
 from secure_ext.station.frozen import frozen
 
 _REVISION_FOR_SECURE_BOOT = {"esp32": "ESP32_REV_MIN_3", "esp32c3": "ESP32C3_REV_MIN_3"}
@@ -22,10 +23,11 @@ _KEY_SIZES = {
     "256": "SECURE_FLASH_ENCRYPTION_AES256",
     "128-derived": "SECURE_FLASH_ENCRYPTION_AES128_DERIVED",
 }
+_LAST_KEY_ID = 5
 _NVS_SCHEMES = {"hmac": "NVS_SEC_KEY_PROTECT_USING_HMAC", "flash-encryption": "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC"}
 _DOWNLOAD_MODES = {
-    "secure": ("SECURE_ENABLE_SECURE_ROM_DL_MODE", "esptool can still write the flash, and read nothing"),
-    "disabled": ("SECURE_DISABLE_ROM_DL_MODE", "nobody reaches the board through its UART any more"),
+    "secure": ("SECURE_ENABLE_SECURE_ROM_DL_MODE", "for ever: esptool can still write the flash, and read nothing"),
+    "disabled": ("SECURE_DISABLE_ROM_DL_MODE", "for ever: nobody reaches the board through its UART any more"),
     "open": ("SECURE_INSECURE_ALLOW_DL_MODE", "everybody who has the board can read and write its flash"),
 }
 
@@ -52,10 +54,11 @@ def settings_for(wishes: Wishes, chip: str, tree: KconfigTree) -> tuple[Setting,
     if has_secure_boot is None:  # an early ESP-IDF may not have it yet for a chip
         has_secure_boot = bool(sound) and bool(tree.value("SOC_SECURE_BOOT_SUPPORTED"))
     mode = wishes.flash_encryption or ("release" if tree.value("SOC_FLASH_ENC_SUPPORTED") else "off")
+    _refuse_contradictions(wishes, has_secure_boot=has_secure_boot, mode=mode)
     return (
         *_secure_boot(wishes, chip, tree, wanted=has_secure_boot),
         *_flash_encryption(wishes, mode, one_key_block=len(facts.key_sizes) > 1 and has_secure_boot),
-        *_download_mode(wishes, tree, protected=has_secure_boot or mode != "off"),
+        *(_download_mode(wishes, tree) if has_secure_boot or mode != "off" else ()),
         *_nvs(wishes, tree, has_hmac=facts.hmac, has_flash_encryption=mode != "off"),
         *_rollback(wishes),
     )
@@ -73,7 +76,7 @@ def _secure_boot(wishes: Wishes, chip: str, tree: KconfigTree, *, wanted: bool) 
         yield Setting(revision, True, reason)
     yield Setting("SECURE_BOOT", True, "only firmware that you signed boots")
     yield Setting("SECURE_BOOT_V2_ENABLED", True, "version 1 has no protection against a stolen reflashing key")
-    scheme = wishes.scheme or next(iter(facts.schemes), "rsa3072")
+    scheme = wishes.scheme or _present_scheme(tree) or next(iter(facts.schemes), "rsa3072")
     if scheme == "rsa3072":
         yield Setting("SECURE_SIGNED_APPS_RSA_SCHEME", True, "signatures are RSA-3072")
     else:
@@ -83,10 +86,17 @@ def _secure_boot(wishes: Wishes, chip: str, tree: KconfigTree, *, wanted: bool) 
     if wishes.build_signs_with:
         yield Setting("SECURE_BOOT_BUILD_SIGNED_BINARIES", True, "the build signs")
         yield Setting("SECURE_BOOT_SIGNING_KEY", wishes.build_signs_with, "with this key")
-    else:
+    elif not (tree.value("SECURE_BOOT") and tree.value("SECURE_BOOT_BUILD_SIGNED_BINARIES")):
         yield Setting("SECURE_BOOT_BUILD_SIGNED_BINARIES", False, "the bundle signs: no build needs the key")
     if wishes.flash_encryption in (None, "release") and not tree.value("SECURE_BOOT_V2_FORCE_ENABLE_ECDSA"):
         yield Setting("SECURE_BOOT_INSECURE", False, "each option under it opens something")
+
+
+def _present_scheme(tree: KconfigTree) -> str:
+    """The one that a project with secure boot has: boards in the field take no other."""
+    if not tree.value("SECURE_BOOT") or not tree.value("SECURE_SIGNED_APPS_ECDSA_V2_SCHEME"):
+        return ""
+    return "ecdsa384" if tree.value("SECURE_BOOT_ECDSA_KEY_LEN_384_BITS") else "ecdsa256"
 
 
 def _flash_encryption(wishes: Wishes, mode: str, *, one_key_block: bool) -> Iterator[Setting]:
@@ -105,12 +115,14 @@ def _flash_encryption(wishes: Wishes, mode: str, *, one_key_block: bool) -> Iter
         yield Setting(_KEY_SIZES[size], True, f"the key is of the kind {size}", is_wished=wishes.key_size is not None)
 
 
-def _download_mode(wishes: Wishes, tree: KconfigTree, *, protected: bool) -> Iterator[Setting]:
-    if not protected:
-        return
+def _download_mode(wishes: Wishes, tree: KconfigTree) -> Iterator[Setting]:
+    """Each but ``open`` is for ever: without a wish it stays open in development, and disabled where it is."""
     mode = wishes.download_mode
     if mode is None:
-        mode = "secure" if tree.value("SOC_SUPPORTS_SECURE_DL_MODE") else "disabled"
+        if wishes.flash_encryption == "development":
+            return
+        can_be_secure = tree.value("SOC_SUPPORTS_SECURE_DL_MODE") and not tree.value("SECURE_DISABLE_ROM_DL_MODE")
+        mode = "secure" if can_be_secure else "disabled"
     symbol, reason = _DOWNLOAD_MODES[mode]
     yield Setting(symbol, True, reason, is_wished=wishes.download_mode is not None)
 
@@ -119,6 +131,8 @@ def _nvs(wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, has_flash_encrypt
     """Firmware with NVS must encrypt it in one way or another: only without NVS it may be left out."""
     is_wished = wishes.nvs is not None or tree.defines("NVS_ENCRYPTION")
     scheme = wishes.nvs
+    if scheme is None and tree.value("NVS_ENCRYPTION"):  # boards in the field have it
+        scheme = next((name for name, symbol in _NVS_SCHEMES.items() if tree.value(symbol)), None)
     if scheme is None:
         scheme = "hmac" if has_hmac else "flash-encryption" if has_flash_encryption else "off"
     if scheme == "off":
@@ -128,8 +142,39 @@ def _nvs(wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, has_flash_encrypt
     reason = "its keys come from a key in eFuse" if scheme == "hmac" else "its keys lie in the partition nvs_keys"
     yield Setting(_NVS_SCHEMES[scheme], True, reason, is_wished=is_wished)
     if scheme == "hmac":
-        key_id = 5 if wishes.nvs_key_id is None else wishes.nvs_key_id
+        key_id = _key_id(tree) if wishes.nvs_key_id is None else wishes.nvs_key_id
         yield Setting("NVS_SEC_HMAC_EFUSE_KEY_ID", key_id, "the key block of that key", is_wished=is_wished)
+
+
+def _key_id(tree: KconfigTree) -> int:
+    """The key block that the project has; where it says none, ESP-IDF's own default names a block that no chip has."""
+    value = tree.value("NVS_SEC_HMAC_EFUSE_KEY_ID")
+    return value if isinstance(value, int) and 0 <= value <= _LAST_KEY_ID else _LAST_KEY_ID
+
+
+def _refuse_contradictions(wishes: Wishes, *, has_secure_boot: bool, mode: str) -> None:
+    """Raises UsageError SE414 for a wish that another one makes void."""
+    void = [
+        *(("--scheme", "secure boot") for _ in [0] if wishes.scheme and not has_secure_boot),
+        *(
+            ("--signed-by-build", "secure boot")
+            for _ in [0]
+            if wishes.build_signs_with is not None and not has_secure_boot
+        ),
+        *(("--key-size", "flash encryption") for _ in [0] if wishes.key_size and mode == "off"),
+        *(("--download-mode", "either") for _ in [0] if wishes.download_mode and not has_secure_boot and mode == "off"),
+    ]
+    name = wishes.build_signs_with
+    if name is not None and (not name.strip() or not name.isprintable()):
+        void.append(("--signed-by-build", "a name that can stand in an sdkconfig"))
+    if void:
+        option, what = void[0]
+        raise UsageError(
+            "SE414",
+            f"{option} says something about what is not there: {what}",
+            cure=f"leave {option} out (or its setting in the profile), or wish for {what}",
+            place=option,
+        )
 
 
 def _rollback(wishes: Wishes) -> Iterator[Setting]:

@@ -6,10 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from secure_ext.build.configured import ConfiguredProject
-from secure_ext.build.files import read_bytes
 from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.build.sdkconfig import SdkConfig
-from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source
+from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source, table_text
 from secure_ext.chips.facts import chip_facts
 from secure_ext.configure.partition_csv import Row, rows_of, with_flags, with_row, without_offset
 from secure_ext.configure.settings import Setting
@@ -64,7 +63,7 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
     """
     is_own = bool(tree.value("PARTITION_TABLE_CUSTOM"))
     source = table_source(project, tree)
-    before = read_bytes(source).decode("utf-8", errors="replace")
+    before = table_text(source)
     old_offset = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
     offset = _table_offset(project, tree, config)
     after = _with_what_it_needs(before, tree)
@@ -93,9 +92,9 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
 
 
 def _with_what_it_needs(text: str, tree: KconfigTree) -> str:
-    """Source of what may not be encrypted: ``nvs_partition_lookup.cpp`` and ``esp_spiffs.c`` refuse it."""
-    for row in rows_of(text):
-        if "encrypted" in row.flags and (row.is_data("nvs") or row.is_data("spiffs")):
+    """Source of what may not be encrypted: ``nvs_partition_lookup.cpp`` refuses NVS with the flag."""
+    for row in rows_of(text) if tree.value("SECURE_FLASH_ENC_ENABLED") else ():
+        if "encrypted" in row.flags and row.is_data("nvs"):
             text = with_flags(text, row, [flag for flag in row.flags if flag != "encrypted"])
     rows = rows_of(text)
     if any(row.is_ota_slot for row in rows) and not _has(rows, "ota"):
@@ -117,15 +116,14 @@ def _table_offset(project: ConfiguredProject, tree: KconfigTree, before: SdkConf
     """The present offset where the bootloader will fit under it, else one that leaves it room to grow."""
     present = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
     features = [name for name in ("SECURE_BOOT", "SECURE_FLASH_ENC_ENABLED") if tree.value(name)]
-    if not features:
+    if all(before.enabled(name) for name in features):  # it is made for them already, and boards may have it
         return present
     is_quiet = integer_of(tree, "BOOTLOADER_LOG_LEVEL", _QUIET_LEVEL) <= _QUIET_LEVEL
     usual, roomy = (_USUAL, _ROOMY) if is_quiet else (_VERBOSE, _VERBOSE)
     built = project.build_dir / _BOOTLOADER
     needed = usual
     if built.is_file():
-        growth = 0 if all(before.enabled(name) for name in features) else _GROWTH
         signature = SECTOR_SIZE if "SECURE_BOOT" in features else 0
         start = chip_facts(project.chip).bootloader_offset
-        needed = start + whole_sectors(built.stat().st_size + growth) + signature
+        needed = start + whole_sectors(built.stat().st_size + _GROWTH) + signature
     return present if present >= needed else max(needed, roomy)

@@ -6,7 +6,9 @@ Source of the recommendations: ESP-IDF manual, Security, "Security Features Enab
 
 from __future__ import annotations
 
-from secure_ext.policy.profile import Profile
+from dataclasses import replace
+
+from secure_ext.policy.profile import Profile, Value
 from secure_ext.station.frozen import frozen
 
 
@@ -35,6 +37,19 @@ class Wishes:
     download_mode: str | None = None
     build_signs_with: str | None = None
     secure_version: int | None = None
+
+    def over(self, profile: Profile) -> Profile:
+        """A profile with these wishes in the place of its own."""
+        said: dict[str, Value | None] = {
+            "flash_encryption.mode": self.flash_encryption,
+            "flash_encryption.key_size": self.key_size,
+            "secure_boot.enabled": self.secure_boot,
+            "secure_boot.scheme": self.scheme,
+            "nvs.scheme": self.nvs,
+            "nvs.key_id": self.nvs_key_id,
+            "lockdown.download_mode": self.download_mode,
+        }
+        return replace(profile, values={**profile.values, **{key: one for key, one in said.items() if one is not None}})
 
     def completed_by(self, profile: Profile) -> Wishes:
         """The same, with what a profile says about the rest."""

@@ -351,3 +351,120 @@ def test_the_environment_of_this_process_is_as_before(run_cli: Run, tmp_path: Pa
     before = dict(os.environ)
     configure(run_cli, make_project(tmp_path))
     assert dict(os.environ) == before
+
+
+SECURED = """\
+CONFIG_SECURE_BOOT=y
+CONFIG_SECURE_FLASH_ENC_ENABLED=y
+CONFIG_SECURE_FLASH_ENCRYPTION_MODE_RELEASE=y
+CONFIG_SECURE_DISABLE_ROM_DL_MODE=y
+CONFIG_NVS_ENCRYPTION=y
+CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC=y
+CONFIG_NVS_SEC_HMAC_EFUSE_KEY_ID=2
+CONFIG_SECURE_BOOT_SIGNING_KEY="keys/prod.pem"
+"""
+
+
+def test_what_a_secured_project_has_stays(run_cli: Run, tmp_path: Path) -> None:
+    """Boards in the field have its NVS keys, its download mode and its partition table, built or not."""
+    project = make_project(tmp_path)
+    (project / "sdkconfig").write_text(SECURED)
+    assert configure(run_cli, project, "--check").exit_code == 0
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 0 and "The project has all of it." in done.output, done.output
+    assert (project / "sdkconfig").read_text() == SECURED
+    asked = configure(run_cli, project, "--apply", "--download-mode", "secure", "--nvs", "flash-encryption")
+    assert asked.exit_code == 0, asked.output
+    config = read_sdkconfig(project / "sdkconfig")
+    assert config.enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE") and config.enabled("NVS_SEC_KEY_PROTECT_USING_FLASH_ENC")
+
+
+def test_a_signature_scheme_of_boards_in_the_field_stays(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, "esp32c2")
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    assert "ecdsa256" in configure(run_cli, project).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--no-secure-boot", "--scheme", "ecdsa256"],
+        ["--no-secure-boot", "--signed-by-build", "key.pem"],
+        ["--flash-encryption", "off", "--key-size", "256"],
+        ["--flash-encryption", "off", "--no-secure-boot", "--download-mode", "disabled"],
+        ["--signed-by-build", ""],
+        ["--signed-by-build", "key.pem\nCONFIG_EFUSE_VIRTUAL=y"],
+        ["--signed-by-build", os.fsdecode(b"k\xff.pem")],
+    ],
+    ids=["scheme", "signed by", "key size", "download mode", "no name", "two lines", "no text"],
+)
+def test_a_wish_that_another_makes_void_is_refused(words: list[str], run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    before = files_of(project)
+    done = configure(run_cli, project, "--apply", *words)
+    assert done.exit_code == 2 and "SE414" in done.output, done.output
+    assert files_of(project) == before
+
+
+def test_a_key_with_quotes_in_its_name(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    name = 'a "b"\\c.pem'
+    assert configure(run_cli, project, "--apply", "--signed-by-build", name).exit_code == 0
+    for file in ("sdkconfig", "sdkconfig.defaults.secure"):
+        assert read_sdkconfig(project / file).text("SECURE_BOOT_SIGNING_KEY") == name
+    assert configure(run_cli, project, "--check", "--signed-by-build", name).exit_code == 0
+
+
+def test_an_option_counts_before_the_profile_and_before_the_doctor(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("schema: 1\nlockdown: {download_mode: disabled}\n")
+    done = configure(run_cli, project, "--apply", "--profile", str(profile), "--download-mode", "secure")
+    assert done.exit_code == 0, done.output
+    assert "SECURE_DISABLE_ROM_DL_MODE" not in (project / "sdkconfig.defaults.secure").read_text()
+    assert read_sdkconfig(project / "sdkconfig").enabled("SECURE_ENABLE_SECURE_ROM_DL_MODE")
+
+
+def test_development_leaves_the_download_mode_alone(run_cli: Run, tmp_path: Path) -> None:
+    """No mode but the open one can be undone."""
+    project = make_project(tmp_path)
+    assert configure(run_cli, project, "--apply", "--flash-encryption", "development").exit_code == 0
+    assert read_sdkconfig(project / "sdkconfig").enabled("SECURE_INSECURE_ALLOW_DL_MODE")
+
+
+@pytest.mark.parametrize("name", ["partitions_secure.csv", "sdkconfig.defaults.secure"])
+def test_a_file_of_somebody_else_is_left_alone(name: str, run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    (project / name).write_text("mine, data, spiffs, , 64K\n")
+    before = files_of(project)
+    done = configure(run_cli, project, "--apply", "--nvs", "flash-encryption")
+    assert done.exit_code == 3 and "SE119" in done.output, done.output
+    assert files_of(project) == before
+
+
+def test_line_ends_and_the_mode_of_files_are_kept(run_cli: Run, tmp_path: Path) -> None:
+    own = "nvs, data, nvs, , 0x4000,\r\nota_0, app, ota_0, , 1M,\r\nlfs, data, spiffs, , 64K\r\n"
+    project = make_project(tmp_path)
+    sdkconfig = project / "sdkconfig"
+    (project / "table.csv").write_bytes(own.encode())
+    sdkconfig.write_text('CONFIG_PARTITION_TABLE_CUSTOM=y\nCONFIG_PARTITION_TABLE_CUSTOM_FILENAME="table.csv"\n')
+    sdkconfig.chmod(0o660)
+    done = configure(run_cli, project, "--apply")
+    assert done.exit_code == 0, done.output
+    assert (project / "table.csv").read_bytes() == own.encode() + b"otadata, data, ota, , 0x2000\r\n"
+    if os.name == "posix":
+        assert sdkconfig.stat().st_mode & 0o777 == 0o660
+
+
+def test_a_table_that_is_no_text_and_one_that_the_doctor_refuses(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, csv=TWO_OTA)
+    table = project / "table.csv"
+    for content, code, exit_code in (
+        (TWO_OTA.encode() + b"# caf\xe9\n", "SE118", 3),
+        (TWO_OTA.encode() + b"odd, data, spiffs, , 0x800, encrypted\n", "SE415", 1),
+    ):
+        table.write_bytes(content)
+        before = files_of(project)
+        done = configure(run_cli, project, "--apply")
+        assert done.exit_code == exit_code and code in done.output, done.output
+        assert files_of(project) == before

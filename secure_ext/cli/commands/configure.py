@@ -113,17 +113,18 @@ def configure(
                 click.echo(f"written: {path}")
             if not (written or check):
                 click.echo("nothing to write: all of it is there already")
-            _show_next(configuration, is_applied=apply_)
+            if not check:
+                _show_next(configuration, is_applied=apply_)
     if check and not configuration.is_complete:
         sys.exit(1)
 
 
 def _show_next(configuration: Configuration, *, is_applied: bool) -> None:
     """The build, and the key that it takes, on stderr."""
-    if is_applied:
+    if is_applied or not configuration.applied.lacking:
         click.echo("next: idf.py build", err=True)
     else:
-        click.echo("next, to have it in the present sdkconfig: " + command_line("configure") + " --apply", err=True)
+        click.echo("next, to have it in the present sdkconfig: the same command with --apply", err=True)
     scheme = configuration.signature_scheme
     if scheme and not any(configuration.project.project_dir.glob("*.pem")):
         key = f"{command_line('keys')} generate {scheme} signing_key.pem"
