@@ -154,7 +154,10 @@ def write_configuration(configuration: Configuration, *, to_sdkconfig: bool) -> 
     written: list[Path] = []
     for path, content in new:
         try:
-            write_durably(path, content, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            mode = path.stat().st_mode & 0o777 if path.exists() else None
+            write_durably(path, content)
+            if mode is not None:
+                path.chmod(mode)
         except OSError as error:
             done = ", ".join(str(one) for one in written)
             raise _not_writable(path, f"{error.strerror}" + (f"; written before it: {done}" if done else "")) from None
