@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from silicon import burn_by_hand
-from support.doctor_cases import BOTH, CASES, DEVELOPMENT, DISABLED, Case, built_with, examine_case
+from support.doctor_case import BOTH, DEVELOPMENT, DISABLED, Case, built_with, examine_case
+from support.doctor_cases import CASES
 from support.matrix_cells import Cell, Made
 from support.release_oracle import Wanted
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from support.kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
+from configure_runs import Run, configure, files_of
+from support.kconfig_project import TWO_OTA, make_project
 from support.terminal import at_a_terminal
 
 from secure_ext.build.configured import read_configured
@@ -18,16 +17,6 @@ from secure_ext.build.kconfig_tree import load_kconfig_tree
 from secure_ext.build.sdkconfig import read_sdkconfig
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.flash_sectors import whole_sectors
-
-Run = Callable[..., Result]
-
-
-def configure(run_cli: Run, project: Path, *words: str) -> Result:
-    return run_cli("configure", "-B", str(project / "build"), "--yes", *words)
-
-
-def files_of(project: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(project)): path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp32c2", "esp32c3"])
@@ -156,30 +145,6 @@ def test_settings_of_others_stay(run_cli: Run, tmp_path: Path) -> None:
     assert sdkconfig.read_text().startswith("#\n# Automatically generated file. DO NOT EDIT.\n#\n")
 
 
-@pytest.mark.parametrize(
-    ("chip", "words", "components", "told"),
-    [
-        ("esp32c61", ["--secure-boot"], (NVS, NVS_PROVIDER), "SECURE_BOOT_V2_FORCE_ENABLE_ECDSA is n"),
-        ("esp32c3", ["--scheme", "ecdsa256"], (NVS, NVS_PROVIDER), "ECC_SUPPORTED is n"),
-        ("esp32c2", ["--key-size", "128"], (NVS, NVS_PROVIDER), "it needs !SECURE_BOOT, and SECURE_BOOT is y"),
-        ("esp32", ["--no-secure-boot", "--download-mode", "disabled"], (NVS, NVS_PROVIDER), "ESP32_REV_MIN_FULL is 0"),
-        ("esp32", ["--nvs", "hmac"], (NVS, NVS_PROVIDER), "SOC_HMAC_SUPPORTED is n"),
-        ("esp32c3", [], (NVS,), "the component nvs_sec_provider takes no part in the build"),
-        ("esp32c3", ["--nvs", "hmac"], (), "the component nvs_flash takes no part in the build"),
-        ("esp32c3", ["--anti-rollback", "1"], (), "no component of the project defines BOOTLOADER_APP_ANTI_ROLLBACK"),
-    ],
-)
-def test_what_stands_in_the_way_is_named_and_nothing_is_written(  # noqa: PLR0917 (a row of the table)
-    chip: str, words: list[str], components: tuple[str, ...], told: str, run_cli: Run, tmp_path: Path
-) -> None:
-    project = make_project(tmp_path, chip, components=components)
-    before = files_of(project)
-    done = configure(run_cli, project, "--apply", *words)
-    assert done.exit_code == 1
-    assert "SE413" in done.output and told in done.output, done.output
-    assert files_of(project) == before
-
-
 def test_what_is_only_recommended_is_left_out_with_the_reason(run_cli: Run, tmp_path: Path) -> None:
     """ECDSA of this chip is not sound, and the project has no NVS: both are no error."""
     project = make_project(tmp_path, "esp32c61", components=())
@@ -289,64 +254,6 @@ def test_a_large_bootloader_has_room_and_one_rebuild_is_enough(run_cli: Run, tmp
     assert configure(run_cli, project, "--check").exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("spoil", "code"),
-    [
-        (lambda project: (project / "build" / "config.env").unlink(), "SE113"),
-        (lambda project: (project / "build" / "config.env").write_text("{"), "SE103"),
-        (lambda project: (project / "build" / "project_description.json").unlink(), "SE102"),
-        (lambda project: (project / "sdkconfig").unlink(), "SE114"),
-        (lambda project: (project / "build" / "kconfigs.in").write_text("confg X\n  nonsense ((\n"), "SE115"),
-        (lambda project: (project / "build" / "kconfigs.in").unlink(), "SE115"),
-        (lambda project: (project.parent / "esp-idf" / "Kconfig").unlink(), "SE114"),
-        (
-            lambda project: (project.parent / "esp-idf" / "components" / "partition_table").rename(project / "x"),
-            "SE108",
-        ),
-    ],
-    ids=[
-        "not configured",
-        "half env",
-        "no description",
-        "no sdkconfig",
-        "bad Kconfig",
-        "no kconfigs.in",
-        "no IDF",
-        "CSV",
-    ],
-)
-def test_a_project_that_cannot_be_read(
-    spoil: Callable[[Path], object], code: str, run_cli: Run, tmp_path: Path
-) -> None:
-    project = make_project(tmp_path)
-    spoil(project)
-    before = files_of(project)
-    done = configure(run_cli, project, "--apply")
-    assert done.exit_code == 3
-    assert code in done.output and "what to do:" in done.output, done.output
-    assert files_of(project) == before
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_project_that_may_not_be_written(run_cli: Run, tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    project.chmod(0o500)
-    try:
-        done = configure(run_cli, project, "--apply")
-    finally:
-        project.chmod(0o700)
-    assert done.exit_code == 3 and "SE117" in done.output
-
-
-def test_a_folder_in_the_place_of_the_defaults(run_cli: Run, tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    (project / "sdkconfig.defaults.secure").mkdir()
-    before = files_of(project)
-    done = configure(run_cli, project, "--apply")
-    assert done.exit_code == 3 and "SE117" in done.output
-    assert files_of(project) == before
-
-
 def test_the_environment_of_this_process_is_as_before(run_cli: Run, tmp_path: Path) -> None:
     before = dict(os.environ)
     configure(run_cli, make_project(tmp_path))
@@ -385,27 +292,6 @@ def test_a_signature_scheme_of_boards_in_the_field_stays(run_cli: Run, tmp_path:
     assert "ecdsa256" in configure(run_cli, project).stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--no-secure-boot", "--scheme", "ecdsa256"],
-        ["--no-secure-boot", "--signed-by-build", "key.pem"],
-        ["--flash-encryption", "off", "--key-size", "256"],
-        ["--flash-encryption", "off", "--no-secure-boot", "--download-mode", "disabled"],
-        ["--signed-by-build", ""],
-        ["--signed-by-build", "key.pem\nCONFIG_EFUSE_VIRTUAL=y"],
-        ["--signed-by-build", os.fsdecode(b"k\xff.pem")],
-    ],
-    ids=["scheme", "signed by", "key size", "download mode", "no name", "two lines", "no text"],
-)
-def test_a_wish_that_another_makes_void_is_refused(words: list[str], run_cli: Run, tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    before = files_of(project)
-    done = configure(run_cli, project, "--apply", *words)
-    assert done.exit_code == 2 and "SE414" in done.output, done.output
-    assert files_of(project) == before
-
-
 def test_a_key_with_quotes_in_its_name(run_cli: Run, tmp_path: Path) -> None:
     project = make_project(tmp_path)
     name = 'a "b"\\c.pem'
@@ -432,16 +318,6 @@ def test_development_leaves_the_download_mode_alone(run_cli: Run, tmp_path: Path
     assert read_sdkconfig(project / "sdkconfig").enabled("SECURE_INSECURE_ALLOW_DL_MODE")
 
 
-@pytest.mark.parametrize("name", ["partitions_secure.csv", "sdkconfig.defaults.secure"])
-def test_a_file_of_somebody_else_is_left_alone(name: str, run_cli: Run, tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    (project / name).write_text("mine, data, spiffs, , 64K\n")
-    before = files_of(project)
-    done = configure(run_cli, project, "--apply", "--nvs", "flash-encryption")
-    assert done.exit_code == 3 and "SE119" in done.output, done.output
-    assert files_of(project) == before
-
-
 def test_line_ends_and_the_mode_of_files_are_kept(run_cli: Run, tmp_path: Path) -> None:
     own = "nvs, data, nvs, , 0x4000,\r\nota_0, app, ota_0, , 1M,\r\nlfs, data, spiffs, , 64K\r\n"
     project = make_project(tmp_path)
@@ -454,17 +330,3 @@ def test_line_ends_and_the_mode_of_files_are_kept(run_cli: Run, tmp_path: Path) 
     assert (project / "table.csv").read_bytes() == own.encode() + b"otadata, data, ota, , 0x2000\r\n"
     if os.name == "posix":
         assert sdkconfig.stat().st_mode & 0o777 == 0o660
-
-
-def test_a_table_that_is_no_text_and_one_that_the_doctor_refuses(run_cli: Run, tmp_path: Path) -> None:
-    project = make_project(tmp_path, csv=TWO_OTA)
-    table = project / "table.csv"
-    for content, code, exit_code in (
-        (TWO_OTA.encode() + b"# caf\xe9\n", "SE118", 3),
-        (TWO_OTA.encode() + b"odd, data, spiffs, , 0x800, encrypted\n", "SE415", 1),
-    ):
-        table.write_bytes(content)
-        before = files_of(project)
-        done = configure(run_cli, project, "--apply")
-        assert done.exit_code == exit_code and code in done.output, done.output
-        assert files_of(project) == before

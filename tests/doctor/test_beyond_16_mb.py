@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.doctor_cases import BOTH, FAR_APPS, FAR_STORAGE, Case, examine_case, rows
+from support.doctor_case import BOTH, FAR_APPS, FAR_STORAGE, Case, examine_case, rows
 
 LARGE = BOTH | {"flash_size": "32MB"}
 OCTAL = {"ESPTOOLPY_OCT_FLASH": True, "BOOTLOADER_CACHE_32BIT_ADDR_OCTAL_FLASH": True}

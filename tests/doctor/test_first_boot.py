@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from support.doctor_cases import ANTI_ROLLBACK, BOTH, DEVELOPMENT, ENCRYPTED, Case, examine_case
+from support.doctor_case import ANTI_ROLLBACK, BOTH, DEVELOPMENT, ENCRYPTED, Case, examine_case
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.plan.first_boot import FirstBootBurn

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from support.doctor_cases import rsa_key
+from support.doctor_case import rsa_key
 
 from secure_ext.doctor import published_keys
 from secure_ext.doctor.repository import Kept, kept_by_git

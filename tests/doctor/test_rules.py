@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doctor_cases import (
+from support.doctor_case import (
     BOTH,
-    CASES,
     ENCRYPTED,
     LOCKED_DOWNLOAD_MODE,
-    MORE_CASES,
-    PASSING,
     PLAIN,
     SIGNED,
     UNSIGNED_APP,
     Case,
     built_with,
-    case_decision,
-    case_folder,
     examine_case,
     rows,
     sign_app_and_bootloader,
 )
+from support.doctor_cases import CASES, MORE_CASES, PASSING, case_decision, case_folder
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.doctor import ALL_RULES, FILES

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from support.doctor_cases import BOTH, Case, bootloader_of, case_decision, examine_case, rsa_key
+from support.doctor_case import BOTH, Case, bootloader_of, examine_case, rsa_key
+from support.doctor_cases import case_decision
 
 from secure_ext.doctor import ALL_RULES
 from secure_ext.doctor.rule import Severity

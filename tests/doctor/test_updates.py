@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.doctor_cases import ANTI_ROLLBACK, BOTH, Case
+from support.doctor_case import ANTI_ROLLBACK, BOTH, Case
 from update_cases import (
     FINE,
     FOUND,

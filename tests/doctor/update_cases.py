@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from support.doctor_cases import (
+from support.doctor_case import (
     ANTI_ROLLBACK,
     BOTH,
     ENCRYPTED,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from manifest_alterations import IN_THE_MANIFEST
 from verify_bundles import Made
 
 from secure_ext.formats.image import parse_image
@@ -27,80 +28,6 @@ class Alteration:
 
 
 ALTERATIONS: list[Alteration] = []
-IN_THE_MANIFEST: tuple[tuple[str, object, str], ...] = (
-    ("schema", 2, "manifest-schema"),
-    ("tool", "idf-secure-provision 99.0", "script-version"),
-    ("chip", "esp32c6", "manifest-chip"),
-    ("idf_version", "v9.9", "facts-from-build"),
-    ("settings", {"EFUSE_VIRTUAL": False}, "facts-from-build"),
-    ("settings.EFUSE_VIRTUAL", None, "manifest-schema"),
-    ("project", "another", "script-text"),
-    ("created", "2001-01-01T00:00:00Z", "rehearsal"),
-    ("more", 1, "manifest-schema"),
-    ("flash_size", 0x800000, "facts-from-build"),
-    ("key_blocks", ["BLOCK_KEY0"], "facts-from-build"),
-    ("key_blocks.0", "BLOCK_KEY5", "manifest-schema"),
-    ("per_device", {"keys": ["nvs_hmac_key"], "keep": "destroy", "seal_to": None}, "script-text"),
-    ("readable", [], "readable-contents"),
-    ("readable.0.file", "images/other.bin", "readable-contents"),
-    ("readable.0.holds", "firmware", "readable-contents"),
-    ("readable.0.holds", "nothing", "manifest-schema"),
-    ("images.3.encrypt_per_device", True, "image-flags"),
-    ("partitions.0.label", "other", "partition-rows"),
-    ("partitions.0.type", "app", "partition-rows"),
-    ("partitions.0.subtype", "other", "partition-rows"),
-    ("partitions.0.offset", 0x9000, "partition-rows"),
-    ("partitions.0.size", 0x1000, "partition-rows"),
-    ("partitions.0.flags", 2, "partition-rows"),
-    ("partitions.0.encrypted", True, "partition-rows"),
-    ("findings", [], "facts-from-build"),
-    ("findings.0.code", "SP999", "facts-from-build"),
-    ("findings.0.severity", "error", "facts-from-build"),
-    ("findings.0.place", "elsewhere", "facts-from-build"),
-    ("findings.0.cause", "nothing", "facts-from-build"),
-    ("findings.0.cure", "nothing to do", "facts-from-build"),
-    ("findings.0.accepted", True, "facts-from-build"),
-    ("images.0.name", "bootloader2", "manifest-order"),
-    ("images.0.role", "app", "images-from-build"),
-    ("images.2.role", "app", "image-flags"),
-    ("images.3.partition", "ota_1", "partition-place"),
-    ("images.3.partition", None, "partition-place"),
-    ("images.3.partition", "nowhere", "partition-place"),
-    ("images.0.file", "images/otadata.bin", "image-size"),
-    ("images.0.offset", 0x1000, "manifest-image"),
-    ("images.3.offset", 0x30000, "image-content"),
-    ("images.0.size", 4096, "image-size"),
-    ("images.0.size", 0, "manifest-schema"),
-    ("images.1.sha256", "0" * 64, "image-size"),
-    ("images.1.sha256", "A" * 64, "manifest-schema"),
-    ("images.3.encrypted", False, "image-flags"),
-    ("images.2.encrypted", False, "partition-encryption"),
-    ("images.3.signed", False, "image-flags"),
-    ("images.2.signed", True, "image-flags"),
-    ("images.3.source", "other.bin", "images-from-build"),
-    ("images.3.source_sha256", "0" * 64, "image-source"),
-    ("images.3.recipe", "nvs-keys", "manifest-checks"),
-    ("files.plan\\.json", "0" * 64, "file-hash"),
-    ("files.commands\\.sh", None, "manifest-schema"),
-    ("files.more", "0" * 64, "file-missing"),
-    ("keys.0.role", "nvs_hmac_key", "manifest-key"),
-    ("keys.0.fingerprint", "0" * 32, "manifest-key"),
-    ("keys.0.block", "BLOCK_KEY5", "manifest-key"),
-    ("keys.0.purpose", "USER", "manifest-key"),
-    ("keys.0.purpose", None, "manifest-key"),
-    ("inputs.sdkconfig", "0" * 64, "rehearsal"),
-    ("inputs.flasher_args", "0" * 64, "rehearsal"),
-    ("inputs.partition_table", "0" * 64, "rehearsal"),
-    ("inputs.profile", "0" * 64, "rehearsal"),
-    ("inputs.options", {"secure_boot.enabled": False}, "plan-from-build"),
-    ("inputs.options", {"doctor.accept": ["SP020"], "secure_boot.keys": 1}, "options-repeated"),
-    ("inputs.build_dir", "../elsewhere", "rehearsal"),
-    ("inputs.key_home", "../elsewhere", "rehearsal"),
-    ("inputs.tools.esptool", "1.0", "rehearsal"),
-    ("checks.0.name", "looks good", "manifest-checks"),
-    ("checks.0.image", "nothing", "manifest-checks"),
-    ("checks.0.evidence", "I saw it", "manifest-checks"),
-)
 
 
 def set_at(document: Any, path: str, value: object) -> None:
