@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F811 (fixtures)
 """Both NVS schemes through plan and bundle to a provisioned virtual chip; what is kept, what is refused, what leaks."""
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
+from nvs_bundles import (  # noqa: F401 (fixtures)
+    CA,
+    CSV,
+    FURTHER,
+    HMAC_CHIPS,
+    OTHER_CHIPS,
+    PASSWORD,
+    decided,
+    image_of,
+    made,
+    nvs_keys,
+    quick,
+)
 from support.matrix_tools import esptool_version, provision, read_efuses
 from support.release_oracle import Wanted, not_release
 from support.typed_documents import data_of
@@ -24,91 +38,19 @@ from secure_ext.bundle.nvs_image import check_nvs_image
 from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.write import Bundle, write_bundle
 from secure_ext.checks import Check, Outcome
-from secure_ext.chips.facts import CHIP_NAMES, chip_facts
-from secure_ext.doctor.decide import Decision, decide
-from secure_ext.documents.manifest import ManifestImage
+from secure_ext.chips.facts import chip_facts
+from secure_ext.doctor.decide import Decision
 from secure_ext.errors import SecureProvisionError
 from secure_ext.formats.flash_encryption import FlashEncryptionScheme, decrypt, flash_encryption_key
 from secure_ext.formats.nvs_csv import read_nvs_csv
-from secure_ext.formats.nvs_keys import NvsKeys, derive_nvs_keys, generate_nvs_keys, load_nvs_keys
-from secure_ext.formats.partition_table import FLAG_READONLY, TYPE_DATA, Partition
+from secure_ext.formats.nvs_keys import generate_nvs_keys, load_nvs_keys
 from secure_ext.formats.secure_boot import public_key_digest
 from secure_ext.keys.signing import load_signing_key
 from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage
-from secure_ext.policy.profile import check_profile
 from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
 from secure_ext.prove.verify.rebuild import BuildAtHand
 from secure_ext.prove.verify.verify import AtHand, verify_bundle
 from secure_ext.sample.options import SampleOptions, partitions_of
-
-HMAC_CHIPS = [chip for chip in CHIP_NAMES if chip_facts(chip).hmac]
-OTHER_CHIPS = [chip for chip in CHIP_NAMES if not chip_facts(chip).hmac]
-PASSWORD = "correct horse battery staple"
-CSV = f"""key,type,encoding,value
-wifi,namespace,,
-password,data,string,{PASSWORD}
-device,namespace,,
-serial,data,u64,18446744073709551615
-ca,file,binary,ca.bin
-"""
-CA = hashlib.shake_256(b"certificate").digest(9000)
-FURTHER = (
-    Partition("factory", TYPE_DATA, 2, 0x330000, 0x4000),
-    Partition("serial", TYPE_DATA, 2, 0x334000, 0x1000, FLAG_READONLY),
-)
-
-
-@pytest.fixture
-def decided(
-    new_build: Callable[..., Path], signing_key_for: Callable[[str], Path], tmp_path: Path
-) -> Callable[..., Decision]:
-    """The decision for a chip's sample with a CSV, and other settings of the section nvs; options of the sample."""
-
-    def run(chip: str, nvs: dict[str, Any] | None = None, **options: Any) -> Decision:
-        folder = f"project-{len(list(tmp_path.iterdir()))}"
-        has_secure_boot = bool(chip_facts(chip).schemes)
-        settings = {"flash_encryption": "release", "secure_boot": has_secure_boot, **options}
-        build = new_build(chip, SampleOptions(**settings), folder)
-        (tmp_path / "nvs.csv").write_text(CSV, encoding="utf-8")
-        (tmp_path / "ca.bin").write_bytes(CA)
-        document: dict[str, Any] = {
-            "schema": 1,
-            "secure_boot": {"enabled": has_secure_boot, "keys": [str(signing_key_for(chip))]},
-            "nvs": {"images": {"nvs": "nvs.csv"}, **(nvs or {})},
-        }
-        if not chip_facts(chip).secure_download_mode:
-            document["lockdown"] = {"download_mode": "disabled"}
-        return decide(build, check_profile(document, tmp_path / "profile.yaml"))
-
-    return run
-
-
-@pytest.fixture
-def made(decided: Callable[..., Decision], tmp_path: Path) -> Callable[..., Bundle]:
-    def run(chip: str, nvs: dict[str, Any] | None = None, **options: Any) -> Bundle:
-        return write_bundle(decided(chip, nvs, **options), tmp_path / "bundle", lambda _: None)
-
-    return run
-
-
-def image_of(bundle: Bundle, partition: str) -> tuple[ManifestImage, bytes]:
-    image = next(image for image in bundle.manifest.images if image.partition == partition)
-    return image, (bundle.folder / image.file).read_bytes()
-
-
-def nvs_keys(bundle: Bundle) -> NvsKeys:
-    """What the device will have: derived from the HMAC key, or in the nvs_keys partition."""
-    keys = bundle.folder / "keys"
-    hmac = keys / "nvs_hmac_key.bin"
-    return derive_nvs_keys(hmac.read_bytes()) if hmac.exists() else load_nvs_keys(keys / "nvs_keys.bin")
-
-
-def quick(chips: list[str], *first: str) -> list[Any]:
-    """The chips as parameters, all but the `first` ones for the long run."""
-    return [pytest.param(chip, marks=[] if chip in first else [pytest.mark.long]) for chip in chips]
-
-
-# ---- the HMAC scheme
 
 
 @pytest.mark.parametrize("chip", quick(HMAC_CHIPS, "esp32c3", "esp32s31"))
@@ -318,79 +260,6 @@ def test_nothing_secret_is_left_anywhere(
 
 
 # ---- what is refused
-
-
-def csv_of(text: str) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        (folder / "given.csv").write_text(text, encoding="utf-8")
-
-    return write
-
-
-def key_of(content: bytes) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        (folder / "given.csv").write_text(CSV.replace("ca.bin", "given.csv"), encoding="utf-8")
-        (folder / "given.bin").write_bytes(content)
-
-    return write
-
-
-HEAD = "key,type,encoding,value\nwifi,namespace,,\n"
-GIVEN: dict[str, Any] = {"images": {"nvs": "given.csv"}}
-Refused = tuple[str, int, str, dict[str, Any], Callable[[Path], None]]
-"""Code, exit code, chip, section nvs of the profile, and what writes the files."""
-REFUSED: list[Refused] = [
-    ("SE330", 3, "esp32c3", {"images": {"nvs": "none.csv"}}, csv_of(HEAD)),
-    ("SE332", 3, "esp32c3", GIVEN, csv_of(f"password,data,string,{PASSWORD}\n")),
-    ("SE333", 3, "esp32c3", GIVEN, csv_of(HEAD + f"password,data,text,{PASSWORD}\n")),
-    ("SE334", 3, "esp32c3", GIVEN, csv_of(HEAD + f"password,data,u8,{PASSWORD}\n")),
-    ("SE335", 3, "esp32c3", GIVEN, csv_of(HEAD + f"password,data,string,{PASSWORD}\n" * 2)),
-    ("SE336", 3, "esp32c3", GIVEN, csv_of(HEAD + f"password,file,string,{PASSWORD}\n")),
-    ("SE540", 3, "esp32c3", GIVEN, csv_of(HEAD + f"password,data,binary,{PASSWORD * 900}\n")),
-    ("SE331", 2, "esp32c3", {"images": {"storage": "given.csv"}}, csv_of(HEAD)),
-    ("SE331", 2, "esp32c3", {"images": {"nvs_keys": "given.csv"}}, csv_of(HEAD)),
-    ("SE410", 2, "esp32c3", {"images": {"nsv": "given.csv"}}, csv_of(HEAD)),
-    ("SE337", 2, "esp32c3", {**GIVEN, "key": "device"}, csv_of(HEAD)),
-    ("SE339", 2, "esp32c3", {**GIVEN, "key": "per-device"}, csv_of(HEAD)),
-    ("SE621", 3, "esp32c3", {**GIVEN, "key": "given.bin"}, key_of(bytes(range(31)))),
-    ("SE622", 3, "esp32c3", {**GIVEN, "key": "given.bin"}, key_of(bytes(32))),
-    ("SE621", 3, "esp32", {**GIVEN, "key": "given.bin"}, key_of(bytes(range(32)))),
-    ("SE622", 3, "esp32", {**GIVEN, "key": "given.bin"}, key_of(bytes(4096))),
-    ("SE544", 3, "esp32", {**GIVEN, "key": "given.bin"}, key_of(CA[:4096])),
-]
-
-
-@pytest.mark.parametrize("case", REFUSED, ids=[f"{number}-{row[0]}" for number, row in enumerate(REFUSED)])
-def test_bad_input_is_a_coded_error_and_leaves_nothing(
-    case: Refused,
-    sample_project: Callable[[str], Path],
-    signing_key_for: Callable[[str], Path],
-    run_cli: Callable[..., Result],
-    tmp_path: Path,
-) -> None:
-    """The same from doctor and from bundle, with no value in the message and nothing written."""
-    code, exit_code, chip, nvs, prepare = case
-    prepare(tmp_path)
-    profile = tmp_path / "profile.yaml"
-    profile.write_text(json.dumps({"schema": 1, "nvs": nvs}), encoding="utf-8")
-    before = sorted(tmp_path.iterdir())
-    options = ["-B", sample_project(chip) / "build", "--profile", profile, "--signing-key", signing_key_for(chip)]
-    for command in (["doctor", *options], ["bundle", *options, "-o", tmp_path / "out"]):
-        done = run_cli(*command)
-        assert (done.exit_code, f"error {code}:" in done.stderr) == (exit_code, True), done.output
-        # the name of a file that a row gives is no secret
-        assert PASSWORD not in done.output
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_two_images_for_one_partition(decided: Callable[..., Decision]) -> None:
-    for options in ({"data_images": {"nvs": bytes(0x1000)}}, {"data_images": {"nvs_keys": bytes(0x1000)}}):
-        with pytest.raises(SecureProvisionError) as caught:
-            decided("esp32", **options)
-        assert caught.value.code == "SE411"
-
-
-# ---- verify
 
 
 @pytest.mark.parametrize(

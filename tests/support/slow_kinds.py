@@ -188,7 +188,7 @@ QUICK_CASES = {
         "test_made_again_keeps_the_keys_and_saves_those_not_used_any_more": 1,
         "test_verify_reads_the_values_if_the_keys_are_at_hand": 1,
     },
-    "ota/test_ota.py": {
+    "ota/test_refused_updates.py": {
         "test_a_refusal_has_its_code_and_writes_nothing": 2,
     },
     "ota/test_the_pair.py": {
