@@ -16,8 +16,6 @@ from secure_ext.configure.wishes import Wishes
 from secure_ext.errors import UsageError
 from secure_ext.station.frozen import frozen
 
-_REVISION_FOR_SECURE_BOOT = {"esp32": "ESP32_REV_MIN_3", "esp32c3": "ESP32C3_REV_MIN_3"}
-"""The first revision with Secure Boot V2, of the chips that had others before."""
 _KEY_SIZES = {
     "128": "SECURE_FLASH_ENCRYPTION_AES128",
     "256": "SECURE_FLASH_ENCRYPTION_AES256",
@@ -70,8 +68,9 @@ def _secure_boot(wishes: Wishes, chip: str, tree: KconfigTree, *, wanted: bool) 
             yield Setting("SECURE_BOOT", False, "secure boot is not wanted")
         return
     facts = chip_facts(chip)
-    revision, current = _REVISION_FOR_SECURE_BOOT.get(chip, ""), tree.value(f"{chip.upper()}_REV_MIN_FULL")
-    if revision and (tree.value(revision) or (isinstance(current, int) and current < facts.secure_boot_revision)):
+    needed, current = facts.secure_boot_revision, tree.value(f"{chip.upper()}_REV_MIN_FULL")
+    revision = f"{chip.upper()}_REV_MIN_{needed // 100 or needed}"  # ESP32_REV_MIN_3 is v3.0, ESP32C3_REV_MIN_3 is v0.3
+    if tree.value(revision) or (tree.defines(revision) and isinstance(current, int) and current < needed):
         reason = "older revisions of the chip have no Secure Boot V2; the firmware will not start on them"
         yield Setting(revision, True, reason)
     yield Setting("SECURE_BOOT", True, "only firmware that you signed boots")

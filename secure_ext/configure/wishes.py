@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from secure_ext.policy.profile import Profile, Value
+from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
 
 
@@ -56,7 +57,7 @@ class Wishes:
         size = profile.text("flash_encryption.key_size")
         said = Wishes(
             flash_encryption=profile.text("flash_encryption.mode"),
-            key_size=None if size == "esp32" else size,
+            key_size=None if size == KeySize.ESP32.value else size,
             secure_boot=profile.flag("secure_boot.enabled"),
             scheme=profile.text("secure_boot.scheme"),
             nvs=profile.text("nvs.scheme"),
