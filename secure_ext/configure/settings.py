@@ -70,7 +70,8 @@ def _secure_boot(wishes: Wishes, chip: str, tree: KconfigTree, *, wanted: bool) 
     facts = chip_facts(chip)
     needed, current = facts.secure_boot_revision, tree.value(f"{chip.upper()}_REV_MIN_FULL")
     revision = f"{chip.upper()}_REV_MIN_{needed // 100 or needed}"  # ESP32_REV_MIN_3 is v3.0, ESP32C3_REV_MIN_3 is v0.3
-    if tree.value(revision) or (tree.defines(revision) and isinstance(current, int) and current < needed):
+    is_lower = tree.defines(revision) and isinstance(current, int) and current < needed
+    if needed and (is_lower or tree.value(revision)):
         reason = "older revisions of the chip have no Secure Boot V2; the firmware will not start on them"
         yield Setting(revision, True, reason)
     yield Setting("SECURE_BOOT", True, "only firmware that you signed boots")
