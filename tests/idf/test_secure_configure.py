@@ -90,6 +90,8 @@ def test_idf_py_gives_the_same_values(
     reconfigure(tree, project, environment, *target)
     unsecured = (project / "sdkconfig").read_bytes()
     facts = FACTS[chip]
+    key = project / "key.pem"
+    assert run_cli("keys", "generate", next(iter(facts.schemes), "rsa3072"), str(key)).exit_code == 0
     for name, words in FEATURES.items():
         if "secure boot" in name and not set(facts.schemes) - set(facts.schemes_with_errata):
             continue
