@@ -87,18 +87,23 @@ def format_option(formats: Sequence[str] = ("text", "json")) -> Callable[[Functi
     )
 
 
+def build_dir_option(help_text: str = "ESP-IDF build directory.") -> Callable[[Function], Function]:
+    """The option of every command that works with one."""
+    return click.option(
+        "-B",
+        "--build-dir",
+        type=click.Path(path_type=Path, readable=False),
+        default="build",
+        show_default=True,
+        help=help_text,
+    )
+
+
 def project_options(command: Function, formats: Sequence[str] = ("text", "json")) -> Function:
     """The options that every command on a project takes; `formats` are those of ``--format``."""
     for option in reversed(
         (
-            click.option(
-                "-B",
-                "--build-dir",
-                type=click.Path(path_type=Path, readable=False),
-                default="build",
-                show_default=True,
-                help="ESP-IDF build directory.",
-            ),
+            build_dir_option(),
             click.option(
                 "--profile", type=click.Path(path_type=Path, readable=False), help="Profile that overrides sdkconfig."
             ),

@@ -154,21 +154,22 @@ def _key_id(tree: KconfigTree) -> int:
 
 def _refuse_contradictions(wishes: Wishes, *, has_secure_boot: bool, mode: str) -> None:
     """Raises UsageError SE414 for a wish that another one makes void."""
-    void = [
-        *(("--scheme", "secure boot") for _ in [0] if wishes.scheme and not has_secure_boot),
-        *(
-            ("--signed-by-build", "secure boot")
-            for _ in [0]
-            if wishes.build_signs_with is not None and not has_secure_boot
-        ),
-        *(("--key-size", "flash encryption") for _ in [0] if wishes.key_size and mode == "off"),
-        *(("--download-mode", "either") for _ in [0] if wishes.download_mode and not has_secure_boot and mode == "off"),
-    ]
     name = wishes.build_signs_with
-    if name is not None and (not name.strip() or not name.isprintable()):
-        void.append(("--signed-by-build", "a name that can stand in an sdkconfig"))
-    if void:
-        option, what = void[0]
+    is_name = name is None or (bool(name.strip()) and name.isprintable())
+    is_open = not has_secure_boot and mode == "off"
+    void = (
+        ("--scheme", "secure boot", bool(wishes.scheme) and not has_secure_boot),
+        ("--signed-by-build", "secure boot", name is not None and not has_secure_boot),
+        ("--signed-by-build", "a name that can stand in an sdkconfig", not is_name),
+        ("--key-size", "flash encryption", bool(wishes.key_size) and mode == "off"),
+        (
+            "--download-mode",
+            "secure boot or flash encryption",
+            bool(wishes.download_mode) and is_open,
+        ),
+    )
+    option, what = next(((option, what) for option, what, is_void in void if is_void), ("", ""))
+    if option:
         raise UsageError(
             "SE414",
             f"{option} says something about what is not there: {what}",

@@ -60,29 +60,35 @@ def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
         pytest.skip("this ESP-IDF has no build system v2")
     component = copy_component(tmp_path / "extra")
     folder = tmp_path / "project"
-    (folder / "main").mkdir(parents=True)
     minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
-    text = request.param.format(component=component.as_posix(), minimal=minimal)
-    (folder / "CMakeLists.txt").write_text(text, encoding="utf-8")
-    (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
-    registration = f"idf_component_register(SRCS main.c REQUIRES {component.name})\n"
-    (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
-    for name in SUBMODULES:
-        (folder / "components" / name).mkdir(parents=True)
-        (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+    write_project(folder, request.param.format(component=component.as_posix(), minimal=minimal), component.name)
     return folder
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """PATH with the stand-in compiler; and no look at submodules, which an exported tree lacks."""
+    """PATH with stand-ins for the compilers of all chips; and no look at submodules, which an exported tree lacks."""
     folder = tmp_path / "compiler"
     folder.mkdir()
-    for tool in TOOLS:
-        script = folder / f"riscv32-esp-elf-{tool}"
-        script.write_text(STAND_IN, encoding="utf-8")
-        script.chmod(0o755)
+    xtensa = (f"xtensa-{name}-elf" for name in ("esp", "esp32", "esp32s2", "esp32s3"))
+    for prefix in ("riscv32-esp-elf", *xtensa):
+        for tool in TOOLS:
+            script = folder / f"{prefix}-{tool}"
+            script.write_text(STAND_IN, encoding="utf-8")
+            script.chmod(0o755)
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "IDF_SKIP_CHECK_SUBMODULES": "1"}
+
+
+def write_project(folder: Path, cmake: str, requires: str) -> None:
+    """A project with an empty app."""
+    (folder / "main").mkdir(parents=True)
+    (folder / "CMakeLists.txt").write_text(cmake, encoding="utf-8")
+    (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
+    registration = f"idf_component_register(SRCS main.c REQUIRES {requires})\n"
+    (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
+    for name in SUBMODULES:
+        (folder / "components" / name).mkdir(parents=True)
+        (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
 
 
 def configure(tree: Tree, project: Path, environment: dict[str, str]) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F811 (a fixture)
 """What `configure` sets in a real ESP-IDF, ESP-IDF's own build finds again: idf.py reconfigure, with kconfgen."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from idf_trees import Tree, each_tree
-from test_configure_project import MINIMAL, MINIMAL_BEFORE_5_5, STAND_IN, SUBMODULES, TOOLS, pytestmark
+from test_configure_project import (  # noqa: F401 (a fixture)
+    MINIMAL,
+    MINIMAL_BEFORE_5_5,
+    environment,
+    pytestmark,
+    write_project,
+)
 
 from secure_ext.build.sdkconfig import SdkConfig, read_built_config, read_sdkconfig
 from secure_ext.station.chip_facts import FACTS
@@ -39,34 +45,12 @@ project(sample)
 def project(tree: Tree, tmp_path: Path) -> Path:
     tree.skip_without_environment()
     folder = tmp_path / "project"
-    (folder / "main").mkdir(parents=True)
     minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
-    (folder / "CMakeLists.txt").write_text(PROJECT.format(minimal=minimal), encoding="utf-8")
-    (folder / "main" / "main.c").write_text("void app_main(void) {}\n", encoding="utf-8")
-    registration = "idf_component_register(SRCS main.c REQUIRES nvs_flash nvs_sec_provider app_update)\n"
-    (folder / "main" / "CMakeLists.txt").write_text(registration, encoding="utf-8")
+    write_project(folder, PROJECT.format(minimal=minimal), "nvs_flash nvs_sec_provider app_update")
     (folder / "sdkconfig.defaults").write_text(
         "CONFIG_PARTITION_TABLE_TWO_OTA=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8"
     )
-    for name in SUBMODULES:
-        (folder / "components" / name).mkdir(parents=True)
-        (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """PATH with stand-ins for the compilers of all chips."""
-    folder = tmp_path / "compiler"
-    folder.mkdir()
-    xtensa = (f"xtensa-{name}-elf" for name in ("esp", "esp32", "esp32s2", "esp32s3"))
-    for prefix in ("riscv32-esp-elf", *xtensa):
-        for tool in TOOLS:
-            script = folder / f"{prefix}-{tool}"
-            script.write_text(STAND_IN, encoding="utf-8")
-            script.chmod(0o755)
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": path, "IDF_SKIP_CHECK_SUBMODULES": "1"}
 
 
 def reconfigure(tree: Tree, project: Path, environment: dict[str, str], *words: str) -> SdkConfig:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from secure_ext.cli.command_names import command_line
-from secure_ext.cli.front import format_option, print_json, shown_errors
+from secure_ext.cli.front import build_dir_option, format_option, print_json, shown_errors
 
 if TYPE_CHECKING:
     from secure_ext.configure.configuration import Configuration
@@ -25,14 +25,7 @@ _RECOMMENDED = "recommended"
 
 
 @click.command()
-@click.option(
-    "-B",
-    "--build-dir",
-    type=click.Path(path_type=Path, readable=False),
-    default="build",
-    show_default=True,
-    help="ESP-IDF build directory; the project must be configured, not built.",
-)
+@build_dir_option("ESP-IDF build directory; the project must be configured, not built.")
 @click.option("--profile", type=click.Path(path_type=Path, readable=False), help="Profile that says what is wanted.")
 @click.option("--flash-encryption", type=click.Choice(_MODES), help="Usage mode. [default: release]")
 @click.option(
@@ -87,7 +80,8 @@ def configure(
         from secure_ext.build.configured import read_configured  # noqa: PLC0415 (loaded when used)
         from secure_ext.cli.show.configuration import configuration_data, configuration_text  # noqa: PLC0415
         from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415 (loaded when used)
-        from secure_ext.configure.configuration import decide_configuration, write_configuration  # noqa: PLC0415
+        from secure_ext.configure.configuration import decide_configuration  # noqa: PLC0415 (loaded when used)
+        from secure_ext.configure.write import write_configuration  # noqa: PLC0415 (loaded when used)
         from secure_ext.policy.profile import Profile, load_profile  # noqa: PLC0415 (loaded when used)
 
         project = read_configured(build_dir)

@@ -9,19 +9,12 @@ import click
 
 from secure_ext.cli.command_names import as_typed_here
 from secure_ext.cli.commands.which_bundle import bundle_place
-from secure_ext.cli.front import format_option, print_json, shown_errors, shown_progress
+from secure_ext.cli.front import build_dir_option, format_option, print_json, shown_errors, shown_progress
 from secure_ext.cli.secret_prompt import passphrase_option, secrets_of_the_command
 
 
 @click.command()
-@click.option(
-    "-B",
-    "--build-dir",
-    type=click.Path(path_type=Path, readable=False),
-    default="build",
-    show_default=True,
-    help="ESP-IDF build directory of the new app.",
-)
+@build_dir_option("ESP-IDF build directory of the new app.")
 @click.option(
     "--fleet",
     "--bundle",

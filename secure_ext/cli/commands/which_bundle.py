@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from secure_ext.cli.front import Function
+from secure_ext.cli.front import Function, build_dir_option
 from secure_ext.errors import UsageError
 from secure_ext.station.one_line import one_line
 
@@ -35,14 +35,7 @@ def bundle_options(command: Function) -> Function:
         metavar="DIR",
         help="The same as BUNDLE.",
     )(whole)
-    whole = click.option(
-        "-B",
-        "--build-dir",
-        type=click.Path(path_type=Path, readable=False),
-        default="build",
-        show_default=True,
-        help="ESP-IDF build directory, whose bundle is taken if no BUNDLE is named.",
-    )(whole)
+    whole = build_dir_option("ESP-IDF build directory, whose bundle is taken if no BUNDLE is named.")(whole)
     return cast("Function", whole)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from secure_ext.cli.front import shown_errors
+from secure_ext.cli.front import build_dir_option, shown_errors
 from secure_ext.errors import InputError, UsageError
 from secure_ext.reading import DOCUMENT_LIMIT, read_file
 
@@ -147,14 +147,7 @@ def _quoted(text: str) -> str:
 
 
 @idf.command("after-build")
-@click.option(
-    "-B",
-    "--build-dir",
-    type=click.Path(path_type=Path, readable=False),
-    default="build",
-    show_default=True,
-    help="ESP-IDF build directory.",
-)
+@build_dir_option()
 def after_build(build_dir: Path) -> None:
     """Make the bundle that menuconfig asks for, if an input changed. The build runs it: target secure-bundle.
 
