@@ -19,6 +19,7 @@ from secure_ext.errors import InputError
 from secure_ext.formats.bootloader_description import read_bootloader_description
 from secure_ext.formats.content import Content, recognize
 from secure_ext.formats.partition_table import (
+    DEFAULT_TABLE_OFFSET,
     TYPE_APP,
     TYPE_BOOTLOADER,
     TYPE_PARTITION_TABLE,
@@ -160,7 +161,7 @@ def _read_build(build_dir: Path) -> Build:
     config = read_built_config(build_dir)
     _refuse_partial_build(config, chip, build_dir)
     bootloader_offset = offset_of(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[chip].bootloader_offset)
-    table_offset = offset_of(config, "PARTITION_TABLE_OFFSET", 0x8000)
+    table_offset = offset_of(config, "PARTITION_TABLE_OFFSET", DEFAULT_TABLE_OFFSET)
     entries = _complete(arguments.entries, bootloader_offset, table_offset, build_dir)
     paths = _existing_files(entries, build_dir)
     table = parse_partition_table(read_bytes(paths[table_offset]), place=str(paths[table_offset]))

@@ -10,11 +10,12 @@ from secure_ext.build.files import read_json
 from secure_ext.build.recorded_paths import find_recorded
 from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.errors import InputError
-from secure_ext.formats.partition_table import PartitionTable
+from secure_ext.formats.partition_table import DEFAULT_TABLE_OFFSET, PartitionTable
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.frozen import frozen
 
 _ENVIRONMENT = "config.env"
+_DEFAULTS = "sdkconfig.defaults"
 
 
 @frozen
@@ -28,6 +29,7 @@ class ConfiguredProject:
         idf_path: the ESP-IDF.
         chip: target name.
         environment: what ESP-IDF sets while it reads its Kconfig files (``tools/kconfig_new/config.env.in``).
+        defaults: the files that give a new sdkconfig its values, as ESP-IDF's SDKCONFIG_DEFAULTS names them.
     """
 
     build_dir: Path
@@ -36,6 +38,7 @@ class ConfiguredProject:
     idf_path: Path
     chip: str
     environment: dict[str, str]
+    defaults: tuple[str, ...]
 
 
 def read_configured(build_dir: Path) -> ConfiguredProject:
@@ -70,7 +73,10 @@ def read_configured(build_dir: Path) -> ConfiguredProject:
             cure="configure it here with `idf.py reconfigure`",
             place=str(build_dir),
         )
-    return ConfiguredProject(build_dir, project_dir, sdkconfig, idf_path, chip, environment)
+    defaults = str(description.get("config_defaults", "")).split(";")
+    if defaults == [""]:
+        defaults = [_DEFAULTS] if (project_dir / _DEFAULTS).is_file() else []
+    return ConfiguredProject(build_dir, project_dir, sdkconfig, idf_path, chip, environment, tuple(defaults))
 
 
 def not_built_yet(project: ConfiguredProject, config: SdkConfig, partitions: PartitionTable) -> Build:
@@ -88,7 +94,7 @@ def not_built_yet(project: ConfiguredProject, config: SdkConfig, partitions: Par
         flash_mode=config.text("ESPTOOLPY_FLASHMODE") or "",
         flash_freq=config.text("ESPTOOLPY_FLASHFREQ") or "",
         bootloader_offset=offset_of(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[project.chip].bootloader_offset),
-        table_offset=offset_of(config, "PARTITION_TABLE_OFFSET", 0x8000),
+        table_offset=offset_of(config, "PARTITION_TABLE_OFFSET", DEFAULT_TABLE_OFFSET),
         partitions=partitions,
         files=(),
         min_revision=revision_of(config, {}, project.chip, "min") or 0,

@@ -14,7 +14,6 @@ from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.errors import InputError
 from secure_ext.formats.partition_table import PartitionTable, parse_partition_table
 
-DEFAULT_OFFSET = 0x8000
 _FOLDER = Path("components", "partition_table")
 
 

@@ -87,7 +87,7 @@ def decide_configuration(project: ConfiguredProject, wishes: Wishes, profile: Pr
     table = change_table(project, tree, first.before, move=move)
     own = apply(table.settings, tree)
     found = _examined(project, own.after, table, profile)
-    cured = apply(tuple({one.symbol: one for one in (*_cured_before(project), *_cures(found))}.values()), tree)
+    cured = apply(tuple({one.symbol: one for one in (*_cured_before(project, profile), *_cures(found))}.values()), tree)
     again = apply((*first.settings, *own.settings), tree)  # a cure may be another option of the same choice
     cures = [one for one in cured.settings if tree.value(one.symbol) == one.value and one not in again.settings]
     settings = (*again.settings, *cures)
@@ -124,12 +124,14 @@ def _refuse_errors(findings: Iterable[Finding]) -> None:
         )
 
 
-def _cured_before(project: ConfiguredProject) -> Iterator[Setting]:
+def _cured_before(project: ConfiguredProject, profile: Profile) -> Iterator[Setting]:
     """The cures of an earlier run: the doctor finds nothing there any more, and a new sdkconfig needs them still."""
+    accepted = profile.texts("doctor.accept") or ()
     path = project.project_dir / DEFAULTS
     if path.is_file():
         for reason, symbol, value in _CURED.findall(read_bytes(path).decode("utf-8", errors="replace")):
-            yield Setting(symbol, value == "y", reason, is_wished=False)
+            if reason.partition(":")[0] not in accepted:
+                yield Setting(symbol, value == "y", reason, is_wished=False)
 
 
 def _cures(findings: Iterable[Finding]) -> Iterator[Setting]:
@@ -140,7 +142,7 @@ def _cures(findings: Iterable[Finding]) -> Iterator[Setting]:
 
 
 def _defaults_text(project: ConfiguredProject, settings: tuple[Setting, ...]) -> str:
-    others = "sdkconfig.defaults;" if (project.project_dir / "sdkconfig.defaults").is_file() else ""
+    others = "".join(f"{one};" for one in project.defaults if Path(one).name != DEFAULTS)
     lines = [_HEADING.format(others=others, name=DEFAULTS)]
     lines += [f"# {one.reason}\nCONFIG_{one.symbol}={_default_text(one)}\n" for one in settings]
     return "\n".join(lines)

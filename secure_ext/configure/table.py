@@ -8,11 +8,11 @@ from pathlib import Path
 from secure_ext.build.configured import ConfiguredProject
 from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.build.sdkconfig import SdkConfig
-from secure_ext.build.table_generator import DEFAULT_OFFSET, generated_table, integer_of, table_source, table_text
+from secure_ext.build.table_generator import generated_table, integer_of, table_source, table_text
 from secure_ext.chips.facts import chip_facts
 from secure_ext.configure.partition_csv import Row, rows_of, with_flags, with_row, without_offset
 from secure_ext.configure.settings import Setting
-from secure_ext.formats.partition_table import PartitionTable
+from secure_ext.formats.partition_table import DEFAULT_TABLE_OFFSET, PartitionTable
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 from secure_ext.station.frozen import frozen
 
@@ -64,7 +64,7 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
     is_own = bool(tree.value("PARTITION_TABLE_CUSTOM"))
     source = table_source(project, tree)
     before = table_text(source)
-    old_offset = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
+    old_offset = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_TABLE_OFFSET)
     offset = _table_offset(project, tree, config)
     after = _with_what_it_needs(before, tree)
     if move and offset != old_offset:
@@ -79,7 +79,7 @@ def change_table(project: ConfiguredProject, tree: KconfigTree, config: SdkConfi
         if partition.label in new and new[partition.label].offset != partition.offset
     )
     settings = []
-    if offset != DEFAULT_OFFSET:
+    if offset != DEFAULT_TABLE_OFFSET:
         reason = "room for the bootloader with its signature and the code of the security features"
         settings.append(Setting("PARTITION_TABLE_OFFSET", offset, reason))
     csv = source
@@ -114,7 +114,7 @@ def _has(rows: tuple[Row, ...], subtype: str) -> bool:
 
 def _table_offset(project: ConfiguredProject, tree: KconfigTree, before: SdkConfig) -> int:
     """The present offset where the bootloader will fit under it, else one that leaves it room to grow."""
-    present = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_OFFSET)
+    present = integer_of(tree, "PARTITION_TABLE_OFFSET", DEFAULT_TABLE_OFFSET)
     features = [name for name in ("SECURE_BOOT", "SECURE_FLASH_ENC_ENABLED") if tree.value(name)]
     if all(before.enabled(name) for name in features):  # it is made for them already, and boards may have it
         return present

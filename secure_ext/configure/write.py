@@ -21,14 +21,14 @@ def write_configuration(configuration: Configuration, *, to_sdkconfig: bool) -> 
         wanted.insert(0, (configuration.table.csv, configuration.table.after))
     if to_sdkconfig and configuration.applied.lacking:
         wanted.append((configuration.project.sdkconfig, configuration.sdkconfig))
-    new = [(path, text.encode()) for path, text in wanted if not _has_content(path, text.encode())]
+    new = [(path, text.encode()) for path, text in wanted if not _has_content(path.resolve(), text.encode())]
     for path, _ in new:
         _refuse_foreign(path, configuration)
     written: list[Path] = []
     for path, content in new:
         try:
             mode = path.stat().st_mode & 0o777 if path.exists() else None
-            write_durably(path, content)
+            write_durably(path.resolve(), content)  # a link stays one
             if mode is not None:
                 path.chmod(mode)
         except OSError as error:

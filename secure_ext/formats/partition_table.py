@@ -17,6 +17,7 @@ from secure_ext.formats.content import Content, recognize
 from secure_ext.station.frozen import frozen
 
 TABLE_SIZE = 0xC00
+DEFAULT_TABLE_OFFSET = 0x8000
 """Bytes of the table's data area; what follows in the 4 KB sector is no part of the table."""
 
 TYPE_APP, TYPE_DATA, TYPE_BOOTLOADER, TYPE_PARTITION_TABLE = 0x00, 0x01, 0x02, 0x03

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from configure_runs import Run, configure, files_of
-from support.kconfig_project import TWO_OTA, make_project
+from support.kconfig_project import NVS, NVS_PROVIDER, TWO_OTA, make_project
 from support.terminal import at_a_terminal
 
 from secure_ext.build.configured import read_configured
@@ -67,6 +67,45 @@ def test_what_the_doctor_would_find_is_cured_at_once(run_cli: Run, tmp_path: Pat
     before = files_of(project)
     configure(run_cli, project, "--apply")
     assert files_of(project) == before
+
+
+def test_a_cure_goes_once_the_profile_accepts_its_finding(run_cli: Run, tmp_path: Path) -> None:
+    jtag = 'config SECURE_BOOT_ALLOW_JTAG\n    bool "JTAG"\n    default y\n'
+    project, profile = make_project(tmp_path, components=(NVS, NVS_PROVIDER, jtag)), tmp_path / "profile.yaml"
+    defaults = project / "sdkconfig.defaults.secure"
+    for _ in range(2):
+        assert configure(run_cli, project, "--apply").exit_code == 0
+        assert "CONFIG_SECURE_BOOT_ALLOW_JTAG=n" in defaults.read_text()
+    profile.write_text("doctor:\n  accept: [SP042]\n")
+    assert configure(run_cli, project, "--profile", str(profile)).exit_code == 0
+    assert "CONFIG_SECURE_BOOT_ALLOW_JTAG" not in defaults.read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("", "sdkconfig.defaults.secure"),
+        (
+            "common;own;sdkconfig.defaults.secure",
+            "common;own;sdkconfig.defaults.secure",
+        ),
+    ],
+)
+def test_the_defaults_name_the_others_of_the_project(given: str, shown: str, run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    description = project / "build" / "project_description.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "config_defaults": given}))
+    configure(run_cli, project)
+    assert f'SDKCONFIG_DEFAULTS="{shown}"' in (project / "sdkconfig.defaults.secure").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_to_a_shared_table_stays_a_link(run_cli: Run, tmp_path: Path) -> None:
+    project = make_project(tmp_path, csv="nvs, data, nvs, , 0x4000,\nota_0, app, ota_0, , 1M,\n")
+    shared = (project / "table.csv").rename(tmp_path / "shared.csv")
+    (project / "table.csv").symlink_to(shared)
+    assert configure(run_cli, project, "--apply").exit_code == 0
+    assert (project / "table.csv").is_symlink() and "otadata" in shared.read_text()
 
 
 def test_all_of_it_off_is_nothing_to_examine(run_cli: Run, tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def write_project(folder: Path, cmake: str, requires: str) -> None:
         (folder / "components" / name / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
 
 
+def add_spiffs(tree: Tree, project: Path) -> None:
+    """SPIFFS without its sources, which are a submodule too; its menu and what makes images are not."""
+    spiffs = project / "components" / "spiffs"
+    spiffs.mkdir()
+    for name in ("project_include.cmake", "Kconfig"):
+        shutil.copy(tree.root / "components" / "spiffs" / name, spiffs)
+    (spiffs / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+
+
 def configure(tree: Tree, project: Path, environment: dict[str, str]) -> None:
     done = tree.idf_py(project, "-D", "IDF_TARGET=esp32c6", "reconfigure", environment=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -163,10 +172,7 @@ def test_the_bundle_waits_for_the_images_of_data_partitions(
     (project / "main" / "CMakeLists.txt").write_text(
         DATA_IMAGES.format(component="idf-secure-provision"), encoding="utf-8"
     )
-    spiffs = project / "components" / "spiffs"  # its sources are a submodule too; what makes images is not
-    spiffs.mkdir()
-    shutil.copy(tree.root / "components" / "spiffs" / "project_include.cmake", spiffs)
-    (spiffs / "CMakeLists.txt").write_text("idf_component_register()\n", encoding="utf-8")
+    add_spiffs(tree, project)
     configure(tree, project, environment)
 
     waits_for = what_is_made_before(project, "secure-bundle")

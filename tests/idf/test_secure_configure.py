@@ -15,6 +15,7 @@ from idf_trees import Tree, each_tree
 from test_configure_project import (  # noqa: F401 (a fixture)
     MINIMAL,
     MINIMAL_BEFORE_5_5,
+    add_spiffs,
     environment,
     pytestmark,
     write_project,
@@ -41,15 +42,30 @@ project(sample)
 """
 
 
-@pytest.fixture
-def project(tree: Tree, tmp_path: Path) -> Path:
+HELLO_WORLD = "nvs_flash nvs_sec_provider"
+OVER_THE_AIR = "nvs_flash nvs_sec_provider app_update spiffs"
+SPIFFS_TABLE = """\
+# Name, Type, SubType, Offset, Size, Flags
+nvs,\tdata,\tnvs,\t,\t0x6000,
+otadata,\tdata,\tota,\t,\t0x2000,
+ota_0,\tapp,\tota_0,\t,\t0x180000,
+ota_1,\tapp,\tota_1,\t,\t0x180000,
+storage,\tdata,\tspiffs,\t,\t0x80000,
+"""
+
+
+@pytest.fixture(params=[HELLO_WORLD, OVER_THE_AIR], ids=["hello_world", "ota"])
+def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
     tree.skip_without_environment()
     folder = tmp_path / "project"
     minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
-    write_project(folder, PROJECT.format(minimal=minimal), "nvs_flash nvs_sec_provider app_update")
-    (folder / "sdkconfig.defaults").write_text(
-        "CONFIG_PARTITION_TABLE_TWO_OTA=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8"
-    )
+    write_project(folder, PROJECT.format(minimal=minimal), request.param)
+    if request.param == OVER_THE_AIR:
+        add_spiffs(tree, folder)
+        (folder / "partitions.csv").write_text(SPIFFS_TABLE, encoding="utf-8")
+        (folder / "sdkconfig.defaults").write_text(
+            "CONFIG_PARTITION_TABLE_CUSTOM=y\nCONFIG_ESPTOOLPY_FLASHSIZE_4MB=y\n", encoding="utf-8"
+        )
     return folder
 
 
@@ -72,7 +88,7 @@ def test_idf_py_gives_the_same_values(
         pytest.skip(f"this ESP-IDF has no {chip}")
     target = ("--preview", "-D", f"IDF_TARGET={chip}")
     reconfigure(tree, project, environment, *target)
-    unsecured = (project / "sdkconfig").read_bytes()
+    files_before = {name: (project / name).read_bytes() for name in project_files(project)}
     facts = FACTS[chip]
     key = project / "key.pem"
     assert run_cli("keys", "generate", next(iter(facts.schemes), "rsa3072"), str(key)).exit_code == 0
@@ -80,9 +96,10 @@ def test_idf_py_gives_the_same_values(
         if "secure boot" in name and not set(facts.schemes) - set(facts.schemes_with_errata):
             continue
         shutil.rmtree(project / "build")  # its cache knows the defaults of before
-        (project / "sdkconfig").write_bytes(unsecured)
-        for made in ("sdkconfig.defaults.secure", "partitions_secure.csv"):
-            (project / made).unlink(missing_ok=True)
+        for made in project_files(project) - files_before.keys():
+            (project / made).unlink()
+        for file, content in files_before.items():
+            (project / file).write_bytes(content)
         reconfigure(tree, project, environment, *target)
         done = run_cli("configure", "-B", str(project / "build"), "--yes", "--apply", "--format", "json", *words)
         assert done.exit_code == 0, f"{name}: {done.output}"
@@ -93,9 +110,14 @@ def test_idf_py_gives_the_same_values(
         again = run_cli("configure", "-B", str(project / "build"), "--check", *words)
         assert again.exit_code == 0, f"{name}: {again.output}"
         (project / "sdkconfig").unlink()
-        defaults = "SDKCONFIG_DEFAULTS=sdkconfig.defaults;sdkconfig.defaults.secure"
+        shown = (project / "sdkconfig.defaults.secure").read_text(encoding="utf-8")
+        defaults = "SDKCONFIG_DEFAULTS=" + shown.partition('idf.py -D SDKCONFIG_DEFAULTS="')[2].partition('"')[0]
         assert values(reconfigure(tree, project, environment, *target, "-D", defaults), settings) == settings, name
         assert values(read_sdkconfig(project / "sdkconfig"), settings) == settings, name
+
+
+def project_files(project: Path) -> set[str]:
+    return {file.name for file in project.iterdir() if file.is_file() and file.name != "key.pem"}
 
 
 def values(config: SdkConfig, names: dict[str, object]) -> dict[str, object]:
