@@ -76,8 +76,9 @@ def test_a_cure_goes_once_the_profile_accepts_its_finding(run_cli: Run, tmp_path
     for _ in range(2):
         assert configure(run_cli, project, "--apply").exit_code == 0
         assert "CONFIG_SECURE_BOOT_ALLOW_JTAG=n" in defaults.read_text()
-    profile.write_text("doctor:\n  accept: [SP042]\n")
-    assert configure(run_cli, project, "--profile", str(profile)).exit_code == 0
+    profile.write_text("schema: 1\ndoctor:\n  accept: [SP042]\n")
+    done = configure(run_cli, project, "--profile", str(profile))
+    assert done.exit_code == 0, done.output
     assert "CONFIG_SECURE_BOOT_ALLOW_JTAG" not in defaults.read_text()
 
 
