@@ -56,8 +56,7 @@ SYMBOL = re.compile(r"^(?:# )?CONFIG_(SECURE_PROVISION_\w+)", re.MULTILINE)
 @pytest.fixture(params=[V1, V2], ids=["v1", "v2"])
 def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
     tree.skip_without_environment()
-    if request.param == V2 and not (tree.root / "tools" / "cmakev2" / "idf.cmake").is_file():
-        pytest.skip("this ESP-IDF has no build system v2")
+    skip_without_build_system(request.param, tree)
     component = copy_component(tmp_path / "extra")
     folder = tmp_path / "project"
     minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
@@ -77,6 +76,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
             script.write_text(STAND_IN, encoding="utf-8")
             script.chmod(0o755)
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "IDF_SKIP_CHECK_SUBMODULES": "1"}
+
+
+def skip_without_build_system(cmake: str, tree: Tree) -> None:
+    if cmake == V2 and not (tree.root / "tools" / "cmakev2" / "idf.cmake").is_file():
+        pytest.skip("this ESP-IDF has no build system v2")
 
 
 def write_project(folder: Path, cmake: str, requires: str) -> None:

@@ -15,9 +15,12 @@ from idf_trees import Tree, each_tree
 from test_configure_project import (  # noqa: F401 (a fixture)
     MINIMAL,
     MINIMAL_BEFORE_5_5,
+    V1,
+    V2,
     add_spiffs,
     environment,
     pytestmark,
+    skip_without_build_system,
     write_project,
 )
 
@@ -34,14 +37,6 @@ FEATURES = {
     "development": ["--flash-encryption", "development", "--nvs", "flash-encryption"],
     "the build signs": ["--signed-by-build", "key.pem", "--nvs", "flash-encryption", "--download-mode", "disabled"],
 }
-PROJECT = """\
-cmake_minimum_required(VERSION 3.22)
-include($ENV{{IDF_PATH}}/tools/cmake/project.cmake)
-{minimal}
-project(sample)
-"""
-
-
 HELLO_WORLD = "nvs_flash nvs_sec_provider"
 OVER_THE_AIR = "nvs_flash nvs_sec_provider app_update spiffs"
 SPIFFS_TABLE = """\
@@ -54,13 +49,15 @@ storage,\tdata,\tspiffs,\t,\t0x80000,
 """
 
 
-@pytest.fixture(params=[HELLO_WORLD, OVER_THE_AIR], ids=["hello_world", "ota"])
+@pytest.fixture(params=[(V1, HELLO_WORLD), (V1, OVER_THE_AIR), (V2, HELLO_WORLD)], ids=["hello_world", "ota", "v2"])
 def project(request: pytest.FixtureRequest, tree: Tree, tmp_path: Path) -> Path:
     tree.skip_without_environment()
     folder = tmp_path / "project"
+    cmake, requires = request.param
+    skip_without_build_system(cmake, tree)
     minimal = MINIMAL if tree.version >= (5, 5) else MINIMAL_BEFORE_5_5
-    write_project(folder, PROJECT.format(minimal=minimal), request.param)
-    if request.param == OVER_THE_AIR:
+    write_project(folder, cmake.format(component=folder / "components", minimal=minimal), requires)
+    if requires == OVER_THE_AIR:
         add_spiffs(tree, folder)
         (folder / "partitions.csv").write_text(SPIFFS_TABLE, encoding="utf-8")
         (folder / "sdkconfig.defaults").write_text(
