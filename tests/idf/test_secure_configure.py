@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def reconfigure(tree: Tree, project: Path, environment: dict[str, str], *words: 
 def test_idf_py_gives_the_same_values(
     chip: str, tree: Tree, project: Path, environment: dict[str, str], run_cli: Run
 ) -> None:
-    """For each set of features: in the sdkconfig that is there, and in a new one from the defaults."""
+    """For each set of features, in the sdkconfig that is there and in a new one: by idf.py, then by its kconfgen."""
     if not (tree.root / "components" / "esp_hw_support" / "port" / chip / "Kconfig.hw_support").is_file():
         pytest.skip(f"this ESP-IDF has no {chip}")
     target = ("--preview", "-D", f"IDF_TARGET={chip}")
@@ -92,25 +93,44 @@ def test_idf_py_gives_the_same_values(
     for name, words in FEATURES.items():
         if "secure boot" in name and not set(facts.schemes) - set(facts.schemes_with_errata):
             continue
-        shutil.rmtree(project / "build")  # its cache knows the defaults of before
         for made in project_files(project) - files_before.keys():
             (project / made).unlink()
         for file, content in files_before.items():
             (project / file).write_bytes(content)
-        reconfigure(tree, project, environment, *target)
         done = run_cli("configure", "-B", str(project / "build"), "--yes", "--apply", "--format", "json", *words)
         assert done.exit_code == 0, f"{name}: {done.output}"
         settings = {one["symbol"]: one["value"] or None for one in json.loads(done.stdout)["settings"]}
-        assert values(reconfigure(tree, project, environment, *target), settings) == settings, name
         examined = run_cli("doctor", "-B", str(project / "build"), "--configuration")
         assert examined.exit_code == 0, f"{name}: {examined.output}"
         again = run_cli("configure", "-B", str(project / "build"), "--check", *words)
         assert again.exit_code == 0, f"{name}: {again.output}"
-        (project / "sdkconfig").unlink()
+        assert values(kconfgen(tree, project), settings) == settings, name
         shown = (project / "sdkconfig.defaults.secure").read_text(encoding="utf-8")
-        defaults = "SDKCONFIG_DEFAULTS=" + shown.partition('idf.py -D SDKCONFIG_DEFAULTS="')[2].partition('"')[0]
-        assert values(reconfigure(tree, project, environment, *target, "-D", defaults), settings) == settings, name
+        defaults = shown.partition('idf.py -D SDKCONFIG_DEFAULTS="')[2].partition('"')[0]
+        if words:
+            (project / "sdkconfig").unlink()
+            assert values(kconfgen(tree, project, *defaults.split(";")), settings) == settings, name
+            continue
+        assert values(reconfigure(tree, project, environment, *target), settings) == settings, name
+        (project / "sdkconfig").unlink()
+        anew = reconfigure(tree, project, environment, *target, "-D", f"SDKCONFIG_DEFAULTS={defaults}")
+        assert values(anew, settings) == settings, name
         assert values(read_sdkconfig(project / "sdkconfig"), settings) == settings, name
+        shutil.rmtree(project / "build")  # its cache knows these defaults
+        (project / "sdkconfig").write_bytes(files_before["sdkconfig"])
+        reconfigure(tree, project, environment, *target)
+
+
+def kconfgen(tree: Tree, project: Path, *defaults: str) -> SdkConfig:
+    """The values that ESP-IDF's own program gives the project, as ``tools/cmake/kconfig.cmake`` runs it."""
+    made = project / "build" / "sdkconfig.made"
+    words = ["--list-separator=semicolon", "--kconfig", str(tree.root / "Kconfig")]
+    words += ["--sdkconfig-rename", str(tree.root / "sdkconfig.rename"), "--config", str(project / "sdkconfig")]
+    for name in defaults:
+        words += ["--defaults", str(project / name)]
+    words += ["--env-file", str(project / "build" / "config.env"), "--output", "config", str(made)]
+    subprocess.run([tree.python, "-m", "kconfgen", *words], check=True, capture_output=True)
+    return read_sdkconfig(made)
 
 
 def project_files(project: Path) -> set[str]:
