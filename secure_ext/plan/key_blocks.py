@@ -3,42 +3,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from secure_ext.chips.chip import Chip, KeyBlock
 from secure_ext.errors import UsageError
+from secure_ext.plan.block_solver import solve
 from secure_ext.plan.steps import BlockPart, BurnKey, KeyRole
 from secure_ext.policy.policy import NvsScheme, Policy
 from secure_ext.station.chip_facts import KeySize
+from secure_ext.station.frozen import frozen
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
+_SETTING_NAMES = {
+    KeyRole.FLASH_ENCRYPTION: "flash_encryption",
+    KeyRole.FLASH_ENCRYPTION_1: "flash_encryption_1",
+    KeyRole.FLASH_ENCRYPTION_2: "flash_encryption_2",
+    KeyRole.DIGEST_0: "secure_boot_digest_0",
+    KeyRole.DIGEST_1: "secure_boot_digest_1",
+    KeyRole.DIGEST_2: "secure_boot_digest_2",
+}
+"""What ``key_blocks`` of a profile calls the keys; the block of NVS's is ``nvs.key_id``, for the firmware knows it."""
+
+
+@frozen
+class _Place:
+    block: KeyBlock
+    part: BlockPart = BlockPart.WHOLE
+
+
+@frozen
+class _Demand:
+    """A key that wants a place: those that the chip has for it, the preferred one first."""
+
+    role: KeyRole
+    purpose: str
+    places: tuple[_Place, ...]
 
 
 def assign_key_blocks(chip: Chip, policy: Policy) -> tuple[BurnKey, ...]:
     """Every key of the policy with its block: flash encryption, then digests, then the NVS HMAC key.
 
-    The HMAC key keeps the block the firmware was built for; the others take the first free block that the chip allows.
+    The HMAC key keeps the block that the firmware was built for; a key that ``key_blocks`` names has that block; the
+    others take the first one that the chip allows, that is not reserved, and that leaves room for those behind them.
 
-    Raises UsageError SE402 when the keys do not fit.
+    Raises UsageError SE402 when the keys do not fit, SE406 when ``key_blocks`` names a key that the plan does not have.
     """
-    if chip.has_fixed_key_blocks:
-        return _fixed(chip, policy)
-    if chip.has_one_key_block:
-        return _halves(chip.key_blocks[0], policy)
-    taken: dict[str, BurnKey] = {}
-    wants_hmac = policy.nvs.scheme is NvsScheme.HMAC
-    hmac_id = policy.nvs.key_id
-    if wants_hmac and hmac_id is not None:
-        block = _block(chip, f"BLOCK_KEY{hmac_id}")
-        taken[block.name] = BurnKey(KeyRole.NVS_HMAC, block, "HMAC_UP")
-    keys: list[BurnKey] = []
-    for role, purpose in _wanted(policy):
-        block = _first_free(chip, taken, purpose)
-        taken[block.name] = BurnKey(role, block, purpose)
-        keys.append(taken[block.name])
-    if wants_hmac and hmac_id is None:
-        keys.append(BurnKey(KeyRole.NVS_HMAC, _first_free(chip, taken, "HMAC_UP"), "HMAC_UP"))
-    elif wants_hmac:
-        keys.append(taken[f"BLOCK_KEY{hmac_id}"])
-    return tuple(keys)
+    demands = tuple(_demands(chip, policy))
+    _refuse_unknown_keys(demands, policy)
+    places = _placed(demands, policy)
+    if places is None:
+        raise _no_room(chip, demands, policy)
+    return tuple(
+        BurnKey(demand.role, place.block, demand.purpose, place.part)
+        for demand, place in zip(demands, places, strict=True)
+    )
 
 
 def can_hold_xts_key(chip: Chip, block: KeyBlock) -> bool:
@@ -46,58 +65,122 @@ def can_hold_xts_key(chip: Chip, block: KeyBlock) -> bool:
     return block.name != "BLOCK_KEY5" or chip.facts.xts_key_in_block_key5
 
 
-def _wanted(policy: Policy) -> list[tuple[KeyRole, str]]:
-    wanted: list[tuple[KeyRole, str]] = []
+def _demands(chip: Chip, policy: Policy) -> Iterator[_Demand]:
+    if chip.has_fixed_key_blocks:
+        yield from _demands_of_fixed_blocks(chip, policy)
+    elif chip.has_one_key_block:
+        yield from _demands_of_halves(chip.key_blocks[0], policy)
+    else:
+        yield from _demands_of_any_block(chip, policy)
+
+
+def _demands_of_any_block(chip: Chip, policy: Policy) -> Iterator[_Demand]:
+    blocks = tuple(_Place(block) for block in chip.key_blocks)
     if policy.flash_encryption.enabled:
+        for_xts = tuple(place for place in blocks if can_hold_xts_key(chip, place.block))
         if policy.flash_encryption.key_size is KeySize.XTS_256:
-            wanted += [
-                (KeyRole.FLASH_ENCRYPTION_1, "XTS_AES_256_KEY_1"),
-                (KeyRole.FLASH_ENCRYPTION_2, "XTS_AES_256_KEY_2"),
-            ]
+            yield _Demand(KeyRole.FLASH_ENCRYPTION_1, "XTS_AES_256_KEY_1", for_xts)
+            yield _Demand(KeyRole.FLASH_ENCRYPTION_2, "XTS_AES_256_KEY_2", for_xts)
         else:
-            wanted.append((KeyRole.FLASH_ENCRYPTION, "XTS_AES_128_KEY"))
-    wanted += [(_DIGESTS[i], f"SECURE_BOOT_DIGEST{i}") for i in range(len(policy.secure_boot.keys))]
-    return wanted
+            yield _Demand(KeyRole.FLASH_ENCRYPTION, "XTS_AES_128_KEY", for_xts)
+    for slot in range(len(policy.secure_boot.keys)):
+        yield _Demand(_DIGESTS[slot], f"SECURE_BOOT_DIGEST{slot}", blocks)
+    if policy.nvs.scheme is NvsScheme.HMAC:
+        built = tuple(place for place in blocks if place.block.name == f"BLOCK_KEY{policy.nvs.key_id}")
+        yield _Demand(KeyRole.NVS_HMAC, "HMAC_UP", blocks if policy.nvs.key_id is None else built)
 
 
-def _first_free(chip: Chip, taken: dict[str, BurnKey], purpose: str) -> KeyBlock:
-    for block in chip.key_blocks:
-        fits = not purpose.startswith("XTS_") or can_hold_xts_key(chip, block)
-        if block.name not in taken and fits:
-            return block
-    raise UsageError(
+def _demands_of_fixed_blocks(chip: Chip, policy: Policy) -> Iterator[_Demand]:
+    flash_encryption, secure_boot = chip.key_blocks
+    if policy.flash_encryption.enabled:
+        yield _Demand(KeyRole.FLASH_ENCRYPTION, "", (_Place(flash_encryption),))
+    if policy.secure_boot.enabled:
+        yield _Demand(KeyRole.DIGEST_0, "", (_Place(secure_boot),))
+
+
+def _demands_of_halves(block: KeyBlock, policy: Policy) -> Iterator[_Demand]:
+    if policy.flash_encryption.enabled:
+        if policy.flash_encryption.key_size is KeySize.XTS_128:
+            yield _Demand(KeyRole.FLASH_ENCRYPTION, "XTS_AES_128_KEY", (_Place(block),))
+        else:
+            purpose = "XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"
+            yield _Demand(KeyRole.FLASH_ENCRYPTION, purpose, (_Place(block, BlockPart.LOW),))
+    if policy.secure_boot.enabled:
+        yield _Demand(KeyRole.DIGEST_0, "SECURE_BOOT_DIGEST", (_Place(block, BlockPart.HIGH),))
+
+
+def _placed(demands: tuple[_Demand, ...], policy: Policy) -> tuple[_Place, ...] | None:
+    return solve([tuple(_allowed(demand, policy)) for demand in demands])
+
+
+def _allowed(demand: _Demand, policy: Policy) -> Iterator[_Place]:
+    """Those of its places that the profile leaves it."""
+    wanted = policy.key_blocks.get(_SETTING_NAMES.get(demand.role, ""))
+    for place in demand.places:
+        name = _short(place.block)
+        if name not in policy.reserved_key_blocks and wanted in (None, name):
+            yield place
+
+
+def _refuse_unknown_keys(demands: tuple[_Demand, ...], policy: Policy) -> None:
+    names = [_SETTING_NAMES[demand.role] for demand in demands if demand.role in _SETTING_NAMES]
+    for name in policy.key_blocks:
+        if name not in names:
+            raise UsageError(
+                "SE406",
+                f"key_blocks names {name}, and this plan burns no such key",
+                cure=f"its keys are: {', '.join(names) or 'none'}; the block of the NVS key is nvs.key_id",
+                place=f"key_blocks.{name}",
+            )
+
+
+def _no_room(chip: Chip, demands: tuple[_Demand, ...], policy: Policy) -> UsageError:
+    wishes = [
+        f"the {demand.role.value.replace('_', ' ')} {_blocks(tuple(_allowed(demand, policy)))}" for demand in demands
+    ]
+    reserved = sorted(policy.reserved_key_blocks)
+    helping = [what for what, wish in _relaxed(policy) if _fits(chip, wish)]
+    return UsageError(
         "SE402",
-        f"no key block is left on {chip.name} for the key {purpose}",
-        cure="use fewer signing keys, or a 128-bit flash encryption key",
-        place=purpose,
+        f"the keys of this plan find no place in the key blocks of {chip.name}: {', '.join(wishes)}"
+        + (f"; {', '.join(reserved)} reserved" if reserved else ""),
+        cure=f"any of these would help: {'; '.join(helping)}"
+        if helping
+        else "free more than one block: no single change is enough",
+        place="key_blocks" if policy.key_blocks else "reserved_key_blocks" if reserved else "nvs.key_id",
     )
 
 
-def _block(chip: Chip, name: str) -> KeyBlock:
-    for block in chip.key_blocks:
-        if block.name == name:
-            return block
-    raise UsageError("SE402", f"{chip.name} has no {name}", cure="choose another nvs.key_id", place="nvs.key_id")
+def _blocks(places: tuple[_Place, ...]) -> str:
+    names = list(dict.fromkeys(_short(place.block) for place in places))
+    return f"can be in {', '.join(names)}" if names else "has none"
 
 
-def _fixed(chip: Chip, policy: Policy) -> tuple[BurnKey, ...]:
-    flash_encryption, secure_boot = chip.key_blocks
-    keys = []
-    if policy.flash_encryption.enabled:
-        keys.append(BurnKey(KeyRole.FLASH_ENCRYPTION, flash_encryption, ""))
-    if policy.secure_boot.enabled:
-        keys.append(BurnKey(KeyRole.DIGEST_0, secure_boot, ""))
-    return tuple(keys)
+def _fits(chip: Chip, policy: Policy) -> bool:
+    return _placed(tuple(_demands(chip, policy)), policy) is not None
 
 
-def _halves(block: KeyBlock, policy: Policy) -> tuple[BurnKey, ...]:
-    keys = []
-    if policy.flash_encryption.enabled:
-        if policy.flash_encryption.key_size is KeySize.XTS_128:
-            keys.append(BurnKey(KeyRole.FLASH_ENCRYPTION, block, "XTS_AES_128_KEY"))
-        else:
-            purpose = "XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"
-            keys.append(BurnKey(KeyRole.FLASH_ENCRYPTION, block, purpose, BlockPart.LOW))
-    if policy.secure_boot.enabled:
-        keys.append(BurnKey(KeyRole.DIGEST_0, block, "SECURE_BOOT_DIGEST", BlockPart.HIGH))
-    return tuple(keys)
+def _relaxed(policy: Policy) -> Iterator[tuple[str, Policy]]:
+    """The policy with one wish less, and what that is."""
+    for name in sorted(policy.reserved_key_blocks):
+        yield f"reserve {name} no longer", replace(policy, reserved_key_blocks=policy.reserved_key_blocks - {name})
+    for name in policy.key_blocks:
+        others = {key: block for key, block in policy.key_blocks.items() if key != name}
+        yield f"take {name} out of key_blocks", replace(policy, key_blocks=others)
+    if len(policy.secure_boot.keys) > 1:
+        fewer = replace(policy.secure_boot, keys=policy.secure_boot.keys[:-1])
+        yield "use one signing key less", replace(policy, secure_boot=fewer)
+    if policy.flash_encryption.key_size is KeySize.XTS_256:
+        shorter = replace(policy.flash_encryption, key_size=KeySize.XTS_128)
+        yield "use a 128-bit flash encryption key", replace(policy, flash_encryption=shorter)
+    if policy.nvs.scheme is NvsScheme.HMAC:
+        if policy.nvs.key_id is not None:
+            anywhere = replace(policy.nvs, key_id=None)
+            yield "build the firmware for another block of its NVS key (nvs.key_id)", replace(policy, nvs=anywhere)
+        without = replace(policy.nvs, scheme=NvsScheme.FLASH_ENCRYPTION)
+        yield "protect NVS keys with flash encryption (nvs.scheme)", replace(policy, nvs=without)
+
+
+def _short(block: KeyBlock) -> str:
+    """The name of a block as a profile has it: ``KEY0``; on the esp32 ``BLOCK1``."""
+    return block.name.removeprefix("BLOCK_")

@@ -169,7 +169,8 @@ class Policy:
     """Everything the user wants.
 
     `origins` tells for a profile key where its value comes from. `key_home` is the folder in which generated keys are
-    kept; None for the one in the project.
+    kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
+    `reserved_key_blocks` are left alone.
     """
 
     flash_encryption: FlashEncryptionPolicy
@@ -182,6 +183,8 @@ class Policy:
     origins: Mapping[str, str] = field(default_factory=dict)
     per_device: PerDevicePolicy = PerDevicePolicy()
     key_home: Path | None = None
+    key_blocks: Mapping[str, str] = field(default_factory=dict)
+    reserved_key_blocks: frozenset[str] = frozenset()
 
     @property
     def has_per_device_keys(self) -> bool:

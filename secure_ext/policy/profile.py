@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -166,14 +166,18 @@ def _value(setting: Setting, value: object) -> Value | None:
     elif kind is Kind.TEXT:
         checked = value if isinstance(value, str) and _is_text(value) else None
     elif kind is Kind.TEXT_LIST:
-        checked = tuple(value) if isinstance(value, list) and all(map(_is_text, value)) else None
+        is_list = isinstance(value, list) and all(map(_is_text, value))
+        checked = tuple(value) if isinstance(value, list) and is_list and _are_allowed(setting, value) else None
     elif kind is Kind.KEY_LIST:
         entries = [signing_entry(item) for item in value] if isinstance(value, list) else [None]
         checked = tuple(entry for entry in entries if entry is not None) if None not in entries else None
     elif isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])):
-        allowed = not setting.choices or set(value.values()) <= set(setting.choices)
-        checked = dict(value) if allowed else None
+        checked = dict(value) if _are_allowed(setting, value.values()) else None
     return checked
+
+
+def _are_allowed(setting: Setting, values: Iterable[object]) -> bool:
+    return not setting.choices or set(values) <= set(setting.choices)
 
 
 def _is_text(value: object) -> bool:
@@ -183,7 +187,8 @@ def _is_text(value: object) -> bool:
 def _expectation(setting: Setting) -> str:
     if setting.choices:
         listed = ", ".join(setting.choices)
-        return f"a map whose values are one of {listed}" if setting.kind is Kind.TEXT_MAP else f"one of {listed}"
+        plural = {Kind.TEXT_MAP: "a map whose values are ", Kind.TEXT_LIST: "a list whose entries are "}
+        return f"{plural.get(setting.kind, '')}one of {listed}"
     if setting.kind is Kind.INTEGER:
         return f"a whole number from {setting.limits[0]} to {setting.limits[1]}"
     return {

@@ -73,6 +73,8 @@ def resolve_policy(
         origins=resolver.origins,
         per_device=_per_device(profile),
         key_home=given_path(profile.folder, home) if home else None,
+        key_blocks=profile.mapping("key_blocks"),
+        reserved_key_blocks=frozenset(profile.texts("reserved_key_blocks") or ()),
     )
 
 

@@ -30,7 +30,7 @@ class Setting:
         kind: form of the value.
         help: what it decides, for the template and the documentation.
         example: value shown in the template, as YAML.
-        choices: allowed values of a CHOICE, or allowed values of the entries of a TEXT_MAP.
+        choices: allowed values of a CHOICE, or of the entries of a TEXT_LIST or a TEXT_MAP; all where it is empty.
         limits: smallest and largest INTEGER.
     """
 
@@ -42,6 +42,8 @@ class Setting:
     limits: tuple[int, int] = (0, 0)
 
 
+KEY_BLOCKS = tuple(f"KEY{number}" for number in range(6))
+"""espefuse's BLOCK_KEY0 to BLOCK_KEY5."""
 SETTINGS = (
     Setting("schema", Kind.INTEGER, "Version of this file format.", "1", limits=(1, 1)),
     Setting(
@@ -144,6 +146,21 @@ SETTINGS = (
         "sealing_public.pem",
     ),
     Setting(
+        "key_blocks",
+        Kind.TEXT_MAP,
+        "Key: its block, for flash_encryption (of 256 bits flash_encryption_1 and _2) and secure_boot_digest_0 to _2. "
+        "The others take the first block that fits. The block of the NVS key is nvs.key_id.",
+        "{flash_encryption: KEY2}",
+        choices=KEY_BLOCKS,
+    ),
+    Setting(
+        "reserved_key_blocks",
+        Kind.TEXT_LIST,
+        "Key blocks that the plan leaves alone. With RD_DIS locked, nothing can be added to them that must be hidden.",
+        "[KEY1]",
+        choices=KEY_BLOCKS,
+    ),
+    Setting(
         "keys.home",
         Kind.TEXT,
         "Folder that keeps generated keys, apart for each project, chip and output; else secure_keys in the project.",
@@ -227,7 +244,7 @@ def _value_schema(setting: Setting) -> dict[str, object]:
     elif setting.kind is Kind.TEXT:
         schema |= text
     elif setting.kind is Kind.TEXT_LIST:
-        schema |= {"type": "array", "items": text}
+        schema |= {"type": "array", "items": {"enum": list(setting.choices)} if setting.choices else text}
     elif setting.kind is Kind.KEY_LIST:
         schema |= {"type": "array", "items": entry_schema()}
     else:
