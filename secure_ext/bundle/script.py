@@ -47,6 +47,7 @@ RUNNER_MODULES = (
     "secure_ext.station.verdict",
     "secure_ext.station.port_lock",
     "secure_ext.station.virtual_efuses",
+    "secure_ext.station.kept_flash",
     "secure_ext.station.flash_images",
     "secure_ext.station.flash_stage",
     "secure_ext.station.run_log",

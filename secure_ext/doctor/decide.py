@@ -14,6 +14,7 @@ from secure_ext.errors import CheckError
 from secure_ext.formats.image import NO_REVISION_LIMIT
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, plan_images
+from secure_ext.plan.kept import kept_ranges
 from secure_ext.plan.make import make_plan
 from secure_ext.plan.requirements import board_requirements
 from secure_ext.plan.steps import Plan
@@ -74,12 +75,14 @@ def decide_on(build: Build, profile: Profile) -> Decision:
     policy = resolve_policy(build.config, chip, profile, build.project_dir, key_may_be_missing=True)
     images = plan_images(build, policy)
     blanks = blank_partitions(build, policy, images)
+    kept = kept_ranges(build, policy, images)
     plan = make_plan(
         chip,
         policy,
         min_revision=max([build.min_revision, *(image.header.min_revision for image in images if image.header)]),
         max_revision=_max_revision(build, images),
-        requirements=board_requirements(build, chip, policy, images),
+        requirements=board_requirements(build, chip, policy, images, kept),
+        kept=kept,
     )
     first_boot = first_boot_burns(build, chip, plan, images)
     findings = examine(Subject(build, chip, policy, images, blanks, plan, first_boot))

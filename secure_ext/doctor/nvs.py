@@ -50,6 +50,17 @@ def _plain_default(subject: Subject) -> Iterator[Match]:
             )
 
 
+def _plain_kept(subject: Subject) -> Iterator[Match]:
+    for kept in subject.plan.kept:
+        for row in _partitions(subject, DATA_NVS):
+            if row.offset < kept.end and kept.offset < row.end and _is_encrypting(subject):
+                yield Match(
+                    f"partition {row.label}",
+                    "boards keep what is in this NVS partition, and the firmware encrypts NVS: what was written there "
+                    "in plaintext, or with other keys, it cannot read",
+                )
+
+
 def _plain_other(subject: Subject) -> Iterator[Match]:
     for image in _nvs_images(subject):
         if image.partition != _DEFAULT and _is_encrypted(image) is False and _is_encrypting(subject):
@@ -250,5 +261,17 @@ RULES = (
         source="ESP-IDF manual, NVS Encryption, API",
         cure="nothing to do, if the firmware opens it with nvs_flash_secure_init_partition() and the same keys",
         needs_images=True,
+    ),
+    Rule(
+        "SP164",
+        Severity.WARNING,
+        "kept NVS partition cannot be read",
+        _plain_kept,
+        explanation="NVS encrypts with keys of its own, which flash encryption has no part in. A partition that was "
+        "written before, by a firmware without NVS encryption, stays as it is when it is kept; firmware with NVS "
+        "encryption finds nothing valid in it, and erases the default one.",
+        source="ESP-IDF manual, NVS Encryption; components/nvs_flash/src/nvs_api.cpp (nvs_flash_init)",
+        cure="open it without NVS encryption (nvs_flash_init_partition() under another label than nvs), or take it out "
+        "of keep; accept this if its content was encrypted with the key that these boards will have",
     ),
 )

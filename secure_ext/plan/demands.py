@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from secure_ext.chips.chip import Chip
+from secure_ext.plan.erased import erased_around
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -110,6 +111,9 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
         fault = _step_fault(chip, step)
         if fault:
             return step.id, fault
+    erased = [step.action for step in plan.steps if isinstance(step.action, EraseFlash)]
+    if erased != list(erased_around(sorted(plan.kept, key=lambda kept: kept.offset), erase_start(chip))):
+        return "erase-flash", f"all flash from 0x{erase_start(chip):x} on is erased but for what is kept"
     length = "XTS_KEY_LENGTH_256"
     whole = any(key.part is BlockPart.WHOLE and key.role is KeyRole.FLASH_ENCRYPTION for key in plan.keys)
     if chip.has_one_key_block and whole != (length in _burned(plan.steps)):
@@ -142,8 +146,6 @@ def _burned(steps: Iterable[Step]) -> set[str]:
 
 def _step_fault(chip: Chip, step: Step) -> str:
     action = step.action
-    if isinstance(action, EraseFlash) and action != EraseFlash(erase_start(chip), None):
-        return f"the flash is erased from 0x{erase_start(chip):x} to its end"
     if isinstance(action, BurnField) and not _is_planned_value(chip, action):
         return f"no plan burns {action.field} = {action.value}"
     if isinstance(action, WriteProtect) and action.field not in _WRITE_PROTECTED | {chip.crypt_count.name}:

@@ -16,6 +16,7 @@ from secure_ext.plan.steps import (
     BurnField,
     BurnKey,
     EraseFlash,
+    KeepFlash,
     KeyRole,
     Plan,
     Step,
@@ -27,6 +28,7 @@ from secure_ext.station.plan_document import (
     EraseStep,
     FieldStep,
     ImageEntry,
+    KeepStep,
     KeyStep,
     PlanDocument,
     PlanStep,
@@ -37,6 +39,7 @@ from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
 _KINDS: Mapping[type[Action], type[PlanStep]] = {
+    KeepFlash: KeepStep,
     EraseFlash: EraseStep,
     WriteImages: WriteStep,
     BurnKey: KeyStep,
@@ -74,7 +77,7 @@ def plan_document(
         "images": document_data(images),
         "steps": [_members(step, fingerprints or {}) for step in plan.steps],
     }
-    return replace(read_document(PlanDocument, members), requirements=plan.requirements)
+    return replace(read_document(PlanDocument, members), requirements=plan.requirements, carried=plan.carried)
 
 
 def _bits_of_a_new_chip(plan: Plan, chip: Chip) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -137,6 +140,9 @@ def _members(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, objec
 
 def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, object]:
     action = step.action
+    if isinstance(action, KeepFlash):
+        place = {"offset": action.offset, "size": action.size, "encrypt": action.encrypt}
+        return {"kind": "keep_flash", "label": one_line(action.label), **place}
     if isinstance(action, EraseFlash):
         return {"kind": "erase_flash", "offset": action.offset, "size": action.size}
     if isinstance(action, BurnKey):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from secure_ext.documents.manifest import ManifestImage, PartitionRow
 from secure_ext.station.flash_sectors import whole_sectors
 from secure_ext.station.frozen import frozen
+from secure_ext.station.plan_document import KeepStep
 
 _TITLES = {"bootloader": "bootloader", "partition_table": "partition table"}
 
@@ -48,6 +49,7 @@ class Area:
         size: length in bytes.
         encrypted: whether the chip decrypts what it reads from there.
         images: what the bundle writes there.
+        kept: boards come with what is there, and keep it.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Area:
     size: int
     encrypted: bool
     images: tuple[PlacedImage, ...] = ()
+    kept: bool = False
 
     @property
     def end(self) -> int:
@@ -82,6 +85,8 @@ class Area:
         """What is there and how it is protected, in words."""
         if self.is_unused:
             return "unused"
+        if self.kept:
+            return "kept, and encrypted" if self.encrypted else "kept as it is"
         if not self.images:
             return "empty, encrypted when used" if self.encrypted else "empty, not encrypted"
         return ", ".join(dict.fromkeys(image.treatment for image in self.images))
@@ -100,7 +105,9 @@ class FlashMap:
         return tuple(area for area in self.areas if not area.is_unused)
 
 
-def flash_map(flash_size: int | None, partitions: Iterable[Area], images: Sequence[PlacedImage]) -> FlashMap:
+def flash_map(
+    flash_size: int | None, partitions: Iterable[Area], images: Sequence[PlacedImage], kept: Iterable[KeepStep] = ()
+) -> FlashMap:
     """The map of a flash of `flash_size` bytes (None if unknown), with `partitions` that hold no images yet.
 
     The bootloader's room ends where the partition table begins; the table has one sector of 4 KB.
@@ -110,6 +117,7 @@ def flash_map(flash_size: int | None, partitions: Iterable[Area], images: Sequen
     loose = [image for image in images if image.offset not in placed]
     starts = sorted({room.offset for room in rooms} | {image.offset for image in loose})
     rooms += [_loose_area(image, starts) for image in loose]
+    rooms = list(_with_kept(rooms, kept))
     rooms.sort(key=lambda room: (room.offset, room.end))
     size = max([flash_size or 0, *(room.end for room in rooms)])
     return FlashMap(size, tuple(_without_holes(rooms, size)))
@@ -117,6 +125,16 @@ def flash_map(flash_size: int | None, partitions: Iterable[Area], images: Sequen
 
 def _filled(area: Area, images: Iterable[PlacedImage]) -> Area:
     return replace(area, images=tuple(image for image in images if area.offset <= image.offset < area.end))
+
+
+def _with_kept(rooms: Sequence[Area], kept: Iterable[KeepStep]) -> Iterator[Area]:
+    """A part that is kept is a partition, lies in one, or in none."""
+    parts = list(kept)
+    for room in rooms:
+        yield replace(room, kept=any(part.offset < room.end and room.offset < part.end for part in parts))
+    for part in parts:
+        if not any(part.offset < room.end and room.offset < part.end for room in rooms):
+            yield Area(part.label, "no partition", part.offset, part.size, part.encrypt, kept=True)
 
 
 def _loose_area(image: PlacedImage, starts: Sequence[int]) -> Area:

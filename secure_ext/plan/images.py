@@ -117,7 +117,9 @@ def blank_partitions(build: Build, policy: Policy, images: tuple[PlannedImage, .
     return tuple(
         BlankPartition(row, policy.blank_partitions.get(row.label, BlankContent.ERASED))
         for row in build.partitions.partitions
-        if covered_by_flash_encryption(row) and row.label not in filled and row.offset not in own
+        if covered_by_flash_encryption(row)
+        and row.label not in filled | set(policy.keep or ())
+        and row.offset not in own
     )
 
 
@@ -243,7 +245,12 @@ def _made_here(build: Build, policy: Policy, filled: set[str | None]) -> Iterato
         is_ota_data = partition.type == TYPE_DATA and partition.subtype in (DATA_OTA, DATA_TEE_OTA)
         is_keys = _is_nvs_keys(partition)
         wanted = is_ota_data or policy.blank_partitions.get(partition.label) is BlankContent.ENCRYPTED
-        if partition.label in filled or is_keys or not wanted or not covered_by_flash_encryption(partition):
+        if (
+            partition.label in filled | set(policy.keep or ())
+            or is_keys
+            or not wanted
+            or not covered_by_flash_encryption(partition)
+        ):
             continue
         yield PlannedImage(
             name=partition.label,

@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
+from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
+from secure_ext.plan.erased import erased_around
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import PlanBuilder
@@ -20,6 +22,7 @@ from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
     EraseFlash,
+    KeepFlash,
     Plan,
     Stage,
     Step,
@@ -40,6 +43,7 @@ def make_plan(
     max_revision: int | None,
     has_images: bool = True,
     requirements: BoardRequirements | None = None,
+    kept: tuple[KeepFlash, ...] = (),
 ) -> Plan:
     """The plan for a chip.
 
@@ -50,6 +54,7 @@ def make_plan(
         max_revision: greatest one, None if unknown.
         has_images: False to plan the eFuses alone (for tests of the order).
         requirements: what the firmware asks of the board.
+        kept: what stays in flash, by address.
 
     Raises CheckError SE403 when there is nothing to do; UsageError SE402, ToolError SE201.
     """
@@ -61,7 +66,7 @@ def make_plan(
             "or in a profile: `secure-provision profile --init profile.yaml` writes one",
         )
     builder = PlanBuilder(chip)
-    planner = _Planner(chip, policy)
+    planner = _Planner(chip, policy, kept)
     steps: list[Step] = []
     if has_images:
         steps += planner.flash()
@@ -77,26 +82,37 @@ def make_plan(
         max_revision=max_revision,
         must_be_clear=tuple(must_be_clear(chip, steps)),
     )
-    return replace(plan, requirements=requirements)
+    return replace(plan, requirements=requirements, carried=carried_blocks(chip, policy))
 
 
 class _Planner:
-    def __init__(self, chip: Chip, policy: Policy) -> None:
+    def __init__(self, chip: Chip, policy: Policy, kept: tuple[KeepFlash, ...]) -> None:
         self.chip = chip
+        self.kept = kept
         self.policy = policy
         self.flash_encryption = policy.flash_encryption
         self.secure_boot = policy.secure_boot
 
     def flash(self) -> Iterator[Step]:
-        start = erase_start(self.chip)
-        yield Step(
-            "erase-flash",
-            Stage.FLASH,
-            EraseFlash(start, None),
-            f"Erase the flash from 0x{start:x} to its end" if start else "Erase the whole flash",
-            "no plaintext of an earlier firmware may stay readable",
-            "workflows, flash encryption step 1",
-        )
+        for number, keep in enumerate(self.kept):
+            how = "encrypt what is there, as the chip will decrypt it" if keep.encrypt else "leave it as it is"
+            yield Step(
+                f"keep-flash-{number}",
+                Stage.FLASH,
+                keep,
+                f"Keep {keep.label} (0x{keep.offset:x} to 0x{keep.end:x}): {how}",
+                "boards come with it, and it cannot be made again",
+                self.policy.origin("keep"),
+            )
+        for number, erase in enumerate(erased_around(self.kept, erase_start(self.chip))):
+            yield Step(
+                f"erase-flash-{number}" if number else "erase-flash",
+                Stage.FLASH,
+                erase,
+                _erase_title(erase),
+                "no plaintext of an earlier firmware may stay readable",
+                "workflows, flash encryption step 1",
+            )
         yield Step(
             "write-images",
             Stage.FLASH,
@@ -316,6 +332,12 @@ class _Planner:
             )
         elif mode is DownloadMode.DISABLED:
             yield burn_field("DIS_DOWNLOAD_MODE", 1, "no serial access to the ROM any more", source)
+
+
+def _erase_title(erase: EraseFlash) -> str:
+    if erase.size is not None:
+        return f"Erase the flash from 0x{erase.offset:x} to 0x{erase.offset + erase.size:x}"
+    return f"Erase the flash from 0x{erase.offset:x} to its end" if erase.offset else "Erase the whole flash"
 
 
 def burn_field(name: str, value: int, why: str, source: str, min_revision: int = 0) -> Step:

@@ -25,6 +25,7 @@ from secure_ext.plan.steps import (
     BurnField,
     BurnKey,
     EraseFlash,
+    KeepFlash,
     KeyRole,
     Plan,
     Stage,
@@ -91,7 +92,7 @@ class PlanBuilder:
         if self._steps and _STAGES.index(step.stage) < _STAGES.index(self._steps[-1].stage):
             raise PlanOrderError(step.id, f"stage {step.stage.value} cannot follow {self._steps[-1].stage.value}")
         action = step.action
-        if isinstance(action, (EraseFlash, WriteImages)):
+        if isinstance(action, (KeepFlash, EraseFlash, WriteImages)):
             self._check_flash(step, action)
         elif isinstance(action, BurnKey):
             self._check_key(step, action)
@@ -123,11 +124,20 @@ class PlanBuilder:
     def _has_flash_key(self) -> bool:
         return any(self._roles >= needed for needed in _FLASH_KEYS)
 
-    def _check_flash(self, step: Step, action: EraseFlash | WriteImages) -> None:
+    def _check_flash(self, step: Step, action: KeepFlash | EraseFlash | WriteImages) -> None:
         if step.stage is not Stage.FLASH:
             raise PlanOrderError(step.id, "flash is written while the chip is open, before any eFuse is burned")
         if isinstance(action, EraseFlash) and any(isinstance(other.action, WriteImages) for other in self._steps):
             raise PlanOrderError(step.id, "erasing now would delete the images")
+        before = [other.action for other in self._steps]
+        if isinstance(action, KeepFlash) and any(isinstance(other, (EraseFlash, WriteImages)) for other in before):
+            raise PlanOrderError(step.id, "what is kept has to be known before anything is erased")
+        if isinstance(action, EraseFlash) and any(
+            action.offset < kept.end and (action.size is None or kept.offset < action.offset + action.size)
+            for kept in before
+            if isinstance(kept, KeepFlash)
+        ):
+            raise PlanOrderError(step.id, "this would erase what is kept")
 
     def _check_key(self, step: Step, key: BurnKey) -> None:
         if step.stage is not Stage.BURN:

@@ -13,6 +13,7 @@ from secure_ext.plan.steps import (
     BurnField,
     BurnKey,
     EraseFlash,
+    KeepFlash,
     KeyRole,
     Plan,
     Stage,
@@ -22,7 +23,7 @@ from secure_ext.plan.steps import (
 )
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.reading import DOCUMENT_LIMIT, parse_json, read_file
-from secure_ext.station.plan_document import EraseStep, FieldStep, KeyStep, PlanDocument, PlanStep, WriteStep
+from secure_ext.station.plan_document import EraseStep, FieldStep, KeepStep, KeyStep, PlanDocument, PlanStep, WriteStep
 from secure_ext.station.typed_document import read_document
 
 
@@ -67,6 +68,7 @@ def plan_of(document: PlanDocument, chip: Chip) -> Plan:
         steps=tuple(step_of(step, chip) for step in document.steps),
         must_be_clear=document.must_be_clear,
         requirements=document.requirements,
+        carried=document.carried,
     )
 
 
@@ -76,6 +78,8 @@ def step_of(step: PlanStep, chip: Chip) -> Step:
 
 
 def _action(step: PlanStep, chip: Chip) -> Action:
+    if isinstance(step, KeepStep):
+        return KeepFlash(step.label, step.offset, step.size, step.encrypt)
     if isinstance(step, EraseStep):
         return EraseFlash(step.offset, step.size)
     if isinstance(step, WriteStep):

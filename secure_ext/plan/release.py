@@ -17,6 +17,7 @@ from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import (
     EraseStep,
     FieldStep,
+    KeepStep,
     KeyStep,
     PlanDocument,
     PlanStep,
@@ -175,9 +176,13 @@ def _settings(plan: PlanDocument) -> Iterator[tuple[str, Value]]:
     yield "eFuses that must not be burned", tuple(sorted(item.field for item in plan.must_be_clear))
     for row in plan.layout:
         yield f"place of {row.field}", (row.block, row.start, row.bits)
+    if plan.carried is not None:
+        yield "may hold what is not the plan's", tuple(block.block for block in plan.carried)
     for step in plan.steps:
         if isinstance(step, EraseStep):
             yield "erased flash", (step.offset, step.size)
+        elif isinstance(step, KeepStep):
+            yield f"kept in flash: {step.label}", (step.offset, step.size, step.encrypt)
         elif isinstance(step, WriteStep):
             yield "images are written", True
         elif isinstance(step, KeyStep):

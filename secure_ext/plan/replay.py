@@ -13,11 +13,13 @@ from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.carried import known_blocks
 from secure_ext.plan.demands import demand_fault
 from secure_ext.plan.document import document_step, plan_document
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.read_document import step_of
 from secure_ext.plan.steps import BurnField, Plan, Step
+from secure_ext.station.flash_sectors import whole_sectors
 from secure_ext.station.plan_document import PlanDocument, PlanStep
 from secure_ext.station.typed_document import document_data
 
@@ -51,6 +53,7 @@ def replay_plan(document: PlanDocument) -> Plan:
                 must_be_clear=document.must_be_clear,
             ),
             requirements=document.requirements,
+            carried=document.carried,
         )
     except PlanOrderError as error:
         raise _harmful(error.step, error.reason) from None
@@ -70,9 +73,17 @@ def _check_demands(document: PlanDocument, plan: Plan, chip: Chip) -> None:
         raise _harmful("layout", "it says of the chip what espefuse does not say")
     if sorted(document.virtual_revision_bits) != sorted(again.virtual_revision_bits):
         raise _harmful("virtual_revision_bits", "it says of the chip what espefuse does not say")
-    end = max((image.end for image in document.images), default=0)
+    for block in document.carried or ():
+        if block not in known_blocks(chip):
+            raise _harmful("carried", f"it says of {block.block} what espefuse does not say")
+        if any(key.block.number == block.number for key in plan.keys):
+            raise _harmful("carried", f"the plan burns {block.block}")
+    end = max([0, *(image.end for image in document.images), *(kept.end for kept in plan.kept)])
     if plan.requirements is not None and plan.requirements.flash_end < end:
-        raise _harmful("requirements", f"the images need flash up to 0x{end:x}")
+        raise _harmful("requirements", f"images and what is kept need flash up to 0x{end:x}")
+    for kept in plan.kept:
+        if any(image.offset < kept.end and kept.offset < whole_sectors(image.end) for image in document.images):
+            raise _harmful("images", f"one is written over {kept.label}, which is kept")
 
 
 def _step(written: PlanStep, chip: Chip) -> Step:

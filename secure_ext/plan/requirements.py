@@ -17,12 +17,15 @@ from secure_ext.formats.app_description import AppDescription, read_app_descript
 from secure_ext.formats.bootloader_description import read_bootloader_description
 from secure_ext.plan.demands import exclusive_purposes
 from secure_ext.plan.images import PlannedImage
+from secure_ext.plan.steps import KeepFlash
 from secure_ext.policy.policy import Policy
 from secure_ext.station.plan_document import BoardRequirements
 
 
-def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[PlannedImage, ...]) -> BoardRequirements:
-    """What the firmware in `images`, from `build`, asks of a board that gets `policy`."""
+def board_requirements(
+    build: Build, chip: Chip, policy: Policy, images: tuple[PlannedImage, ...], kept: tuple[KeepFlash, ...] = ()
+) -> BoardRequirements:
+    """What the firmware in `images`, from `build`, asks of a board that gets `policy`, and has what is `kept`."""
     apps = [description for image in images if (description := _app(image)) is not None]
     bootloader = next((image for image in images if image.offset == build.bootloader_offset), None)
     described = read_bootloader_description(bootloader.content) if bootloader else None
@@ -32,7 +35,7 @@ def board_requirements(build: Build, chip: Chip, policy: Policy, images: tuple[P
     configured = build.config.integer("BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD")
     return BoardRequirements(
         flash_size=None if build.bootloader_flash is None else build.bootloader_flash.most,
-        flash_end=max([_last_partition(build), *(image.end for image in images)]),
+        flash_end=max([_last_partition(build), *(image.end for image in images), *(keep.end for keep in kept)]),
         min_block_revision=max([0, *(app.min_block_revision for app in apps)]) if _has_block_revision(chip) else 0,
         max_block_revision=min(most, default=None) if _has_block_revision(chip) else None,
         cores=_cores(build, chip),

@@ -8,7 +8,7 @@ import enum
 from secure_ext.chips.chip import KeyBlock
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import BoardRequirements, MustBeClear
+from secure_ext.station.plan_document import BoardRequirements, CarriedBlock, MustBeClear
 
 
 class Stage(str, enum.Enum):
@@ -17,6 +17,24 @@ class Stage(str, enum.Enum):
     FLASH = "flash"
     BURN = "burn"
     SEAL = "seal"
+
+
+@frozen
+class KeepFlash:
+    """Leave `size` bytes of flash from `offset` on as they are; with `encrypt` as the chip will decrypt them.
+
+    `label` is the name of the partition, or of the range.
+    """
+
+    label: str
+    offset: int
+    size: int
+    encrypt: bool
+
+    @property
+    def end(self) -> int:
+        """The first flash address behind it."""
+        return self.offset + self.size
 
 
 @frozen
@@ -100,7 +118,7 @@ class WriteProtect:
     wr_dis_bit: int
 
 
-Action = EraseFlash | WriteImages | BurnKey | BurnField | WriteProtect
+Action = KeepFlash | EraseFlash | WriteImages | BurnKey | BurnField | WriteProtect
 
 
 @frozen
@@ -142,6 +160,7 @@ class Plan:
         steps: in the order they are done.
         must_be_clear: what is asked of the chip before the first step.
         requirements: what this firmware asks of the board beyond that; None in plans of earlier versions.
+        carried: the eFuse blocks in which a board may carry something that is not the plan's; None if it may not.
     """
 
     chip: str
@@ -150,10 +169,16 @@ class Plan:
     steps: tuple[Step, ...]
     must_be_clear: tuple[MustBeClear, ...]
     requirements: BoardRequirements | None = None
+    carried: tuple[CarriedBlock, ...] | None = None
 
     def of(self, stage: Stage) -> tuple[Step, ...]:
         """The steps of one stage."""
         return tuple(step for step in self.steps if step.stage is stage)
+
+    @property
+    def kept(self) -> tuple[KeepFlash, ...]:
+        """What stays in flash."""
+        return tuple(step.action for step in self.steps if isinstance(step.action, KeepFlash))
 
     @property
     def keys(self) -> tuple[BurnKey, ...]:

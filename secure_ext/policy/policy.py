@@ -170,7 +170,8 @@ class Policy:
 
     `origins` tells for a profile key where its value comes from. `key_home` is the folder in which generated keys are
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
-    `reserved_key_blocks` are left alone.
+    `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
+    carry nothing, and empty where they do, but not in flash.
     """
 
     flash_encryption: FlashEncryptionPolicy
@@ -185,6 +186,7 @@ class Policy:
     key_home: Path | None = None
     key_blocks: Mapping[str, str] = field(default_factory=dict)
     reserved_key_blocks: frozenset[str] = frozenset()
+    keep: tuple[str, ...] | None = None
 
     @property
     def has_per_device_keys(self) -> bool:

@@ -75,6 +75,7 @@ def resolve_policy(
         key_home=given_path(profile.folder, home) if home else None,
         key_blocks=profile.mapping("key_blocks"),
         reserved_key_blocks=frozenset(profile.texts("reserved_key_blocks") or ()),
+        keep=profile.texts("keep"),
     )
 
 

@@ -195,6 +195,13 @@ SETTINGS = (
         choices=("erased", "encrypted"),
     ),
     Setting(
+        "keep",
+        Kind.TEXT_LIST,
+        "What boards carry in flash already, and keep: partition labels, or ranges (0x9000+0x2000). With it, empty as "
+        "well, boards may carry user data and a custom MAC address in eFuse, and keys in reserved_key_blocks.",
+        "[esp_secure_cert]",
+    ),
+    Setting(
         "doctor.accept",
         Kind.TEXT_LIST,
         "Codes of findings that you have read and accept, for example SP020.",

@@ -34,7 +34,8 @@ def render_report(manifest: Manifest, plan: PlanDocument, rehearsal: RehearsalOu
     Of the manifest everything but ``files`` is used, which names the page itself.
     """
     effects = effects_of(plan)
-    flash = flash_map(manifest.flash_size, partition_areas(manifest.partitions), placed_images(manifest.images))
+    images = placed_images(manifest.images)
+    flash = flash_map(manifest.flash_size, partition_areas(manifest.partitions), images, plan.kept)
     project = manifest.project or "project without a name"
     head = el(
         "head",

@@ -12,6 +12,7 @@ words of the command line and the board (``esp``). Part of ``provision.py``: sta
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -40,7 +41,8 @@ _SECURE_DOWNLOAD = 1 << 2
 """The ROM's flag for secure download mode (esptool, ``loader.py``, `SECURITY_INFO_FLAG_MAP`)."""
 _COMMANDS = {
     *("burn-key", "burn-efuse", "burn-bit", "write-protect-efuse", "read-protect-efuse", "check-error"),
-    *("write-flash", "erase-flash", "erase-region", "verify-flash", "flash-id", "chip-id", "get-security-info"),
+    *("write-flash", "erase-flash", "erase-region", "read-flash", "verify-flash"),
+    *("flash-id", "chip-id", "get-security-info"),
 }
 _OPTIONS = {"--flash-mode", "--flash-freq", "--flash-size"}
 _WRITING = re.compile(r"Writing at 0x([0-9a-fA-F]+)[^\r\n]*?(\d+)(?:\.\d+)? ?%")
@@ -169,6 +171,24 @@ class Session:
         """MD5 of pieces of flash, each with its offset and size in bytes."""
         return {"md5": [(self._stub or self._esp).flash_md5sum(offset, size) for offset, size in ranges]}
 
+    def encrypt(self, key: str, offset: int, content: str, *, xts: bool) -> dict[str, Any]:
+        """Content in hex as flash encryption has it at a flash offset, by espsecure; the key is in no file."""
+        espsecure = importlib.import_module("espsecure")
+        output = io.BytesIO()
+        settings = {
+            "keyfile": io.BytesIO(bytes.fromhex(key)),
+            "output": output,
+            "plaintext_file": io.BytesIO(bytes.fromhex(content)),
+            "address": offset,
+            "flash_crypt_conf": 0xF,
+            "aes_xts": xts,
+        }
+        if self._version >= (5, 0):
+            espsecure.encrypt_flash_data(**settings)
+        else:
+            espsecure.encrypt_flash_data(argparse.Namespace(**settings))
+        return {"content": output.getvalue().hex()}
+
     def mac(self) -> dict[str, Any]:
         """Whose registers answer now."""
         return {"mac": mac_of(self._stub or self._esp)}
@@ -234,7 +254,7 @@ class Session:
         return self._spelled(word) if word in _COMMANDS else word
 
 
-REQUESTS = ("connect", "start_stub", "set_baud", "esptool", "reset", "flash_md5", "mac", "espefuse", "burn")
+REQUESTS = ("connect", "start_stub", "set_baud", "esptool", "reset", "flash_md5", "encrypt", "mac", "espefuse", "burn")
 
 
 def outcome_of(work: Callable[[], dict[str, Any]], tell: Callable[[int, int], None]) -> dict[str, Any]:

@@ -208,6 +208,15 @@ class BoardLink:
         found = self._ask({"do": "flash_md5", "ranges": [list(one) for one in ranges]})
         return None if self._result("esptool", found).exit_code else list(found["md5"])
 
+    def encrypt(self, key: bytes, offset: int, content: bytes, *, xts: bool) -> bytes:
+        """Content as flash encryption has it at a flash offset; by espsecure, in memory. Raises Stop SE803."""
+        request = {"key": key.hex(), "offset": offset, "content": content.hex(), "xts": xts}
+        found = self._ask({"do": "encrypt", **request})
+        result = self._result("espsecure", found)
+        if result.exit_code:
+            raise Stop(4, "SE803", f"espsecure failed: {result.last_words()}", INSTALL)
+        return bytes.fromhex(found["content"])
+
     def require_board(self, mac: str, otherwise: str) -> None:
         """Raises Stop SE828, which says `otherwise` what became of it, if not the board with that MAC answers."""
         found = self._ask({"do": "mac"})

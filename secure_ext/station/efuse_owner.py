@@ -15,7 +15,7 @@ import re
 
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.chip_state import ChipState
-from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.plan_document import CarriedBlock, PlanDocument
 
 _MAKERS_FIELDS = re.compile(
     r"""
@@ -80,6 +80,11 @@ def makers_efuses(plan: PlanDocument, state: ChipState) -> tuple[str, ...]:
     )
 
 
+def _carried(plan: PlanDocument) -> tuple[CarriedBlock, ...]:
+    """The blocks in which a board may carry something."""
+    return plan.carried or ()
+
+
 def _planned_blocks(plan: PlanDocument) -> set[int]:
     return {step.block_number for step in plan.keys}
 
@@ -95,6 +100,7 @@ def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
         f"BLOCK_KEY{number}": 4 + number for number in range(6) if f"BLOCK_KEY{number}" in state.places
     }
     known = _planned_bits(plan, "rd_dis_bits", "readable_bits")
+    carried = {block.number for block in _carried(plan)}
     for index, (name, number) in enumerate(blocks.items()):
         content = state.blocks.get(number, b"")
         for step in plan.keys:
@@ -104,7 +110,7 @@ def _key_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
         bits = (0, 1) if len(blocks) == 1 else (index,)
         is_hidden = any(state.has_bit("RD_DIS", bit) for bit in bits if bit not in known)
         purpose = state.texts.get(f"KEY_PURPOSE_{index}", "USER") if number not in _planned_blocks(plan) else "USER"
-        if is_hidden or any(content) or purpose != "USER":
+        if number not in carried and (is_hidden or any(content) or purpose != "USER"):
             what = "holds something hidden" if is_hidden else "holds a key or data" if any(content) else "is empty"
             found.append(f"{name} {what}" + (f" (KEY_PURPOSE_{index} = {purpose})" if purpose != "USER" else ""))
     return found
@@ -119,6 +125,7 @@ def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
     user = FACTS[chip].user_block
     rest = int.from_bytes(state.blocks.get(user, b""), "little")
     named: list[str] = []
+    is_carried = any(block.number == user for block in _carried(plan))
     for field, (block, start, bits) in state.places.items():
         owner = owner_of(plan, field, state)
         if block != user or (owner is Owner.OTHER and field not in _NAMED_USER_FIELDS):
@@ -126,11 +133,15 @@ def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
         if owner is Owner.OTHER and state.values.get(field):
             named.append(field)
         rest &= ~(((1 << bits) - 1) << start)
+    if is_carried:
+        rest, named = 0, []
     if rest:
         found.append(f"BLOCK{user} holds user data")
     found += [field if rest else f"{field} = {state.texts[field].split(' ')[0]}" for field in named]
     if FACTS[chip].fixed_key_blocks:
-        found += [f"{what} is read-protected" for bit, what in _ESP32_RD_DIS.items() if state.has_bit("RD_DIS", bit)]
+        known = {bit for block in _carried(plan) for bit in block.rd_dis_bits}
+        hidden = [bit for bit in _ESP32_RD_DIS if state.has_bit("RD_DIS", bit) and bit not in known]
+        found += [f"{_ESP32_RD_DIS[bit]} is read-protected" for bit in hidden]
     if "BLOCK_SYS_DATA2" in state.places and 10 not in makers_blocks(chip):
         is_hidden = state.has_bit("RD_DIS", 6)
         if is_hidden or any(state.blocks.get(10, b"")):
@@ -160,7 +171,7 @@ def _protections(plan: PlanDocument, state: ChipState) -> list[str]:
     chip = plan.chip
     makers = FACTS[chip].makers_wr_dis or tuple(number + 19 for number in makers_blocks(chip))
     known = {step.wr_dis_bit for step in plan.protections}
-    known |= {*_planned_bits(plan, "wr_dis_bits"), *makers}
+    known |= {*_planned_bits(plan, "wr_dis_bits"), *makers, *(bit for one in _carried(plan) for bit in one.wr_dis_bits)}
     bits = [bit for bit in range(state.places["WR_DIS"][2]) if state.has_bit("WR_DIS", bit) and bit not in known]
     if not bits:
         return []

@@ -11,7 +11,7 @@ import hashlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -21,7 +21,8 @@ from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
 from secure_ext.station.journal import Journal
-from secure_ext.station.plan_document import EraseStep, ImageEntry, PlanDocument
+from secure_ext.station.kept_flash import KeptFlash
+from secure_ext.station.plan_document import EraseStep, PlanDocument
 from secure_ext.station.revision import revision_text
 
 ROM_FLASH_LIMIT = 0x1000000
@@ -93,6 +94,7 @@ class FlashImages:
         self.say = say
         self.bauds = bauds_of(connection)
         self.flash_size: Optional[int] = None
+        self.kept = KeptFlash(plan, files, say)
 
     def check_power(self, link: BoardLink, revision: int) -> None:
         """This esptool turns on the flash of a chip that leaves it off. Raises Stop SE838."""
@@ -134,6 +136,8 @@ class FlashImages:
         Raises Stop SE824, SE828.
         """
         if self.connection.virtual_file:
+            for keep in self.plan.kept:
+                self.say(f"on a board: {keep.title[0].lower()}{keep.title[1:]}")
             for line in [*self._erase_commands(), self._write_command(self._addresses_and_files())]:
                 self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
@@ -145,7 +149,7 @@ class FlashImages:
             if number:
                 self.say(f"That failed: {failure}. Again, at {baud} baud.")
                 self._connect_again(link, mac)
-            failure = self._try_to_write(link, mac, baud, over_security)
+            failure = self._try_to_write(link, journal, mac, baud, over_security=over_security)
             if failure is None or not _LINE_TROUBLE.search(failure):
                 break
         if failure is not None:
@@ -162,7 +166,9 @@ class FlashImages:
             raise _not_written(f"the board does not answer any more: {result.last_words()}")
         link.require_board(mac, NOTHING_BURNED)
 
-    def _try_to_write(self, link: BoardLink, mac: str, baud: int, over_security: bool) -> Optional[str]:
+    def _try_to_write(
+        self, link: BoardLink, journal: Journal, mac: str, baud: int, *, over_security: bool
+    ) -> Optional[str]:
         """Why it failed; None if the images are in flash, and nothing else where the plan wants it blank."""
         rom_can = self._is_in_reach and link.version >= ROM_WRITES_SINCE
         if not link.is_stub and not (rom_can and (over_security or not self.connection.resets)):
@@ -176,14 +182,22 @@ class FlashImages:
         changed = link.set_baud(speed)
         if changed.exit_code:
             return changed.last_words()
-        with tempfile.TemporaryDirectory() as folder:
-            writes = self._write_commands(Path(folder))
-            if over_security:
-                blanks = self._blanks(Path(folder))
-                return self._run(link, [*writes, *([self._write_command(blanks)] if blanks else [])])
-            if not (link.is_stub and self._is_in_reach):
-                return self._run(link, [*self._erase_commands(), *writes])
-            return self._erase_what_is_full(link) or self._run(link, writes)
+        unread = self.kept.rescue(link, journal, over_security=over_security)
+        if unread is not None:
+            return unread
+        # what is kept may be secret: beside its copies nobody else can read it
+        with tempfile.TemporaryDirectory(dir=journal.kept_folder if self.kept.pieces else None) as folder:
+            return self._write_all(link, Path(folder), over_security=over_security) or self.kept.difference(link)
+
+    def _write_all(self, link: BoardLink, folder: Path, *, over_security: bool) -> Optional[str]:
+        """Erases and writes with what answers. Why it failed; None if it did not."""
+        writes = self._write_commands(folder)
+        if over_security:
+            blanks = self._blanks(folder)
+            return self._run(link, [*writes, *([self._write_command(blanks)] if blanks else [])])
+        if not (link.is_stub and self._is_in_reach):
+            return self._run(link, [*self._erase_commands(), *writes])
+        return self._erase_what_is_full(link) or self._run(link, writes)
 
     def _run(self, link: BoardLink, lines: list[list[str]]) -> Optional[str]:
         """Why a command failed; None if all are done."""
@@ -199,8 +213,7 @@ class FlashImages:
 
         Why that failed; None if nothing of an earlier firmware is left there.
         """
-        gaps = [gap for step in self.plan.erases for gap in self._gaps(step.offset, self._size_of(step))]
-        full = self._not_blank(link, gaps)
+        full = self._not_blank(link, self._all_gaps())
         failure = self._run(link, [line for offset, size in full for line in self._erase_lines(offset, size)])
         if failure is None and self._not_blank(link, full):
             return "the flash is not blank where it was erased"
@@ -250,60 +263,65 @@ class FlashImages:
 
     def _write_commands(self, folder: Path) -> list[list[str]]:
         """One for all images but those that esptool would misread: each is written with the sector before it."""
-        images = self.plan.images
-        first = min((image.offset for image in images), default=0)
+        encrypted = [piece for piece in self.kept.pieces if piece.step.encrypt]
+        for piece in encrypted:
+            (folder / f"{piece.step.offset:x}.kept").write_bytes(piece.content)
+        pairs = [*self._pairs(), *((piece.step.offset, folder / f"{piece.step.offset:x}.kept") for piece in encrypted)]
+        first = min((offset for offset, _ in pairs), default=0)
         words: list[str] = []
         apart = []
-        for image, (address, file) in zip(images, self._pairs()):
-            if image.offset == first or not self._is_misread(image):
-                words += [address, file]
+        for offset, file in pairs:
+            if offset == first or not self._is_misread(file):
+                words += [hex(offset), str(file)]
                 continue
-            lead = image.offset - SECTOR_SIZE
+            lead = offset - SECTOR_SIZE
             whole = folder / f"from_{lead:x}.bin"
-            whole.write_bytes(self._content(lead, image.offset) + Path(file).read_bytes())
+            whole.write_bytes(self._content(lead, offset) + file.read_bytes())
             apart.append(self._write_command([hex(lead), str(whole)]))
         return [self._write_command(words), *apart]
 
-    def _is_misread(self, image: ImageEntry) -> bool:
+    def _is_misread(self, path: Path) -> bool:
         """Whether esptool takes an image for the firmware of another chip, and refuses to write it unless forced.
 
         Before 5.6 it does so with every file that begins like a firmware image, since then where the bootloader goes:
         with ciphertext by chance, with a coprocessor's firmware by nature.
         """
-        with self.files.path_of(image.file).open("rb") as file:
+        with path.open("rb") as file:
             head = file.read(_APPENDED_HASH + 1)
         if len(head) <= _APPENDED_HASH or head[0] != _IMAGE_MAGIC or head[_APPENDED_HASH] not in (0, 1):
             return False
         return int.from_bytes(head[_CHIP_ID], "little") != FACTS[self.plan.chip].image_id
 
     def _content(self, start: int, end: int) -> bytes:
-        """What the images leave in a piece of flash that was erased."""
+        """What the images, and what is kept, leave in a piece of flash that was erased."""
         content = bytearray(b"\xff" * (end - start))
-        for image, (_, file) in zip(self.plan.images, self._pairs()):
-            low, high = max(start, image.offset), min(end, image.end)
+        written = [(offset, file.read_bytes()) for offset, file in self._pairs()]
+        for offset, data in (*written, *((piece.step.offset, piece.content) for piece in self.kept.pieces)):
+            low, high = max(start, offset), min(end, offset + len(data))
             if low < high:
-                content[low - start : high - start] = Path(file).read_bytes()[low - image.offset : high - image.offset]
+                content[low - start : high - start] = data[low - offset : high - offset]
         return bytes(content)
 
     def _blanks(self, folder: Path) -> list[str]:
         """Address, file, ... that put 0xFF over all between the images, where esptool erases nothing any more."""
-        erase = next(iter(self.plan.erases), None)
-        gaps = self._gaps(erase.offset, self._size_of(erase)) if erase else []
         words = []
-        for offset, size in gaps:
+        for offset, size in self._all_gaps():
             blank = folder / f"{offset:x}.bin"
             blank.write_bytes(b"\xff" * size)
             words += [hex(offset), str(blank)]
         return words
 
-    def _gaps(self, start: int, size: int) -> list[tuple[int, int]]:
-        """Offset and size of what lies between the images, in whole sectors."""
-        gaps, at = [], start
+    def _all_gaps(self) -> list[tuple[int, int]]:
+        """Offset and size of what is erased and lies between the images, in whole sectors."""
+        return [gap for step in self.plan.erases for gap in self._gaps(step.offset, step.offset + self._size_of(step))]
+
+    def _gaps(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         for image in sorted(self.plan.images, key=lambda image: image.offset):
-            if image.offset > at:
-                gaps.append((at, image.offset - at))
-            at = max(at, whole_sectors(image.end))
-        return [*gaps, (at, start + size - at)] if at < start + size else gaps
+            if start < min(image.offset, end):
+                yield start, min(image.offset, end) - start
+            start = max(start, whole_sectors(image.end))
+        if start < end:
+            yield start, end - start
 
     def _verify_line(self) -> list[str]:
         """The esptool command that compares the flash with the images."""
@@ -311,7 +329,8 @@ class FlashImages:
 
     def _addresses_and_files(self) -> list[str]:
         """Address, file, address, file ... of all images."""
-        return [word for pair in self._pairs() for word in pair]
+        return [word for offset, file in self._pairs() for word in (hex(offset), str(file))]
 
-    def _pairs(self) -> list[tuple[str, str]]:
-        return [(hex(image.offset), str(self.files.path_of(image.file))) for image in self.plan.images]
+    def _pairs(self) -> list[tuple[int, Path]]:
+        """Flash offset and file of each image."""
+        return [(image.offset, self.files.path_of(image.file)) for image in self.plan.images]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class JournalEntry:
         images_written: stands for the images that were written and verified.
         burning_begun: when burning began.
         read_back: when all that was burned was read back; empty as long as it was not.
+        kept: stands for the copies of what the board keeps in its flash.
         taken_away: when the board was taken away while it was burned, and how far it was.
     """
 
@@ -46,6 +48,7 @@ class JournalEntry:
     burning_begun: Optional[str] = None
     read_back: Optional[str] = None
     taken_away: Optional[str] = None
+    kept: Optional[str] = None
 
 
 class Journal:
@@ -73,6 +76,16 @@ class Journal:
             self._entry = entry
 
     @property
+    def kept_folder(self) -> Path:
+        """Where the copies of what the board keeps in its flash are; they may be secrets."""
+        return self.path.with_suffix(".kept")
+
+    @property
+    def kept(self) -> Optional[str]:
+        """Stands for these copies; None if there are none."""
+        return self._entry.kept
+
+    @property
     def images_written(self) -> bool:
         """Whether this bundle's images were written and verified on this board."""
         return self._entry.images_written == self._images_id
@@ -96,6 +109,10 @@ class Journal:
         """Records that this bundle's images were written. Raises Stop SE830."""
         self._write(replace(self._entry, images_written=self._images_id))
 
+    def note_kept(self, copies: str) -> None:
+        """Records that there are copies of what the board keeps in its flash. Raises Stop SE830."""
+        self._write(replace(self._entry, kept=copies))
+
     def note_burning(self) -> None:
         """Records that burning begins. Raises Stop SE830."""
         read_back = self._entry.read_back if self.burning_begun else ""
@@ -107,12 +124,13 @@ class Journal:
             self._write(replace(self._entry, taken_away=f"{_now()}: {how_far}"))
 
     def note_read_back(self) -> None:
-        """Records that all that was burned was read back, but for the seal. Raises Stop SE830."""
+        """Records that all that was burned was read back, but for the seal; the copies go. Raises Stop SE830."""
         if self.never_read_back:
             # Before the seal: after it nobody could see any more how far the board is.
             cure = "make room, or give a writable folder with --journal, and run the script again: it goes on with "
             cure += "this board. Its keys are burned and read back; it is protected, but NOT closed yet"
-            self._write(replace(self._entry, read_back=_now()), cure)
+            self._write(replace(self._entry, read_back=_now(), kept=None), cure)
+        shutil.rmtree(self.kept_folder, ignore_errors=True)
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.esp_tools import Stop
+from secure_ext.station.flash_sectors import whole_sectors
 from secure_ext.station.plan_document import PlanDocument
 
 _FLASH_KEYS = ({"flash_encryption_key"}, {"flash_encryption_key_half_1", "flash_encryption_key_half_2"})
@@ -37,6 +38,11 @@ def check_plan(plan: PlanDocument) -> None:
             if not are_images_written:
                 raise _lethal(f"{step.field} turns {feature} on before the images are written")
             switched.append(step.field)
+    for kept in plan.kept:
+        written = [(image.offset, whole_sectors(image.end)) for image in plan.images]
+        erased = [(step.offset, step.offset + step.size if step.size else 1 << 32) for step in plan.erases]
+        if any(start < kept.end and kept.offset < end for start, end in (*written, *erased)):
+            raise _lethal(f"it erases or overwrites {kept.label}, which boards keep")
     if sorted(switched) != sorted(plan.enabling_fields):
         raise _lethal("enabling_fields does not name what turns the features on")
 

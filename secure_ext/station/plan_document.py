@@ -97,6 +97,23 @@ class MustBeClear:
 
 
 @frozen
+class CarriedBlock:
+    """An eFuse block in which a board may carry something that is not the plan's, and that the plan leaves alone.
+
+    Attributes:
+        block: espefuse's name.
+        number: number of the block.
+        wr_dis_bits: bits of WR_DIS that protect it, and the purpose of its key.
+        rd_dis_bits: bits of RD_DIS that hide it.
+    """
+
+    block: Annotated[str, Matching("BLOCK(_KEY[0-5]|[0-9]+)")]
+    number: Annotated[int, Between(0, 10)]
+    wr_dis_bits: Bits
+    rd_dis_bits: Bits
+
+
+@frozen
 class ImageEntry:
     """One image of the bundle.
 
@@ -141,6 +158,31 @@ class Step:
     irreversible: bool
     min_revision: Revision
     kind: str
+
+
+@frozen
+class KeepStep(Step):
+    """Leave a part of the flash as it is, or encrypt what is there as the chip will decrypt it.
+
+    Attributes:
+        label: the name of the partition, or of the range.
+        offset: first flash address in bytes.
+        size: bytes, in whole sectors.
+        encrypt: flash encryption covers it: it is read, encrypted with the board's key, and written back.
+    """
+
+    stage: Literal["flash"]
+    irreversible: Literal[False]
+    kind: Literal["keep_flash"]
+    label: Line
+    offset: Word32
+    size: Annotated[int, Between(1, 0xFFFFFFFF)]
+    encrypt: bool
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.offset + self.size
 
 
 @frozen
@@ -248,7 +290,7 @@ class ProtectStep(Step):
     wr_dis_bit: Annotated[int, Between(0, 31)]
 
 
-PlanStep = Union[EraseStep, WriteStep, KeyStep, FieldStep, ProtectStep]
+PlanStep = Union[KeepStep, EraseStep, WriteStep, KeyStep, FieldStep, ProtectStep]
 EfuseStep = Union[KeyStep, FieldStep, ProtectStep]
 
 
@@ -269,6 +311,7 @@ class PlanDocument:
         images: what is written to flash; empty as long as no bundle is made.
         steps: what is done, in order.
         requirements: what this firmware asks of a board; absent in plans of 0.1.0.
+        carried: where a board may carry something that is not the plan's; absent where it may carry nothing.
     """
 
     schema: Literal[1]
@@ -288,6 +331,7 @@ class PlanDocument:
     images: tuple[ImageEntry, ...]
     steps: Annotated[tuple[PlanStep, ...], Items(least=1)]
     requirements: Optional[BoardRequirements] = None
+    carried: Optional[tuple[CarriedBlock, ...]] = None
 
     @property
     def efuse_steps(self) -> tuple[EfuseStep, ...]:
@@ -308,6 +352,11 @@ class PlanDocument:
     def protections(self) -> tuple[ProtectStep, ...]:
         """The fields that are write-protected."""
         return tuple(step for step in self.steps if isinstance(step, ProtectStep))
+
+    @property
+    def kept(self) -> tuple[KeepStep, ...]:
+        """What stays in flash."""
+        return tuple(step for step in self.steps if isinstance(step, KeepStep))
 
     @property
     def erases(self) -> tuple[EraseStep, ...]:

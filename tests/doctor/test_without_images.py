@@ -13,6 +13,7 @@ from secure_ext.doctor.decide import Decision
 from secure_ext.doctor.rule import Subject
 from secure_ext.plan.first_boot import first_boot_burns
 from secure_ext.plan.images import blank_partitions
+from secure_ext.plan.kept import kept_ranges
 from secure_ext.plan.make import make_plan
 from secure_ext.plan.requirements import board_requirements
 
@@ -27,6 +28,7 @@ def without_images(decision: Decision) -> Subject:
         min_revision=build.min_revision,
         max_revision=build.max_revision,
         requirements=board_requirements(build, decision.chip, decision.policy, ()),
+        kept=kept_ranges(build, decision.policy, ()),
     )
     blanks = blank_partitions(build, decision.policy, ())
     first_boot = first_boot_burns(build, decision.chip, plan, ())

@@ -6,7 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from secure_ext.chips.chip import Chip
-from secure_ext.plan.steps import BurnField, BurnKey, EraseFlash, KeyRole, Stage, Step, WriteImages, WriteProtect
+from secure_ext.plan.steps import (
+    BurnField,
+    BurnKey,
+    EraseFlash,
+    KeepFlash,
+    KeyRole,
+    Stage,
+    Step,
+    WriteImages,
+    WriteProtect,
+)
 
 ENABLING = {"FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT", "ABS_DONE_1", "SECURE_BOOT_EN"}
 CRYPT_COUNTS = {"FLASH_CRYPT_CNT", "SPI_BOOT_CRYPT_CNT"}
@@ -43,7 +53,7 @@ def stage_violations(steps: Sequence[Step]) -> Iterator[str]:
         yield "flash comes before burn, burn before seal"
     for step in steps:
         wanted = Stage.BURN
-        if isinstance(step.action, (EraseFlash, WriteImages)):
+        if isinstance(step.action, (KeepFlash, EraseFlash, WriteImages)):
             wanted = Stage.FLASH
         elif burns(CLOSING)(step):
             wanted = Stage.SEAL
@@ -53,9 +63,23 @@ def stage_violations(steps: Sequence[Step]) -> Iterator[str]:
     written = positions(steps, lambda step: isinstance(step.action, WriteImages))
     if not all_before(erased, written):
         yield "the flash is erased before it is written"
+    kept = positions(steps, lambda step: isinstance(step.action, KeepFlash))
+    if not all_before(kept, [*erased, *written]):
+        yield "what is kept is known before the flash changes"
+    sectors = [set(sectors_of(step.action)) for step in steps]
+    if any(sectors[one] & sectors[other] for one in kept for other in erased):
+        yield "what is kept is not erased"
     enabled = positions(steps, burns(ENABLING))
     if enabled and (not written or min(written) > min(enabled)):
         yield "the images are in flash before anything is enabled"
+
+
+def sectors_of(action: object) -> range:
+    """Of a flash of 16 MB."""
+    if not isinstance(action, (KeepFlash, EraseFlash)):
+        return range(0)
+    end = 0x1000000 if action.size is None else action.offset + action.size
+    return range(action.offset // 0x1000, end // 0x1000)
 
 
 def duplicates(steps: Sequence[Step]) -> Iterator[str]:

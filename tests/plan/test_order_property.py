@@ -23,6 +23,7 @@ from secure_ext.plan.make import burn_field, make_plan
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.steps import (
     BurnField,
+    KeepFlash,
     KeyRole,
     Plan,
     Stage,
@@ -165,12 +166,22 @@ def policies(draw: st.DrawFn, name: str) -> tuple[Chip, Policy]:
 
 
 @st.composite
+def kept_parts(draw: st.DrawFn) -> tuple[KeepFlash, ...]:
+    """Mostly nothing; else up to three parts of the flash, one behind the other or apart."""
+    ends = draw(st.lists(st.integers(4, 4000), unique=True, max_size=draw(st.sampled_from([0, 0, 6]))).map(sorted))
+    return tuple(
+        KeepFlash(f"part {start}", start * 0x1000, (end - start) * 0x1000, draw(st.booleans()))
+        for start, end in zip(ends[::2], ends[1::2], strict=False)
+    )
+
+
+@st.composite
 def plans(draw: st.DrawFn, name: str) -> tuple[Chip, Policy, Plan]:
     """A chip, a policy, and the plan for both."""
     chip, policy = draw(policies(name))
     assume(policy.locks_down or policy.nvs.scheme is NvsScheme.HMAC)
     try:
-        plan = make_plan(chip, policy, min_revision=chip.revision, max_revision=None)
+        plan = make_plan(chip, policy, min_revision=chip.revision, max_revision=None, kept=draw(kept_parts()))
     except UsageError as error:
         assert error.code == "SE402", error
         assume(False)

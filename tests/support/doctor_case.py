@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import functools
 import hashlib
 import io
@@ -75,7 +76,7 @@ def examine_case(case: Case, folder: Path, accept: tuple[str, ...] = ()) -> Deci
     build_dir = make_sample_build(folder / "project", case.chip, options=SampleOptions(**dict(case.options)))
     if case.change is not None:
         case.change(build_dir)
-    document: dict[str, Any] = {"schema": 1, **{name: dict(value) for name, value in case.profile.items()}}
+    document: dict[str, Any] = {"schema": 1, **copy.deepcopy(dict(case.profile))}
     document.setdefault("secure_boot", {}).setdefault("keys", ["signing.pem"])
     document["doctor"] = {"accept": list(accept)}
     with pytest.MonkeyPatch.context() as patch:

@@ -29,10 +29,12 @@ def map_lines(decision: Decision) -> Iterator[Line]:
         PlacedImage(image.name, image.role.value, image.offset, image.final_size, image.sign, image.encrypt)
         for image in decision.images
     ]
-    yield from flash_lines(flash_map(decision.build.flash_size, partition_areas(partition_rows(decision)), images))
+    plan = plan_document(decision.plan, decision.chip)
+    areas = partition_areas(partition_rows(decision))
+    yield from flash_lines(flash_map(decision.build.flash_size, areas, images, plan.kept))
     yield (("", ""),)
     names = [block.name for block in decision.chip.key_blocks]
-    yield from key_block_lines(key_block_map(names, plan_document(decision.plan, decision.chip)))
+    yield from key_block_lines(key_block_map(names, plan))
 
 
 def flash_lines(flash: FlashMap) -> Iterator[Line]:

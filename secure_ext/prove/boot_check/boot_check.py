@@ -17,7 +17,7 @@ from secure_ext.prove.boot_check.app_start import Board, check_app_start
 from secure_ext.prove.boot_check.bootloader_start import check_app_scheme, check_bootloader_start, check_reach
 from secure_ext.prove.boot_check.bundle_documents import Promise, read_promise
 from secure_ext.prove.boot_check.chip_facts import CHIPS
-from secure_ext.prove.boot_check.contents import check_contents
+from secure_ext.prove.boot_check.contents import check_contents, check_kept
 from secure_ext.prove.boot_check.efuses import Efuses, Place, read_efuses, read_new_chip
 from secure_ext.prove.boot_check.findings import BootReport, Fault, Findings, Refused
 from secure_ext.prove.boot_check.firmware import Firmware, app_firmware, bootloader_firmware
@@ -35,8 +35,8 @@ def boot_check(state: Path, bundle: Path) -> BootReport:
     """Looks at the state folder of a virtual chip. Bad content never raises: it becomes a fault.
 
     Args:
-        state: folder of a virtual chip's eFuses (as they are and as they were when it was new), their layout, and its
-            flash; it is only read.
+        state: folder of a virtual chip's eFuses and flash (as they are and as they were when it was new), and their
+            layout; it is only read.
         bundle: folder of the bundle that provisioned the chip; only its manifest and its plan are read.
     """
     findings = Findings()
@@ -100,6 +100,8 @@ def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> 
     except Refused as refused:
         findings.add(refused.fault)
     check_contents(promise, partitions, chip.view, findings)
+    if promise.kept:
+        check_kept(promise, partitions, chip.view, _content(state / "flash_before.bin"), findings)
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,7 @@ class _Chip:
 
 
 def _flash(efuses: Efuses, state: Path, findings: Findings) -> FlashView:
-    try:
-        raw = (state / "flash.bin").read_bytes()
-    except OSError as error:
-        raise Refused("BC01", f"the chip's flash cannot be read ({type(error).__name__})") from None
+    raw = _content(state / "flash.bin")
     if not is_encrypting(efuses):
         findings.say("flash encryption is off")
         return FlashView(raw, None)
@@ -175,6 +174,13 @@ def _flash(efuses: Efuses, state: Path, findings: Findings) -> FlashView:
         return FlashView(raw, flash_cipher.xts(flash.key))
     except ValueError:
         raise Refused("BC03", f"{flash.blocks} hold a key that AES-XTS does not take") from None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused("BC01", f"the chip's flash cannot be read ({type(error).__name__})") from None
 
 
 def _trusted(efuses: Efuses, findings: Findings) -> list[Digest] | None:

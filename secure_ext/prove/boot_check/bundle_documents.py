@@ -34,6 +34,20 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A part of the flash that stays; its attributes are those of ``plan.json``."""
+
+    label: str
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first offset behind it."""
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
 class BurnKey:
     """A key block to burn; its attributes are those of ``plan.json``."""
 
@@ -99,6 +113,7 @@ class Promise:
         steps: what is burned.
         layout: where the plan thinks that its fields are.
         erased: where the flash was erased before the images came: first offset, and the end or None for all.
+        kept: what stays in flash as it was.
         idf_version: of the build, for images that do not tell.
         settings: Kconfig symbols of the build without ``CONFIG_``, likewise; empty in bundles of earlier versions.
         signs: what the key of the digest in a block signs (``all``, ``bootloader``, ``nothing``), by the block's name.
@@ -108,7 +123,8 @@ class Promise:
     images: tuple[Image, ...]
     steps: tuple[EfuseStep, ...]
     layout: tuple[PlannedPlace, ...]
-    erased: tuple[int, int | None] | None
+    erased: tuple[tuple[int, int | None], ...]
+    kept: tuple[Kept, ...]
     idf_version: str | None
     settings: Mapping[str, bool | int | str]
     signs: dict[str, str]
@@ -126,13 +142,13 @@ def read_promise(bundle: Path) -> Promise:
         plan = json.loads((bundle / "plan.json").read_text(encoding="utf-8"))
         if manifest["chip"] != plan["chip"]:
             raise ValueError("two chips")
-        erases = [step for step in plan["steps"] if step["kind"] == "erase_flash"]
         return Promise(
             str(plan["chip"]),
             tuple(_typed(Image, item) for item in manifest["images"]),
             tuple(_typed(_KINDS[step["kind"]], step) for step in plan["steps"] if step["kind"] in _KINDS),
             tuple(_typed(PlannedPlace, row) for row in plan["layout"]),
-            _erased(erases[0]) if erases else None,
+            tuple(_erased(step) for step in plan["steps"] if step["kind"] == "erase_flash"),
+            tuple(_typed(Kept, step) for step in plan["steps"] if step["kind"] == "keep_flash"),
             _value(manifest["idf_version"], "str | None"),
             _settings(manifest.get("settings", {})),
             {

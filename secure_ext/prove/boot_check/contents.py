@@ -26,9 +26,26 @@ def check_contents(promise: Promise, partitions: Sequence[Partition], view: Flas
     for before, after in pairwise(ordered):
         if before.end > after.offset:
             findings.fault("BC18", f"images {before.name} and {after.name} overlap")
-    if promise.erased is not None:
-        start, end = promise.erased
+    for start, end in promise.erased:
         _check_erased(ordered, start, len(view.raw) if end is None else min(end, len(view.raw)), view, findings)
+
+
+def check_kept(
+    promise: Promise, partitions: Sequence[Partition], view: FlashView, before: bytes, findings: Findings
+) -> None:
+    """What stays is what was in flash `before`, as the firmware reads it."""
+    for kept in promise.kept:
+        rows = [row for row in partitions if row.offset < kept.end and kept.offset < row.end]
+        is_decrypted = view.is_encrypted and any(row.is_decrypted for row in rows)
+        try:
+            content = view.seen(kept.offset, kept.size) if is_decrypted else view.stored(kept.offset, kept.size)
+        except Refused as refused:
+            findings.fault(refused.fault.code, f"{kept.label}: {refused.fault.cause}")
+            continue
+        if content != before[kept.offset : kept.end]:
+            findings.fault("BC23", f"{kept.label}, which the board keeps, is not what it was")
+        how = "decrypted" if is_decrypted else "plain"
+        findings.say(f"flash: {kept.label} at {kept.offset:#x}, {how}, is kept")
 
 
 def _check_image(image: Image, partitions: Iterable[Partition], view: FlashView, findings: Findings) -> None:

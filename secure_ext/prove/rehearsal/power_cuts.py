@@ -27,7 +27,7 @@ from secure_ext.bundle.private_folder import virtual_chip_folder
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.documents.rehearsal import DAMAGED, FAILED, RECOVERED, CutOutcome, PowerCut, PowerCutReport
 from secure_ext.errors import DeviceError
-from secure_ext.prove.rehearsal.script_run import ScriptRun, chip_for, run_script
+from secure_ext.prove.rehearsal.script_run import ScriptRun, carry, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import CUT, EFUSE_FILE, EFUSES_BEFORE_THE_CUT, ChipProcess, events
 from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import one_line
@@ -200,9 +200,16 @@ class Trial:
         """How many writes of registers the burning takes."""
         return max((int(event["write"]) for event in self._burning), default=0)
 
+    def _chip(self, board: _Board, log: Path, *, cut: str | None = None) -> ChipProcess:
+        """The chip of a board, which is made if it does not exist."""
+        options = replace(chip_for(self._bundle, cut=cut), log=log)
+        if not board.chip.exists():
+            carry(self._bundle, options, board.chip)
+        return ChipProcess(options, board.chip)
+
     def _uninterrupted(self, board: _Board, *options: str) -> tuple[list[dict[str, Any]], ScriptRun]:
         log = board.folder.with_suffix(".events")
-        with ChipProcess(replace(chip_for(self._bundle), log=log), board.chip) as chip:
+        with self._chip(board, log) as chip:
             run = run_script(self._bundle, chip.url, board.journal, *options)
         if run.exit_code:
             raise DeviceError(
@@ -244,7 +251,7 @@ class Trial:
         if stage == "burn":
             self._flashed.copy_to(board)
         log = board.folder.with_suffix(".events")
-        with ChipProcess(replace(chip_for(self._bundle, cut=moment), log=log), board.chip) as chip:
+        with self._chip(board, log, cut=moment) as chip:
             first = run_script(self._bundle, chip.url, board.journal)
             if not any(event["event"] == CUT for event in events(log)):
                 return (PowerCut(event, one_line(first.last_line), "the power never went", FAILED),)

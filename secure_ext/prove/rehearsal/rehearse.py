@@ -12,7 +12,7 @@ from secure_ext.bundle.private_folder import virtual_chip_folder
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.documents.rehearsal import BoardTime, CheckedBy, PowerCutReport, RehearsalOutcome
 from secure_ext.prove.boot_check.boot_check import boot_check
-from secure_ext.prove.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, chip_for, run_script
+from secure_ext.prove.rehearsal.script_run import AS_PLANNED, NewChip, ScriptRun, carry, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
 from secure_ext.station.frozen import frozen
 from secure_ext.station.one_line import one_line
@@ -85,7 +85,9 @@ def rehearse_bundle(bundle: FinishedBundle, progress: Progress, new: NewChip = A
     Raises ToolError SE840 if the virtual chip cannot be started.
     """
     with virtual_chip_folder() as folder:
-        with ChipProcess(chip_for(bundle, new), folder / "chip") as chip:
+        options = chip_for(bundle, new)
+        carry(bundle, options, folder / "chip")
+        with ChipProcess(options, folder / "chip") as chip:
             progress("the script on a new virtual chip")
             first = run_script(bundle, chip.url, folder / "journal")
             burned, flash, board_time = chip.efuses, chip.flash, chip.board_time

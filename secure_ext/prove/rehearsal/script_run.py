@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -76,6 +77,21 @@ def chip_for(bundle: FinishedBundle, new: NewChip = AS_PLANNED, *, cut: str | No
     bits = [(int(block.removeprefix("BLOCK")), tuple(numbers)) for block, numbers in revision]
     bits += [(block, (bit,)) for block, bit in new.burned]
     return ChipOptions(name, flash_size=size, bits=tuple(bits), cut=cut, assume=new.assume)
+
+
+def carry(bundle: FinishedBundle, chip: ChipOptions, state: Path) -> None:
+    """Gives a new virtual chip something in each part of its flash that the plan keeps, the same each time.
+
+    The boot check compares it with what is there in the end (``flash_before.bin``).
+    """
+    if not bundle.plan.kept:
+        return
+    flash = bytearray(b"\xff" * chip.flash_size)
+    for step in bundle.plan.kept:
+        flash[step.offset : step.end] = hashlib.shake_256(f"kept at {step.offset}".encode()).digest(step.size)
+    state.mkdir(mode=0o700, parents=True)
+    for name in ("flash.bin", "flash_before.bin"):
+        (state / name).write_bytes(flash)
 
 
 def run_script(bundle: FinishedBundle, url: str, journal: Path, *options: str, seconds: int = TIMEOUT) -> ScriptRun:
