@@ -57,7 +57,12 @@ def settings_for(wishes: Wishes, chip: str, tree: KconfigTree) -> tuple[Setting,
         *_secure_boot(wishes, chip, tree, wanted=has_secure_boot),
         *_flash_encryption(wishes, mode, one_key_block=len(facts.key_sizes) > 1 and has_secure_boot),
         *(_download_mode(wishes, tree) if has_secure_boot or mode != "off" else ()),
-        *_nvs(wishes, tree, has_hmac=facts.hmac, has_flash_encryption=mode != "off"),
+        *_nvs(
+            wishes,
+            tree,
+            has_hmac=facts.hmac and bool(tree.value("SOC_HMAC_SUPPORTED")),
+            has_flash_encryption=mode != "off",
+        ),
         *_rollback(wishes),
     )
 

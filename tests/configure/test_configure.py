@@ -213,10 +213,11 @@ def test_on_a_terminal_it_asks_for_what_nobody_has_said(tmp_path: Path, *, write
         assert code == 1 and files_of(project) == before, shown
 
 
-def test_an_esp_idf_that_has_no_secure_boot_for_the_chip_yet(run_cli: Run, tmp_path: Path) -> None:
+def test_an_esp_idf_that_has_no_secure_boot_and_no_hmac_for_the_chip_yet(run_cli: Run, tmp_path: Path) -> None:
     project = make_project(tmp_path, "esp32h4")
     assert configure(run_cli, project, "--apply").exit_code == 0
-    assert not read_sdkconfig(project / "sdkconfig").enabled("SECURE_BOOT")
+    config = read_sdkconfig(project / "sdkconfig")
+    assert not config.enabled("SECURE_BOOT") and config.enabled("NVS_SEC_KEY_PROTECT_USING_FLASH_ENC")
     wished = configure(run_cli, project, "--apply", "--secure-boot")
     assert wished.exit_code == 1 and "SOC_SECURE_BOOT_SUPPORTED is n" in wished.output
 

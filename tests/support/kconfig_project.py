@@ -26,7 +26,7 @@ config SOC_FLASH_ENC_SUPPORTED
 
 config SOC_HMAC_SUPPORTED
     bool
-    default y if "$IDF_TARGET" != "esp32" && "$IDF_TARGET" != "esp32c2"
+    default y if "$IDF_TARGET" != "esp32" && "$IDF_TARGET" != "esp32c2" && "$IDF_TARGET" != "esp32h4"
 
 config SOC_SUPPORTS_SECURE_DL_MODE
     bool
