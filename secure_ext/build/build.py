@@ -12,7 +12,9 @@ from pathlib import Path
 from secure_ext.build.files import BUILD_AGAIN, read_bytes, read_json, unreadable
 from secure_ext.build.flash_size import FlashSize, bootloader_flash_size
 from secure_ext.build.flasher_args import FLASHER_ARGS, FlashEntry, read_flasher_args
+from secure_ext.build.foreign import refuse_foreign
 from secure_ext.build.idf_version import parse_idf_version
+from secure_ext.build.platformio import is_platformio, platformio_entries
 from secure_ext.build.recorded_paths import find_recorded
 from secure_ext.build.sdkconfig import ConfigDifference, SdkConfig, differences, read_built_config, read_sdkconfig
 from secure_ext.errors import InputError
@@ -32,7 +34,7 @@ from secure_ext.station.one_line import printable
 
 PROJECT_DESCRIPTION = "project_description.json"
 _BOOTLOADER = "bootloader/bootloader.bin"
-_OLD_VERSION = re.compile(r"v[0-4]\.")
+_OLD_VERSION = re.compile(r"v?[0-4]\.")
 
 
 class Role(str, enum.Enum):
@@ -72,6 +74,7 @@ class Build:
     Attributes:
         build_dir: the directory it was read from.
         project_dir: the project's directory, if it is on this machine.
+        sdkconfig: the file with the project's own settings, if it is on this machine.
         project_name: the name in its ``project()`` line.
         chip: ESP-IDF's name of the chip, as ``esp32c6``.
         idf_version: ESP-IDF's version as the build recorded it: ``v5.5.1-dirty``, or a bare commit; None if unknown.
@@ -91,6 +94,7 @@ class Build:
 
     build_dir: Path
     project_dir: Path | None
+    sdkconfig: Path | None
     project_name: str
     chip: str
     idf_version: str | None
@@ -133,12 +137,12 @@ class Build:
 
 
 def read_build(build_dir: Path) -> Build:
-    """Read a build directory and check that it is whole.
+    """Read a build directory, of ESP-IDF's own or of PlatformIO, and check that it is whole.
 
     Only the partition table's content is looked at; images are read with `secure_ext.formats.image.parse_image`.
 
     Raises:
-        InputError: SE101 to SE112, and SE120 to SE127 for the partition table.
+        InputError: SE101 to SE112, SE120 to SE127 for the partition table, SE150 to SE155 for other build systems.
     """
     try:
         return _read_build(build_dir)
@@ -147,6 +151,8 @@ def read_build(build_dir: Path) -> Build:
 
 
 def _read_build(build_dir: Path) -> Build:
+    if not (build_dir / PROJECT_DESCRIPTION).is_file():
+        refuse_foreign(build_dir)
     if not build_dir.is_dir():
         raise InputError(
             "SE101",
@@ -163,19 +169,23 @@ def _read_build(build_dir: Path) -> Build:
     bootloader_offset = offset_of(config, "BOOTLOADER_OFFSET_IN_FLASH", FACTS[chip].bootloader_offset)
     table_offset = offset_of(config, "PARTITION_TABLE_OFFSET", DEFAULT_TABLE_OFFSET)
     entries = _complete(arguments.entries, bootloader_offset, table_offset, build_dir)
+    if is_platformio(description):
+        entries = platformio_entries(build_dir, config, bootloader_offset, table_offset)
     paths = _existing_files(entries, build_dir)
     table = parse_partition_table(read_bytes(paths[table_offset]), place=str(paths[table_offset]))
     files = tuple(_build_file(entry, paths, table, bootloader_offset, table_offset) for entry in entries)
     if not any(file.role is Role.APP for file in files):
         raise _partial(build_dir, "no file goes into an app partition")
+    sdkconfig = _sdkconfig(build_dir, description)
     return Build(
         build_dir=build_dir,
         project_dir=find_recorded(build_dir, description.get("build_dir"), description.get("project_path")),
+        sdkconfig=sdkconfig,
         project_name=printable(str(description.get("project_name", ""))),
         chip=chip,
         idf_version=idf_version,
         config=config,
-        config_differences=_differences(build_dir, description, config),
+        config_differences=differences(config, read_sdkconfig(sdkconfig)) if sdkconfig else (),
         bootloader_flash=_bootloader_flash(paths[bootloader_offset], chip, idf_version),
         flash_size_setting=arguments.flash_size,
         flash_mode=arguments.flash_mode,
@@ -266,7 +276,7 @@ def _existing_files(entries: tuple[FlashEntry, ...], build_dir: Path) -> dict[in
         raise InputError(
             "SE107",
             f"the build is not complete: {', '.join(missing)} should be in {build_dir}",
-            cure=f"{BUILD_AGAIN}; a build that was copied must be copied with all files in {FLASHER_ARGS}",
+            cure=f"{BUILD_AGAIN}; a build that was copied must be copied with all its files",
             place=str(build_dir / missing[0]),
         )
     for path in paths.values():
@@ -291,11 +301,11 @@ def _build_file(
     return BuildFile(role, entry.name, label, entry.offset, paths[entry.offset], entry.source)
 
 
-def _differences(build_dir: Path, description: dict[str, object], config: SdkConfig) -> tuple[ConfigDifference, ...]:
-    path = find_recorded(build_dir, description.get("build_dir"), description.get("config_file"))
-    if path is None:
-        path = build_dir.resolve().parent / "sdkconfig"
-    return differences(config, read_sdkconfig(path)) if path.is_file() else ()
+def _sdkconfig(build_dir: Path, description: dict[str, object]) -> Path | None:
+    """As recorded; else where ESP-IDF has it if nobody says otherwise."""
+    recorded = find_recorded(build_dir, description.get("build_dir"), description.get("config_file"))
+    path = recorded or build_dir.resolve().parent / "sdkconfig"
+    return path if path.is_file() else None
 
 
 def offset_of(config: SdkConfig, name: str, default: int) -> int:

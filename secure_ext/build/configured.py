@@ -7,6 +7,7 @@ from pathlib import Path
 
 from secure_ext.build.build import PROJECT_DESCRIPTION, Build, offset_of, revision_of
 from secure_ext.build.files import read_json
+from secure_ext.build.foreign import refuse_foreign
 from secure_ext.build.recorded_paths import find_recorded
 from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.errors import InputError
@@ -42,8 +43,13 @@ class ConfiguredProject:
 
 
 def read_configured(build_dir: Path) -> ConfiguredProject:
-    """What a configure has left in a build directory. Raises InputError SE102, SE103, SE105, SE108, SE113, SE114."""
+    """What a configure has left in a build directory.
+
+    Raises InputError SE102, SE103, SE105, SE108, SE113, SE114, SE150 to SE154.
+    """
     environment_file = build_dir / _ENVIRONMENT
+    if not (build_dir / PROJECT_DESCRIPTION).is_file():
+        refuse_foreign(build_dir)
     if not environment_file.is_file():
         raise InputError(
             "SE113",
@@ -84,6 +90,7 @@ def not_built_yet(project: ConfiguredProject, config: SdkConfig, partitions: Par
     return Build(
         build_dir=project.build_dir,
         project_dir=project.project_dir,
+        sdkconfig=project.sdkconfig,
         project_name=project.project_dir.name,
         chip=project.chip,
         idf_version=f"v{version}" if (version := project.environment.get("IDF_VERSION")) else None,

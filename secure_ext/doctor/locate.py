@@ -36,7 +36,7 @@ class Locator:
     def __init__(self, build: Build, images: tuple[PlannedImage, ...], profile: Path | None) -> None:
         project = build.project_dir or build.build_dir.resolve().parent
         csv = build.config.text("PARTITION_TABLE_FILENAME")
-        self._sdkconfig = project / "sdkconfig"
+        self._sdkconfig = build.sdkconfig or project / "sdkconfig"
         self._csv = project / csv if csv else None
         self._profile = profile
         self._partitions = {image.source: image.partition for image in images}

@@ -41,7 +41,7 @@ def error_of(build_dir: Path) -> InputError:
 
 def without_paths(build: Build) -> Build:
     files = tuple(dataclasses.replace(file, path=Path(file.source)) for file in build.files)
-    return dataclasses.replace(build, build_dir=Path(), project_dir=None, files=files)
+    return dataclasses.replace(build, build_dir=Path(), project_dir=None, sdkconfig=None, files=files)
 
 
 def test_all_that_a_build_tells(build_dir: Path) -> None:
