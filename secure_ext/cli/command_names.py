@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the running front spells commands: ``secure-provision verify``, or ``idf.py secure-verify`` inside idf.py.
 
-Every text that tells people what to run goes through here; texts inside the package name the console script's commands.
+Every text that tells people what to run goes through here; texts inside the package name the console script's commands,
+and idf.py's for a build. Who builds with PlatformIO is told those of ``pio``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import click
 
 COMMAND_NAMES = "secure_ext.cli.command_names"
 """Key in click's ``Context.meta``: the names of the commands that the running front has, as people type them."""
+BUILD_COMMANDS = "secure_ext.cli.build_commands"
+"""Likewise: what is typed in place of idf.py's commands for the build that the command is about."""
 
 _PROGRAM = "secure-provision"
 _NAMED = re.compile(rf"\b(?<!-){_PROGRAM} ([a-z][a-z-]*)")
@@ -33,7 +36,11 @@ def command_line(command: str, *, bundle: Path | None = None, port: str | None =
 
 
 def as_typed_here(text: str) -> str:
-    """A text that names commands of the console script, with the names that the running front has for them."""
+    """A text that names commands of the console script or of idf.py, with the names that they have for who reads it."""
+    context = click.get_current_context(silent=True)
+    build_commands: dict[str, str] = {} if context is None else context.meta.get(BUILD_COMMANDS, {})
+    for theirs, ours in build_commands.items():
+        text = text.replace(theirs, ours)
     names = _names()
     return _NAMED.sub(lambda found: names.get(found[1], f"{_program()} {found[1]}"), text) if names else text
 

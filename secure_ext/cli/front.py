@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from secure_ext.cli.command_names import as_typed_here, command_line
+from secure_ext.cli.command_names import BUILD_COMMANDS, as_typed_here, command_line
 from secure_ext.errors import InputError, SecureProvisionError, UsageError
 from secure_ext.station.one_line import harmless
 
@@ -88,13 +88,21 @@ def format_option(formats: Sequence[str] = ("text", "json")) -> Callable[[Functi
 
 
 def build_dir_option(help_text: str = "ESP-IDF build directory.") -> Callable[[Function], Function]:
-    """The option of every command that works with one."""
+    """The option of every command that works with one; how people build it decides how they are told to."""
+
+    def with_commands(context: click.Context, _: click.Parameter, build_dir: Path) -> Path:
+        from secure_ext.build.platformio import COMMANDS, made_by_platformio  # noqa: PLC0415 (loaded when used)
+
+        context.meta[BUILD_COMMANDS] = COMMANDS if made_by_platformio(build_dir) else {}
+        return build_dir
+
     return click.option(
         "-B",
         "--build-dir",
         type=click.Path(path_type=Path, readable=False),
         default="build",
         show_default=True,
+        callback=with_commands,
         help=help_text,
     )
 

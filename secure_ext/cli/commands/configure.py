@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from secure_ext.cli.command_names import command_line
+from secure_ext.cli.command_names import as_typed_here, command_line
 from secure_ext.cli.front import build_dir_option, format_option, print_json, shown_errors
 
 if TYPE_CHECKING:
@@ -115,8 +115,14 @@ def configure(
 
 def _show_next(configuration: Configuration, *, is_applied: bool) -> None:
     """The build, and the key that it takes, on stderr."""
+    from secure_ext.build.platformio import made_by_platformio  # noqa: PLC0415 (loaded when used)
+
+    project, csv = configuration.project, configuration.table.csv
+    if made_by_platformio(project.build_dir):
+        own = csv.relative_to(project.project_dir).as_posix() if project.project_dir in csv.parents else csv.name
+        click.echo(f"PlatformIO takes the table that platformio.ini names: board_build.partitions = {own}", err=True)
     if is_applied or not configuration.applied.lacking:
-        click.echo("next: idf.py build", err=True)
+        click.echo(as_typed_here("next: idf.py build"), err=True)
     else:
         click.echo("next, to have it in the present sdkconfig: the same command with --apply", err=True)
     scheme = configuration.signature_scheme
