@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.kconfig_project import make_project
+from support.platformio import as_platformio
 
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.doctor import ALL_RULES
@@ -33,7 +34,7 @@ FORCING_COLOUR = ("FORCE_COLOR", "CLICOLOR_FORCE")
 def commands(page: Path) -> list[str]:
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
-    return [line for line in lines if line not in RUN_ELSEWHERE and not line.startswith("idf.py ")]
+    return [line for line in lines if line not in RUN_ELSEWHERE and not line.startswith(("idf.py ", "pio "))]
 
 
 @pytest.fixture
@@ -83,6 +84,8 @@ def marks(page: Path) -> list[pytest.MarkDecorator]:
 def test_the_commands_of_a_page_run(page: Path, project: Path, configured_project: Path) -> None:
     listed = commands(page)
     write_files_of(page, project)
+    if page.name == "platformio.md":
+        as_platformio(project / "build", "esp32-c6-devkitc-1")
     if "secure-provision keys generate rsa3072 signing_key.pem" not in listed:
         run("secure-provision keys generate rsa3072 signing_key.pem", project)
     if any("build/secure" in line for line in listed) and page.name != "README.md":
