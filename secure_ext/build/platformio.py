@@ -18,6 +18,7 @@ from secure_ext.build.flasher_args import FlashEntry
 from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.errors import InputError
 from secure_ext.formats.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA, Partition, parse_partition_table
+from secure_ext.station.flash_sectors import SECTOR_SIZE
 
 COMMANDS = {
     "idf.py fullclean build": "pio run -t clean, then pio run",
@@ -34,7 +35,6 @@ _OTA_DATA = "ota_data_initial.bin"
 _FILE_SYSTEMS = ("spiffs.bin", "littlefs.bin", "fatfs.bin")
 _FILE_SYSTEM_SUBTYPES = (0x81, 0x82, 0x83)
 _FIRST_TEST_SUBTYPE = 0x20
-_SECTOR = 0x1000
 
 
 def is_platformio(description: Mapping[str, object]) -> bool:
@@ -101,8 +101,8 @@ def _file_system(build_dir: Path, row: Partition, images: list[str]) -> FlashEnt
             cure="delete those that are not of this build; `pio run -t buildfs` makes the image again",
             place=str(build_dir),
         )
-    behind = images[0] == "fatfs.bin" and (build_dir / images[0]).stat().st_size == row.size - _SECTOR
-    return FlashEntry(row.label, row.offset + _SECTOR * behind, images[0])
+    behind = images[0] == "fatfs.bin" and (build_dir / images[0]).stat().st_size == row.size - SECTOR_SIZE
+    return FlashEntry(row.label, row.offset + SECTOR_SIZE * behind, images[0])
 
 
 def _program(build_dir: Path) -> str:
