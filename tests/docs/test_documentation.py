@@ -55,7 +55,7 @@ def write_files_of(page: Path, folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for language, name in (("csv", "nvs.csv"), ("yaml", "production.yaml")):
         blocks = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-        if blocks and "```csv" in text:
+        if blocks and f"--init {name}" not in text:
             (folder / name).write_text(blocks[0], encoding="utf-8")
 
 
