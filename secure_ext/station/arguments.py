@@ -39,5 +39,8 @@ def parse_arguments(plan: PlanDocument, arguments: Optional[list[str]]) -> argpa
     parser.add_argument(
         "--without-keys", action="store_true", help="secret keys whose files are gone are on this board already"
     )
+    parser.add_argument(
+        "--flash-is-written", action="store_true", help="the flash was written before: compare it, and write nothing"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
     return parser.parse_args(arguments)

@@ -71,6 +71,16 @@ def _not_written(why: str) -> Stop:
     return Stop(4, "SE824", f"writing the flash failed: {why}", cure)
 
 
+def _was_not_written(why: str) -> Stop:
+    return Stop(
+        5,
+        "SE863",
+        f"the flash of this board was not written for this bundle: {why}",
+        f"{NOTHING_BURNED}, and nothing was written: run without --flash-is-written, which writes it; or have it "
+        "written again, with the images of this very bundle",
+    )
+
+
 class FlashImages:
     """The flash stage of a plan.
 
@@ -79,6 +89,7 @@ class FlashImages:
         files: the files of the bundle.
         connection: how the chip is reached; on virtual eFuses there is no flash, and commands are only shown.
         say: shows a line.
+        is_written: somebody else has written the flash: it is compared, and left alone.
     """
 
     def __init__(
@@ -87,11 +98,14 @@ class FlashImages:
         files: BundleFiles,
         connection: Connection,
         say: Callable[[str], None],
+        *,
+        is_written: bool = False,
     ) -> None:
         self.plan = plan
         self.files = files
         self.connection = connection
         self.say = say
+        self.is_written = is_written
         self.bauds = bauds_of(connection)
         self.flash_size: Optional[int] = None
         self.kept = KeptFlash(plan, files, say)
@@ -133,7 +147,7 @@ class FlashImages:
             over_security: flash encryption or secure boot is on already: esptool erases nothing then, so what lies
                 between the images is overwritten.
 
-        Raises Stop SE824, SE828.
+        Raises Stop SE824, SE828; SE863 if it was to be written already, and is not.
         """
         if self.connection.virtual_file:
             for keep in self.plan.kept:
@@ -144,6 +158,25 @@ class FlashImages:
         if journal.images_written and self.are_there(link):
             self.say("The images are in flash already, verified by MD5.")
             return
+        if self.is_written:
+            self._require_written(link)
+        else:
+            self._write_at_a_baud_that_holds(link, journal, mac, over_security=over_security)
+        link.require_board(mac, NOTHING_BURNED)
+        journal.note_images()
+        self.say("The images are in flash, verified by MD5.")
+
+    def _require_written(self, link: BoardLink) -> None:
+        """Raises Stop SE863 unless the flash holds the images, and nothing else where the plan wants it blank."""
+        encrypted = next((kept for kept in self.plan.kept if kept.encrypt), None)
+        if encrypted is not None:
+            raise _was_not_written(f"{encrypted.label}, which boards keep, has to be encrypted on the board")
+        if not self.are_there(link):
+            raise _was_not_written("it does not hold the images of this bundle")
+        for offset, size in self._not_blank(link, self._all_gaps()):
+            raise _was_not_written(f"between 0x{offset:x} and 0x{offset + size:x} it is not blank")
+
+    def _write_at_a_baud_that_holds(self, link: BoardLink, journal: Journal, mac: str, *, over_security: bool) -> None:
         failure: Optional[str] = ""
         for number, baud in enumerate(self.bauds):
             if number:
@@ -154,9 +187,6 @@ class FlashImages:
                 break
         if failure is not None:
             raise _not_written(failure)
-        link.require_board(mac, NOTHING_BURNED)
-        journal.note_images()
-        self.say("The images are in flash, verified by MD5.")
 
     def _connect_again(self, link: BoardLink, mac: str) -> None:
         result = link.connect()

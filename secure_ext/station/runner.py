@@ -52,7 +52,7 @@ class Runner:
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan.chip, options.port, options.before, options.baud, options.virt)
         self.burning = False
-        self.images = FlashImages(plan, self.files, self.connection, self.say)
+        self.images = FlashImages(plan, self.files, self.connection, self.say, is_written=options.flash_is_written)
         self.log = RunLog()
         self.progress = WriteProgress(plan.images)
         self._port_lock: TextIO | None = None

@@ -158,10 +158,13 @@ def test_a_key_of_an_earlier_bundle_is_not_lost(tmp_path: Path, signing_keys: di
     assert not (again.folder / "keys" / "flash_encryption_key.bin").exists()
 
 
-def test_the_flash_alone_is_not_written(shared: FinishedBundle, run_cli: Callable[..., Result]) -> None:
+@pytest.mark.parametrize(("words", "code"), [(("--until", "flash"), "SE851"), (("--flash-is-written",), "SE864")])
+def test_the_flash_alone_is_not_written(
+    words: tuple[str, ...], code: str, shared: FinishedBundle, run_cli: Callable[..., Result]
+) -> None:
     """Nobody would have the key to what is in it."""
-    done = run_cli("flash", shared.folder, "--port", "nowhere", "--until", "flash", "--without-rehearsal")
-    assert (done.exit_code, "SE851" in done.stderr) == (2, True)
+    done = run_cli("flash", shared.folder, "--port", "nowhere", *words, "--without-rehearsal")
+    assert (done.exit_code, code in done.stderr) == (2, True)
 
 
 def test_no_board_on_the_port_is_said_as_the_script_says_it(

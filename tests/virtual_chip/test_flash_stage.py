@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from chip_tools import esptool, fab_bits, new_chip
 from sabotage import (
+    ESP32C3,
     Cell,
     Station,
+    check_stop,
+    check_whole,
     holds_images,
     new_station,  # noqa: F401 (a fixture)
     shared_bundles,  # noqa: F401 (a fixture)
@@ -17,9 +20,11 @@ from sabotage import (
 from support.matrix_bundles import signing_keys
 from support.matrix_cells import PARTITIONS
 
+from secure_ext.bundle.read import read_bundle
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide
 from secure_ext.policy.profile import Profile
+from secure_ext.prove.virtual_chip.process import events
 from secure_ext.sample import SampleOptions, make_sample_build
 
 MB = 0x100000
@@ -70,3 +75,44 @@ def test_a_file_that_esptool_takes_for_another_chips_firmware(station: Station, 
         done = station.provision(bundle.folder, board, "--until", "flash")
         assert done.exit_code == 0, done.output
         assert board.flash[0x241000:].startswith(FOREIGN_IMAGE)
+
+
+@pytest.fixture
+def written(station: Station) -> Path:
+    """The images of the bundle at their places, as a flash house writes them."""
+    bundle = read_bundle(station.bundle(ESP32C3))
+    flash = bytearray(b"\xff" * 4 * MB)
+    for image in bundle.plan.images:
+        content = (bundle.folder / image.file).read_bytes()
+        flash[image.offset : image.end] = content
+    (station.folder / "chip").mkdir()
+    path = station.folder / "chip" / "flash.bin"
+    path.write_bytes(flash)
+    return path
+
+
+def test_a_flash_that_was_written_before_is_compared_and_left_alone(station: Station, written: Path) -> None:
+    log = station.folder / "events"
+    with station.board(ESP32C3, log=log) as board:
+        done = station.provision(station.bundle(ESP32C3), board, "--flash-is-written")
+        assert done.exit_code == 0, done.output
+        assert "The images are in flash, verified by MD5." in done.output
+        check_whole(board, station.bundle(ESP32C3))
+    assert all(event["flash"] == 0 for event in events(log)), "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [(0x20010, "does not hold the images"), (0x3FFFFF, "it is not blank"), (0x300000, "it is not blank")],
+    ids=["an image", "the last byte", "behind the images"],
+)
+def test_a_flash_that_was_written_otherwise(at: int, said: str, station: Station, written: Path) -> None:
+    flash = bytearray(written.read_bytes())
+    flash[at] ^= 1
+    written.write_bytes(flash)
+    with station.board(ESP32C3) as board:
+        before = board.efuses, board.flash
+        done = station.provision(station.bundle(ESP32C3), board, "--flash-is-written")
+        check_stop(done, "SE863")
+        assert said in done.output
+        assert (board.efuses, board.flash) == before

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
 )
+@click.option("--flash-is-written", is_flag=True, help="The flash was written before: compare it, and write nothing.")
 @older_option
 @click.option("--without-rehearsal", is_flag=True, help="Also take a bundle that was not rehearsed.")
 def flash(
@@ -75,6 +76,7 @@ def flash(
     log: Path | None,
     sealed: Path | None,
     private: Path | None,
+    flash_is_written: bool,
     without_rehearsal: bool,
     older_bundle: bool,
 ) -> None:
@@ -104,6 +106,7 @@ def flash(
     options = ["--after", after]
     options += ["--yes"] if yes else []
     options += ["--log", str(log)] if log else []
+    options += ["--flash-is-written"] if flash_is_written else []
     if opened.has_per_device_keys:
         from secure_ext.per_device.board import BoardRun  # noqa: PLC0415 (loaded when used)
 
@@ -148,6 +151,12 @@ def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:
     from secure_ext.station.esp_tools import Stop, redact  # noqa: PLC0415 (loaded when used)
 
     with shown_errors():
+        if "--flash-is-written" in run.options:
+            raise UsageError(
+                "SE864",
+                "the flash of a board with a key of its own cannot be written before: it is encrypted with that key",
+                cure="leave out --flash-is-written; the script writes and encrypts the flash of each board",
+            )
         if run.until == "flash" and not run.dry_run:
             raise UsageError(
                 "SE851",
