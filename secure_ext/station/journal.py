@@ -72,8 +72,9 @@ class Journal:
         except (OSError, ValueError, RecursionError):
             self.is_readable = False
             return
-        if keys_id in (entry.keys, entry.keys_before):
-            self._entry = entry
+        is_known = keys_id in (entry.keys, entry.keys_before)
+        # what was copied is the board's, whatever keys it gets
+        self._entry = entry if is_known else JournalEntry(keys_id, kept=entry.kept)
 
     @property
     def kept_folder(self) -> Path:
@@ -134,7 +135,7 @@ class Journal:
 
     def note_burning_with_other_keys(self, before: Journal) -> None:
         """Records that burning goes on with some of the keys of `before`, and new ones. Raises Stop SE830."""
-        self._entry = JournalEntry(self._keys_id, keys_before=before._keys_id)
+        self._entry = JournalEntry(self._keys_id, keys_before=before._keys_id, kept=before.kept)
         self.note_burning()
 
     def _write(self, entry: JournalEntry, cure: str = _NEEDED) -> None:

@@ -16,7 +16,7 @@ from typing import Optional
 from secure_ext.station.board_link import BoardLink
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.chip_facts import FACTS
-from secure_ext.station.durable import make_folder_durably, sync_folder
+from secure_ext.station.durable import make_folder_durably, sync_folder, write_durably
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_sectors import SECTOR_SIZE
 from secure_ext.station.frozen import frozen
@@ -54,14 +54,16 @@ class KeptFlash:
         Copies of an earlier run of this board are used, as long as the flash holds what they hold, or what was being
         made of it. Returns why the board could not be read.
 
-        Raises Stop SE861 if there are no copies and it is too late to make them, SE862 if the flash holds something
-        else, SE821 if they cannot be written.
+        Raises Stop SE861 if there are no copies and it is too late to make them, SE862 if they are of something else,
+        or the flash has changed since, SE821 if they cannot be written.
         """
         if not self.plan.kept or self.pieces:
             return None
         folder = journal.kept_folder
         copies = {step.offset: _copy_of(folder, step) for step in self.plan.kept}
-        is_known = journal.kept is not None and journal.kept == _copies_id(self.plan, copies)
+        is_known = journal.kept is not None
+        if is_known and journal.kept != _copies_id(self.plan, copies):
+            raise _other_copies(folder)
         if not is_known:
             if over_security and any(step.encrypt for step in self.plan.kept):
                 raise _too_late_to_copy()
@@ -75,6 +77,8 @@ class KeptFlash:
             failure = self._require_unchanged(link, folder, copies, pieces)
             if failure is not None:
                 return failure
+        for piece in pieces:
+            _note_what_is_written(folder, piece)
         self.pieces = pieces
         return None
 
@@ -98,8 +102,7 @@ class KeptFlash:
                 self.say(f"{step.label} is kept{', and is BLANK on this board' if blank else ''}: copied to {path}")
             sync_folder(folder)
         except OSError as error:
-            cure = "make room, or give a writable folder with --journal; nothing was changed on this board"
-            raise Stop(3, "SE821", f"what the board keeps cannot be copied: {error}", cure) from None
+            raise _cannot_copy(error) from None
         return None
 
     def _read(self, link: BoardLink, step: KeepStep, path: Path) -> Optional[str]:
@@ -144,7 +147,8 @@ class KeptFlash:
             path.unlink()
             if failure is not None:
                 return failure
-            if not _is_on_the_way(now, copies[piece.step.offset], piece.content):
+            targets = (piece.content, _written_before(folder, piece))
+            if not _is_on_the_way(now, copies[piece.step.offset], targets):
                 raise Stop(
                     5,
                     "SE862",
@@ -155,14 +159,48 @@ class KeptFlash:
         return None
 
 
-def _is_on_the_way(now: bytes, before: bytes, after: bytes) -> bool:
+def _is_on_the_way(now: bytes, before: bytes, targets: tuple[bytes, ...]) -> bool:
     """Each sector is as before, or erased and maybe written in part: writing clears bits, and sets none."""
-    for at in range(0, len(before), SECTOR_SIZE):
-        sector, target = now[at : at + SECTOR_SIZE], after[at : at + SECTOR_SIZE]
-        lacks = int.from_bytes(target, "big") & ~int.from_bytes(sector, "big")
-        if sector != before[at : at + SECTOR_SIZE] and lacks:
-            return False
-    return True
+    return all(
+        now[at : at + SECTOR_SIZE] == before[at : at + SECTOR_SIZE]
+        or any(_may_become(now[at : at + SECTOR_SIZE], target[at : at + SECTOR_SIZE]) for target in targets)
+        for at in range(0, len(before), SECTOR_SIZE)
+    )
+
+
+def _may_become(sector: bytes, target: bytes) -> bool:
+    """Every bit that the target has is still set."""
+    return len(sector) == len(target) and not int.from_bytes(target, "big") & ~int.from_bytes(sector, "big")
+
+
+def _note_what_is_written(folder: Path, piece: KeptPiece) -> None:
+    """A board may get other keys in its next run: what this one writes is known again by it. Raises Stop SE821."""
+    if piece.step.encrypt:
+        try:
+            write_durably(folder / f"{piece.step.offset:x}.written", piece.content, 0o600)
+        except OSError as error:
+            raise _cannot_copy(error) from None
+
+
+def _written_before(folder: Path, piece: KeptPiece) -> bytes:
+    """What an earlier run has written in the place of a piece; empty if none has."""
+    path = folder / f"{piece.step.offset:x}.written"
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _cannot_copy(error: OSError) -> Stop:
+    cure = "make room, or give a writable folder with --journal; nothing was changed on this board"
+    return Stop(3, "SE821", f"what the board keeps cannot be copied: {error}", cure)
+
+
+def _other_copies(folder: Path) -> Stop:
+    return Stop(
+        5,
+        "SE862",
+        f"what was copied from this board before, in {folder}, is damaged, or is not what this bundle keeps",
+        "finish the board with the bundle that began it; delete the copies only if the board holds all that it needs. "
+        "Nothing was changed by this run",
+    )
 
 
 def _copy_path(folder: Path, step: KeepStep) -> Path:

@@ -17,7 +17,7 @@ from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide
 from secure_ext.documents.rehearsal import FAILED
 from secure_ext.formats.partition_table import Partition
-from secure_ext.policy.profile import Profile
+from secure_ext.policy.profile import Profile, Value
 from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.prove.rehearsal.power_cuts import power_cuts
 from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
@@ -43,12 +43,15 @@ MakeBundle = Callable[..., FinishedBundle]
 
 @pytest.fixture
 def make_bundle(tmp_path: Path, signing_key_for: Callable[[str], Path]) -> MakeBundle:
-    def make(chip: str = "esp32c3", *, keep: tuple[str, ...] | None = KEEP, **profile: object) -> FinishedBundle:
+    def make(
+        chip: str = "esp32c3", *, keep: tuple[str, ...] | None = KEEP, folder: str = "made", **profile: Value
+    ) -> FinishedBundle:
         options = SampleOptions(flash_encryption="release", secure_boot=True, partitions=PARTITIONS, app_size=40_000)
-        build = make_sample_build(tmp_path / f"project-{chip}", chip, options=options)
-        values: dict[str, object] = {"secure_boot.keys": (str(signing_key_for(chip)),), **profile}
+        build = make_sample_build(tmp_path / folder / f"project-{chip}", chip, options=options)
+        values: dict[str, Value] = {"secure_boot.keys": (str(signing_key_for(chip)),), **profile}
         values |= {} if keep is None else {"keep": keep}
-        made = write_bundle(decide(build, Profile(tmp_path, values)), tmp_path / f"bundle-{chip}", lambda _: None)  # type: ignore[arg-type]
+        decision = decide(build, Profile(tmp_path, values))
+        made = write_bundle(decision, tmp_path / folder / f"bundle-{chip}", lambda _: None)
         return read_bundle(made.folder)
 
     return make
@@ -155,6 +158,21 @@ def test_a_board_that_has_changed_since_the_copy(
         assert done.stop_code == "SE862", done.output
         assert new.flash == flash
         assert next((tmp_path / "journal").glob("*.kept")).is_dir()
+
+
+def test_copies_that_another_bundle_made(
+    make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
+) -> None:
+    """What is in flash now may be ciphertext already: it is not copied over what it was."""
+    bundle = make_bundle()
+    with board(bundle) as new:
+        assert provision(bundle, new, "--until", "flash").exit_code == 0
+        (copies,) = (tmp_path / "journal").glob("*.kept")
+        before = {path.name: path.read_bytes() for path in copies.iterdir()}
+        other = make_bundle("esp32c3", keep=("esp_secure_cert",), folder="other")
+        done = provision(other, new)
+        assert done.stop_code == "SE862", done.output
+        assert {path.name: path.read_bytes() for path in copies.iterdir()} == before
 
 
 def test_encryption_is_on_and_there_is_no_copy(
