@@ -85,9 +85,12 @@ def test_idf_py_gives_the_same_values(
     if not (tree.root / "components" / "esp_hw_support" / "port" / chip / "Kconfig.hw_support").is_file():
         pytest.skip(f"this ESP-IDF has no {chip}")
     target = ("--preview", "-D", f"IDF_TARGET={chip}")
-    reconfigure(tree, project, environment, *target)
+    built, facts = reconfigure(tree, project, environment, *target), FACTS[chip]
+    if (built.integer("ESP_REV_MAX_FULL") or facts.least_revision) < facts.least_revision:
+        refused = run_cli("configure", "-B", str(project / "build"), "--yes")
+        assert (refused.exit_code, "SE415" in refused.output, "SP100" in refused.output) == (1, True, True)
+        pytest.skip(f"this ESP-IDF knows only samples of the {chip}, which no plan is for: that is said")
     files_before = {name: (project / name).read_bytes() for name in project_files(project)}
-    facts = FACTS[chip]
     key = project / "key.pem"
     assert run_cli("keys", "generate", next(iter(facts.schemes), "rsa3072"), str(key)).exit_code == 0
     for name, words in FEATURES.items():
