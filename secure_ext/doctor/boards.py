@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from secure_ext.build.flash_size import MEGABYTE
 from secure_ext.doctor.rule import Match, Rule, Severity, Subject
+from secure_ext.plan.further_efuses import RISKY
 from secure_ext.station.revision import revision_text
 
 _MENU = "menuconfig, Hardware Settings, Chip revision"
@@ -43,6 +44,12 @@ def _flash_size_is_known(subject: Subject) -> Iterator[Match]:
     )
 
 
+def _risky_efuses(subject: Subject) -> Iterator[Match]:
+    for name in subject.policy.efuses:
+        if name in RISKY:
+            yield Match(f"efuses.{name}", f"{name} is burned, and cannot be taken back: {RISKY[name]}")
+
+
 RULES = (
     Rule(
         "SP100",
@@ -74,5 +81,16 @@ RULES = (
         cure="build with a later ESP-IDF (5.4.4, 5.5.2, 6.0 or later), or set CONFIG_ESPTOOLPY_FLASHSIZE_16MB=y or "
         "less (menuconfig, Serial flasher config)",
         needs_images=True,
+    ),
+    Rule(
+        "SP165",
+        Severity.ERROR,
+        "an eFuse that can cost the board",
+        _risky_efuses,
+        explanation="Voltages and pins of the flash are eFuses that a module's maker burns for the parts that are on "
+        "it. A wrong one is not seen until the board starts, and then it does not start any more.",
+        source="technical reference manuals, eFuse Controller; esp_efuse_table.csv of the chip",
+        cure="take it out of efuses; or measure it on a board that you can lose, and accept this",
+        why="a board whose flash has no power, or the wrong one, never starts again",
     ),
 )

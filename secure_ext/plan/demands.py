@@ -12,6 +12,7 @@ from typing import Literal
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.erased import erased_around
+from secure_ext.plan.further_efuses import is_further_value
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -171,4 +172,4 @@ def _is_planned_value(chip: Chip, action: BurnField) -> bool:
         return value == 0xF
     if field.name == "XTS_DPA_PSEUDO_LEVEL":
         return value in (1, 2, 3)
-    return field.name in _ONE and value == 1
+    return (field.name in _ONE and value == 1) or is_further_value(chip, field.name, value)

@@ -15,6 +15,7 @@ from secure_ext.errors import CheckError
 from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.erased import erased_around
+from secure_ext.plan.further_efuses import further_efuses
 from secure_ext.plan.key_blocks import assign_key_blocks
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import PlanBuilder
@@ -56,9 +57,9 @@ def make_plan(
         requirements: what the firmware asks of the board.
         kept: what stays in flash, by address.
 
-    Raises CheckError SE403 when there is nothing to do; UsageError SE402, ToolError SE201.
+    Raises CheckError SE403 when there is nothing to do; UsageError SE402, SE406, SE408, ToolError SE201.
     """
-    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC:
+    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC and not policy.efuses:
         raise CheckError(
             "SE403",
             "neither flash encryption nor secure boot nor an NVS key is wanted: there is nothing to provision",
@@ -66,7 +67,7 @@ def make_plan(
             "or in a profile: `secure-provision profile --init profile.yaml` writes one",
         )
     builder = PlanBuilder(chip)
-    planner = _Planner(chip, policy, kept)
+    planner = _Planner(chip, policy, kept, requirements)
     steps: list[Step] = []
     if has_images:
         steps += planner.flash()
@@ -86,8 +87,11 @@ def make_plan(
 
 
 class _Planner:
-    def __init__(self, chip: Chip, policy: Policy, kept: tuple[KeepFlash, ...]) -> None:
+    def __init__(
+        self, chip: Chip, policy: Policy, kept: tuple[KeepFlash, ...], requirements: BoardRequirements | None
+    ) -> None:
         self.chip = chip
+        self.secure_version = requirements.secure_version if requirements else None
         self.kept = kept
         self.policy = policy
         self.flash_encryption = policy.flash_encryption
@@ -152,6 +156,8 @@ class _Planner:
             yield from self._common_fields()
         if self.secure_boot.enabled:
             yield from self._secure_boot_fields()
+        for name, value in further_efuses(self.chip, self.policy, self.secure_version):
+            yield burn_field(name, value, "the profile asks for it", f"profile: efuses.{name}")
 
     def _field(self, name: str, value: int, why: str, source: str) -> Iterator[Step]:
         if self.chip.uses(name):

@@ -171,7 +171,7 @@ class Policy:
     `origins` tells for a profile key where its value comes from. `key_home` is the folder in which generated keys are
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
     `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
-    carry nothing, and empty where they do, but not in flash.
+    carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become.
     """
 
     flash_encryption: FlashEncryptionPolicy
@@ -187,6 +187,7 @@ class Policy:
     key_blocks: Mapping[str, str] = field(default_factory=dict)
     reserved_key_blocks: frozenset[str] = frozenset()
     keep: tuple[str, ...] | None = None
+    efuses: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_per_device_keys(self) -> bool:

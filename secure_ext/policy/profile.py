@@ -16,7 +16,7 @@ from secure_ext.policy.signing_entry import EXPECTATION, SigningEntry, signing_e
 from secure_ext.reading import PROFILE_LIMIT, parse_yaml, read_file
 from secure_ext.station.frozen import frozen
 
-Value = str | int | bool | tuple[str, ...] | tuple[str | SigningEntry, ...] | Mapping[str, str]
+Value = str | int | bool | tuple[str, ...] | tuple[str | SigningEntry, ...] | Mapping[str, str] | Mapping[str, int]
 _KEY_MATERIAL = re.compile(
     r"(?:0x)?[0-9a-fA-F]{32,}|(?:[0-9a-fA-F]{2}[:,-]){15,}[0-9a-fA-F]{2}|[A-Za-z0-9+/]{22,}={1,2}"
 )
@@ -70,7 +70,12 @@ class Profile:
     def mapping(self, key: str) -> Mapping[str, str]:
         """The value of a TEXT_MAP setting, empty if not given."""
         value = self.values.get(key)
-        return value if isinstance(value, Mapping) else {}
+        return {name: str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
+
+    def numbers(self, key: str) -> Mapping[str, int]:
+        """The value of a NUMBER_MAP setting, empty if not given."""
+        value = self.values.get(key)
+        return {name: int(number) for name, number in value.items()} if isinstance(value, Mapping) else {}
 
 
 def load_profile(path: Path) -> Profile:
@@ -171,6 +176,11 @@ def _value(setting: Setting, value: object) -> Value | None:
     elif kind is Kind.KEY_LIST:
         entries = [signing_entry(item) for item in value] if isinstance(value, list) else [None]
         checked = tuple(entry for entry in entries if entry is not None) if None not in entries else None
+    elif kind is Kind.NUMBER_MAP:
+        low, high = setting.limits
+        is_map = isinstance(value, dict) and all(map(_is_text, value))
+        are_numbers = isinstance(value, dict) and all(type(one) is int and low <= one <= high for one in value.values())
+        checked = dict(value) if isinstance(value, dict) and is_map and are_numbers else None
     elif isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])):
         checked = dict(value) if _are_allowed(setting, value.values()) else None
     return checked
@@ -189,6 +199,8 @@ def _expectation(setting: Setting) -> str:
         listed = ", ".join(setting.choices)
         plural = {Kind.TEXT_MAP: "a map whose values are ", Kind.TEXT_LIST: "a list whose entries are "}
         return f"{plural.get(setting.kind, '')}one of {listed}"
+    if setting.kind is Kind.NUMBER_MAP:
+        return f"a map whose values are whole numbers from {setting.limits[0]} to {setting.limits[1]}"
     if setting.kind is Kind.INTEGER:
         return f"a whole number from {setting.limits[0]} to {setting.limits[1]}"
     return {

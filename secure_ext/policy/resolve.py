@@ -76,6 +76,7 @@ def resolve_policy(
         key_blocks=profile.mapping("key_blocks"),
         reserved_key_blocks=frozenset(profile.texts("reserved_key_blocks") or ()),
         keep=profile.texts("keep"),
+        efuses=profile.numbers("efuses"),
     )
 
 

@@ -19,6 +19,7 @@ class Kind(enum.Enum):
     TEXT_LIST = "list of texts"
     TEXT_MAP = "map of texts"
     KEY_LIST = "list of keys"
+    NUMBER_MAP = "map of numbers"
 
 
 @frozen
@@ -31,7 +32,7 @@ class Setting:
         help: what it decides, for the template and the documentation.
         example: value shown in the template, as YAML.
         choices: allowed values of a CHOICE, or of the entries of a TEXT_LIST or a TEXT_MAP; all where it is empty.
-        limits: smallest and largest INTEGER.
+        limits: smallest and largest INTEGER, or number of a NUMBER_MAP.
     """
 
     key: str
@@ -202,6 +203,14 @@ SETTINGS = (
         "[esp_secure_cert]",
     ),
     Setting(
+        "efuses",
+        Kind.NUMBER_MAP,
+        "Further eFuses by espefuse's name, and what they become: ROM output, secure version, protections, and with "
+        "care voltages and pins.",
+        "{UART_PRINT_CONTROL: 3}",
+        limits=(1, 0xFFFFFFFF),
+    ),
+    Setting(
         "doctor.accept",
         Kind.TEXT_LIST,
         "Codes of findings that you have read and accept, for example SP020.",
@@ -254,6 +263,13 @@ def _value_schema(setting: Setting) -> dict[str, object]:
         schema |= {"type": "array", "items": {"enum": list(setting.choices)} if setting.choices else text}
     elif setting.kind is Kind.KEY_LIST:
         schema |= {"type": "array", "items": entry_schema()}
+    elif setting.kind is Kind.NUMBER_MAP:
+        low, high = setting.limits
+        schema |= {
+            "type": "object",
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": {"type": "integer", "minimum": low, "maximum": high},
+        }
     else:
         schema |= {
             "type": "object",

@@ -19,6 +19,7 @@ from order_rules import CRYPT_COUNTS, DIGESTS, HALVES, SECURE_BOOTS, burns, posi
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import CheckError, UsageError
+from secure_ext.plan.further_efuses import SAFE
 from secure_ext.plan.make import burn_field, make_plan
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.steps import (
@@ -156,7 +157,9 @@ def configs(draw: st.DrawFn) -> StubConfig:
 def policies(draw: st.DrawFn, name: str) -> tuple[Chip, Policy]:
     """A chip and a policy for it; what is refused by a UsageError is left out."""
     chip = load_chip(name, draw(st.sampled_from(REVISIONS.get(name, (0, 100)))))
-    profile = check_profile(draw(profiles(chip.facts)), PROFILE)
+    names = sorted(SAFE & chip.efuses.fields.keys())
+    efuses = draw(st.dictionaries(st.sampled_from(names), st.just(1))) if names and draw(st.booleans()) else {}
+    profile = check_profile(draw(profiles(chip.facts)) | {"efuses": efuses}, PROFILE)
     try:
         return chip, resolve_policy(draw(configs()), chip, profile, None)
     except UsageError as error:
