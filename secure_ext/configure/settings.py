@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from secure_ext.build.kconfig_tree import KconfigTree
 from secure_ext.build.sdkconfig import Value
+from secure_ext.chips.chip import load_chip
 from secure_ext.chips.facts import chip_facts
 from secure_ext.configure.wishes import Wishes
 from secure_ext.errors import UsageError
@@ -21,7 +22,6 @@ _KEY_SIZES = {
     "256": "SECURE_FLASH_ENCRYPTION_AES256",
     "128-derived": "SECURE_FLASH_ENCRYPTION_AES128_DERIVED",
 }
-_LAST_KEY_ID = 5
 _NVS_SCHEMES = {"hmac": "NVS_SEC_KEY_PROTECT_USING_HMAC", "flash-encryption": "NVS_SEC_KEY_PROTECT_USING_FLASH_ENC"}
 _DOWNLOAD_MODES = {
     "secure": ("SECURE_ENABLE_SECURE_ROM_DL_MODE", "for ever: esptool can still write the flash, and read nothing"),
@@ -61,6 +61,7 @@ def settings_for(wishes: Wishes, chip: str, tree: KconfigTree) -> tuple[Setting,
             wishes,
             tree,
             has_hmac=facts.hmac and bool(tree.value("SOC_HMAC_SUPPORTED")),
+            last_key_id=len(load_chip(chip, facts.least_revision).key_blocks) - 1,
             has_flash_encryption=mode != "off",
         ),
         *_rollback(wishes),
@@ -132,7 +133,9 @@ def _download_mode(wishes: Wishes, tree: KconfigTree) -> Iterator[Setting]:
     yield Setting(symbol, True, reason, is_wished=wishes.download_mode is not None)
 
 
-def _nvs(wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, has_flash_encryption: bool) -> Iterator[Setting]:
+def _nvs(
+    wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, last_key_id: int, has_flash_encryption: bool
+) -> Iterator[Setting]:
     """Firmware with NVS must encrypt it in one way or another: only without NVS it may be left out."""
     is_wished = wishes.nvs is not None or tree.defines("NVS_ENCRYPTION")
     scheme = wishes.nvs
@@ -147,14 +150,14 @@ def _nvs(wishes: Wishes, tree: KconfigTree, *, has_hmac: bool, has_flash_encrypt
     reason = "its keys come from a key in eFuse" if scheme == "hmac" else "its keys lie in the partition nvs_keys"
     yield Setting(_NVS_SCHEMES[scheme], True, reason, is_wished=is_wished)
     if scheme == "hmac":
-        key_id = _key_id(tree) if wishes.nvs_key_id is None else wishes.nvs_key_id
+        key_id = _key_id(tree, last_key_id) if wishes.nvs_key_id is None else wishes.nvs_key_id
         yield Setting("NVS_SEC_HMAC_EFUSE_KEY_ID", key_id, "the key block of that key", is_wished=is_wished)
 
 
-def _key_id(tree: KconfigTree) -> int:
+def _key_id(tree: KconfigTree, last: int) -> int:
     """The key block that the project has; where it says none, ESP-IDF's own default names a block that no chip has."""
     value = tree.value("NVS_SEC_HMAC_EFUSE_KEY_ID")
-    return value if isinstance(value, int) and 0 <= value <= _LAST_KEY_ID else _LAST_KEY_ID
+    return value if isinstance(value, int) and 0 <= value <= last else last
 
 
 def _refuse_contradictions(wishes: Wishes, *, has_secure_boot: bool, mode: str) -> None:

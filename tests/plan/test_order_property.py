@@ -158,8 +158,8 @@ def policies(draw: st.DrawFn, name: str) -> tuple[Chip, Policy]:
     """A chip and a policy for it; what is refused by a UsageError is left out."""
     chip = load_chip(name, draw(st.sampled_from(REVISIONS.get(name, (0, 100)))))
     names = sorted(SAFE & chip.efuses.fields.keys())
-    efuses = draw(st.dictionaries(st.sampled_from(names), st.just(1))) if names and draw(st.booleans()) else {}
-    profile = check_profile(draw(profiles(chip.facts)) | {"efuses": efuses}, PROFILE)
+    wished = draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    profile = check_profile(draw(profiles(chip.facts)) | {"efuses": dict.fromkeys(wished, 1)}, PROFILE)
     try:
         return chip, resolve_policy(draw(configs()), chip, profile, None)
     except UsageError as error:
