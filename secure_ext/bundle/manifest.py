@@ -85,6 +85,7 @@ def manifest(
         "findings": [finding.as_dict() for finding in decision.findings],
         "per_device": document_data(per_device(decision)),
         "settings": firmware_settings(build.config),
+        "boot": None if decision.boot is None else decision.boot.label,
     }
     return read_document(Manifest, members)
 

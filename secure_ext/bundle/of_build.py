@@ -57,6 +57,8 @@ def _changes(
     yield from (told for name, told in _BUILD_FILES.items() if getattr(then, name) != now[name])
     for image in bundle.manifest.images:
         source, path = files.get(image.offset, ("", None))
+        if bundle.manifest.boot is not None and source != image.source:  # the app is elsewhere, OTA data are made
+            source, path = next((file for file in files.values() if file[0] == image.source), ("", None))
         if path is not None and image.recipe is None and _digest(path) != image.source_sha256:
             yield source
     inputs = next((made.inputs for made in bundles_made(build_dir) if made.folder == bundle.folder.resolve()), {})

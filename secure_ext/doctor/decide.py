@@ -12,6 +12,8 @@ from secure_ext.doctor import examine, examine_making, in_order
 from secure_ext.doctor.rule import Finding, Making, Subject
 from secure_ext.errors import CheckError
 from secure_ext.formats.image import NO_REVISION_LIMIT
+from secure_ext.formats.partition_table import Partition
+from secure_ext.plan.boot_slot import boot_slot
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, plan_images
 from secure_ext.plan.kept import kept_ranges
@@ -27,7 +29,10 @@ from secure_ext.station.frozen import frozen
 
 @frozen
 class Decision:
-    """What was read, what is wanted, what will be done and what the firmware adds, and what the doctor says."""
+    """What was read, what is wanted, what will be done and what the firmware adds, and what the doctor says.
+
+    `boot` is the app partition that the profile has a new board start; None if it leaves that to the build.
+    """
 
     build: Build
     chip: Chip
@@ -38,6 +43,7 @@ class Decision:
     first_boot: tuple[FirstBootBurn, ...]
     findings: tuple[Finding, ...]
     profile: Profile
+    boot: Partition | None = None
 
     def with_making(self, making: Making) -> Decision:
         """The same, with what only the run that makes the bundle can find among the findings."""
@@ -84,9 +90,10 @@ def decide_on(build: Build, profile: Profile) -> Decision:
         requirements=board_requirements(build, chip, policy, images, kept),
         kept=kept,
     )
-    first_boot = first_boot_burns(build, chip, plan, images)
+    boot = boot_slot(build, policy)
+    first_boot = first_boot_burns(build, chip, plan, images, boot)
     findings = examine(Subject(build, chip, policy, images, blanks, plan, first_boot))
-    return Decision(build, chip, policy, images, blanks, plan, first_boot, findings, profile)
+    return Decision(build, chip, policy, images, blanks, plan, first_boot, findings, profile, boot)
 
 
 def _max_revision(build: Build, images: tuple[PlannedImage, ...]) -> int | None:

@@ -239,6 +239,7 @@ class Manifest:
         findings: of the doctor.
         per_device: the keys that each board gets for itself; null if there are none.
         readable: what each image shows, in the order of the images; absent in bundles of 0.1.0.
+        boot: label of the app partition that a new board starts, if the profile says it; else absent.
     """
 
     schema: Literal[1]
@@ -259,3 +260,4 @@ class Manifest:
     per_device: PerDevice | None
     settings: Mapping[str, bool | int | str] | None = None
     readable: tuple[ReadableImage, ...] | None = None
+    boot: SomeText | None = None

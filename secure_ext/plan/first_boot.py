@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from secure_ext.build.build import Build, Role
 from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.chips.chip import Chip
-from secure_ext.formats.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA
+from secure_ext.formats.app_description import read_app_description
+from secure_ext.formats.partition_table import DATA_OTA, TYPE_APP, TYPE_DATA, Partition
 from secure_ext.plan.images import PlannedImage
 from secure_ext.plan.steps import BurnField, BurnKey, Plan, WriteProtect
 from secure_ext.station.frozen import frozen
@@ -55,10 +56,13 @@ class FirstBootBurn:
 
 
 def first_boot_burns(
-    build: Build, chip: Chip, plan: Plan, images: tuple[PlannedImage, ...]
+    build: Build, chip: Chip, plan: Plan, images: tuple[PlannedImage, ...], boot: Partition | None = None
 ) -> tuple[FirstBootBurn, ...]:
-    """Everything that bootloader and app will burn after `plan` is done, in their order."""
-    firmware = _Firmware(build, chip, plan, images)
+    """Everything that bootloader and app will burn after `plan` is done, in their order.
+
+    `boot` is the app partition that the profile has a new board start.
+    """
+    firmware = _Firmware(build, chip, plan, images, boot)
     if bootloader_refuses(build.config, chip, plan):
         return ()
     return (*firmware.bootloader(), *firmware.app())
@@ -131,8 +135,16 @@ class _State:
 
 
 class _Firmware:
-    def __init__(self, build: Build, chip: Chip, plan: Plan, images: tuple[PlannedImage, ...]) -> None:
+    def __init__(
+        self,
+        build: Build,
+        chip: Chip,
+        plan: Plan,
+        images: tuple[PlannedImage, ...],
+        boot: Partition | None = None,
+    ) -> None:
         self.build = build
+        self.boot = boot
         self.config = build.config
         self.chip = chip
         self.images = images
@@ -152,14 +164,16 @@ class _Firmware:
         yield from self._enables_flash_encryption()
 
     def _anti_rollback(self) -> Iterator[FirstBootBurn]:
-        """With untouched OTA data the first slot counts as valid, and its secure version is burned at once."""
-        version = self.config.integer("BOOTLOADER_APP_SECURE_VERSION") or 0
+        """An OTA slot that counts as valid has its secure version burned at once: one that the profile names, and the
+        first where OTA data are untouched."""
+        version = self._first_secure_version()
         field = self.chip.efuses.find("SECURE_VERSION")
         room = min(self.config.integer("BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD") or 0, field.bits if field else 0)
         rows = self.build.partitions.partitions
         has_ota_data = any(row.type == TYPE_DATA and row.subtype == DATA_OTA for row in rows)
         has_factory = any(row.type == TYPE_APP and row.subtype == _FACTORY for row in rows)
-        wanted = self.config.enabled("BOOTLOADER_APP_ANTI_ROLLBACK") and has_ota_data and not has_factory
+        starts_slot = not has_factory if self.boot is None else self.boot.subtype != _FACTORY
+        wanted = self.config.enabled("BOOTLOADER_APP_ANTI_ROLLBACK") and has_ota_data and starts_slot
         if wanted and 0 < version <= room:
             yield from self.field(
                 "bootloader",
@@ -168,6 +182,13 @@ class _Firmware:
                 "BOOTLOADER_APP_SECURE_VERSION",
                 f"records the app's secure version {version}, so that no older app starts any more",
             )
+
+    def _first_secure_version(self) -> int:
+        """Of the app that starts first: the image that the profile names may be of another build."""
+        image = next((image for image in self.images if self.boot and image.partition == self.boot.label), None)
+        described = None if image is None else read_app_description(image.content)
+        configured = self.config.integer("BOOTLOADER_APP_SECURE_VERSION") or 0
+        return configured if described is None else described.secure_version
 
     def _enables_secure_boot(self) -> Iterator[FirstBootBurn]:
         roles = (Role.BOOTLOADER, Role.APP)

@@ -38,12 +38,16 @@ from secure_ext.station.plan_document import PlanDocument
 
 @frozen
 class FleetImage:
-    """An image of the bundle; `content` is what the chip reads of it, None if nobody can read it here."""
+    """An image of the bundle; `content` is what the chip reads of it, None if nobody can read it here.
+
+    `starts_first`: the bundle says that a new board starts this app.
+    """
 
     role: Role
     offset: int
     content: bytes | None
     has_nvs_keys: bool = False
+    starts_first: bool = False
 
 
 @frozen
@@ -122,7 +126,8 @@ def read_fleet_facts(
     plan = plan_of(document, chip)
     config = None if settings is None else SdkConfig(dict(settings))
     nvs = _nvs(plan, config, images)
-    app = next((image for image in images if image.role is Role.APP and _describes_itself(image)), None)
+    apps = [image for image in images if image.role is Role.APP and _describes_itself(image)]
+    app = next((image for image in apps if image.starts_first), apps[0] if apps else None)
     description = read_app_description(app.content) if app is not None and app.content is not None else None
     blocks = read_signature_blocks(app.content, "the fleet's app") if app is not None and app.content else None
     needs = plan.requirements

@@ -23,6 +23,7 @@ from secure_ext.formats.partition_table import (
     covered_by_flash_encryption,
 )
 from secure_ext.formats.windows_names import is_device
+from secure_ext.plan.boot_slot import boot_data, boot_slot, ota_data_partition, placed_files
 from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.policy.signing_entry import Signs
@@ -98,10 +99,12 @@ def plan_images(build: Build, policy: Policy) -> tuple[PlannedImage, ...]:
 
     Raises InputError of `parse_image` for an image that is damaged, encrypted or not one, and of `read_nvs_csv`;
     UsageError SE410 for a label the table does not have, SE411 for a partition with two images, SE331 for NVS values in
-    a partition that is none for NVS.
+    a partition that is none for NVS; what `boot_slot` and `placed_files` raise.
     """
-    images = [_from_build(build, policy, file) for file in build.files]
-    images += _from_profile(build, policy)
+    slot = boot_slot(build, policy)
+    images = [_from_build(build, policy, file) for file in placed_files(build, policy, slot)]
+    images += _from_profile(build, policy, {image.partition for image in images})
+    images += _ota_data(build, policy, slot)
     images += _nvs(build, policy, {image.partition for image in images})
     images += _made_here(build, policy, {image.partition for image in images})
     images.sort(key=lambda image: image.offset)
@@ -152,8 +155,7 @@ def _from_build(build: Build, policy: Policy, file: BuildFile) -> PlannedImage:
     )
 
 
-def _from_profile(build: Build, policy: Policy) -> Iterator[PlannedImage]:
-    taken = {file.partition for file in build.files}
+def _from_profile(build: Build, policy: Policy, taken: Collection[str | None]) -> Iterator[PlannedImage]:
     for label, path in policy.images.items():
         partition = _free_partition(build, label, taken, f"images.{label}")
         content = read_bytes(path)
@@ -218,23 +220,40 @@ def _nvs(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[Plan
 
 
 def _made_later(partition: Partition, source: str, recipe: Recipe, *, encrypt: bool) -> PlannedImage:
+    return replace(_ready(partition, source, b"", encrypt=encrypt), recipe=recipe)
+
+
+def _ready(partition: Partition, source: str, content: bytes, *, encrypt: bool) -> PlannedImage:
+    """Data for a whole partition that no build made."""
     return PlannedImage(
         name=partition.label,
         role=Role.DATA,
         partition=partition.label,
         offset=partition.offset,
         source=source,
-        content=b"",
+        content=content,
         header=None,
         signed_already=False,
         sign=False,
         encrypt=encrypt,
-        recipe=recipe,
     )
 
 
 def _is_nvs_keys(partition: Partition) -> bool:
     return partition.type == TYPE_DATA and partition.subtype == DATA_NVS_KEYS
+
+
+def _ota_data(build: Build, policy: Policy, slot: Partition | None) -> Iterator[PlannedImage]:
+    """The OTA data with which a new board starts `slot`, if the profile names one."""
+    partition = ota_data_partition(build.partitions)
+    if slot is None or partition is None:
+        return
+    yield _ready(
+        partition,
+        f"OTA data that start {slot.label}",
+        boot_data(slot).ljust(partition.size, b"\xff"),
+        encrypt=policy.flash_encryption.enabled,
+    )
 
 
 def _made_here(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[PlannedImage]:
@@ -252,18 +271,7 @@ def _made_here(build: Build, policy: Policy, filled: set[str | None]) -> Iterato
             or not covered_by_flash_encryption(partition)
         ):
             continue
-        yield PlannedImage(
-            name=partition.label,
-            role=Role.DATA,
-            partition=partition.label,
-            offset=partition.offset,
-            source="erased flash (0xFF)",
-            content=b"\xff" * partition.size,
-            header=None,
-            signed_already=False,
-            sign=False,
-            encrypt=True,
-        )
+        yield _ready(partition, "erased flash (0xFF)", b"\xff" * partition.size, encrypt=True)
 
 
 def _fill_to(policy: Policy, partition: Partition | None) -> int:

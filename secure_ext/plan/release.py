@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any
 
 from secure_ext.documents.read import read_manifest
@@ -86,19 +86,19 @@ def read_release(path: Path) -> Release:
     return release(*_documents(place))
 
 
-def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes]]:
+def _documents(path: Path) -> tuple[PlanDocument, dict[str, Attributes], Attributes]:
     """The plan and the images, which a manifest tells more about than a plan. Raises InputError SE730, SE875."""
     if path.name == "manifest.json":
         manifest = read_manifest(path.parent)
-        return read_plan(path.parent / "plan.json"), _rows(document_data(manifest.images))
+        return read_plan(path.parent / "plan.json"), _rows(document_data(manifest.images)), _boot(manifest.boot)
     printed = _printed(path)
     if printed is not None:
         return printed
     plan = read_plan(path)
-    return plan, {PurePosixPath(image.file).stem: document_data(image) for image in plan.images}
+    return plan, {PurePosixPath(image.file).stem: document_data(image) for image in plan.images}, {}
 
 
-def _printed(path: Path) -> tuple[PlanDocument, dict[str, Attributes]] | None:
+def _printed(path: Path) -> tuple[PlanDocument, dict[str, Attributes], Attributes] | None:
     """What ``plan --format json`` has printed, if it is that. Raises InputError SE875 if it is damaged."""
     try:
         content = read_json(path, lines=False)
@@ -107,7 +107,8 @@ def _printed(path: Path) -> tuple[PlanDocument, dict[str, Attributes]] | None:
     if not (isinstance(content, dict) and "plan" in content):
         return None
     try:
-        return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images"))
+        boot = _boot(content["boot"]) if "boot" in content else {}
+        return read_document(PlanDocument, content["plan"], "plan"), _rows(content.get("images")), boot
     except ValueError as error:
         raise not_a_plan(str(path), str(error)) from None
 
@@ -122,12 +123,22 @@ def _rows(images: object) -> dict[str, Attributes]:
     return {row["name"]: {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for row in named}
 
 
-def release(plan: PlanDocument, images: Mapping[str, Attributes]) -> Release:
-    """A release from a plan and the attributes of its images, by name: those of IMAGE_ATTRIBUTES that are known."""
+def _boot(label: object) -> Attributes:
+    """Which app a new board starts; a plan alone does not say it. Raises ValueError."""
+    if not (label is None or isinstance(label, str)):
+        raise ValueError("it names no partition that a new board starts")
+    return {"app that a new board starts": label or "as the build has it"}
+
+
+def release(plan: PlanDocument, images: Mapping[str, Attributes], more: Attributes = MappingProxyType({})) -> Release:
+    """A release from a plan and the attributes of its images, by name: those of IMAGE_ATTRIBUTES that are known.
+
+    `more` are settings that do not stand in the plan.
+    """
     return Release(
         chip=plan.chip,
         facts=dict(_facts(plan)),
-        settings=dict(_settings(plan)),
+        settings={**dict(_settings(plan)), **more},
         order=tuple(_identity(step) for step in plan.steps),
         images={image: {name: row[name] for name in IMAGE_ATTRIBUTES if name in row} for image, row in images.items()},
         effects=effects_of(plan),

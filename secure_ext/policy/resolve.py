@@ -77,6 +77,7 @@ def resolve_policy(
         reserved_key_blocks=frozenset(profile.texts("reserved_key_blocks") or ()),
         keep=profile.texts("keep"),
         efuses=profile.numbers("efuses"),
+        boot=profile.text("boot"),
     )
 
 

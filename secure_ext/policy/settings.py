@@ -183,6 +183,13 @@ SETTINGS = (
         choices=("disabled", "open"),
     ),
     Setting(
+        "boot",
+        Kind.TEXT,
+        "App partition that a new board starts, by label or subtype: the build's app goes there, unless `images` names "
+        "another for it, and the OTA data are made to say so. Else as ESP-IDF does.",
+        "ota_0",
+    ),
+    Setting(
         "images",
         Kind.TEXT_MAP,
         "Partition label: image file, for partitions that flasher_args.json does not name.",

@@ -52,8 +52,8 @@ class View:
         return _MARGIN + (address - self.start) * self.height / (self.end - self.start)
 
 
-def flash_map_section(flash: FlashMap) -> Element:
-    """The part of the page about the flash."""
+def flash_map_section(flash: FlashMap, boot: str | None = None) -> Element:
+    """The part of the page about the flash; `boot` is the partition that a new board starts, if the bundle says so."""
     drawings = views(flash)
     used = {name for area in flash.areas for name in _looks(area)}
     return section(
@@ -73,6 +73,7 @@ def flash_map_section(flash: FlashMap) -> Element:
         ),
         el("div", [drawing(view, f"map-{number}") for number, view in enumerate(drawings)], class_="maps"),
         _table(flash),
+        el("p", "A new board starts the software in ", code(boot), ", and no other.") if boot else None,
         _about_nvs(flash),
     )
 

@@ -50,7 +50,7 @@ def render_report(manifest: Manifest, plan: PlanDocument, rehearsal: RehearsalOu
     sections = (
         summary_section(manifest, plan, effects),
         board_needs_section(plan),
-        flash_map_section(flash),
+        flash_map_section(flash, manifest.boot),
         key_blocks_section(key_block_map(manifest.key_blocks, plan)),
         steps_section(plan),
         findings_section(manifest.findings),

@@ -78,6 +78,8 @@ def image_lines(decision: Decision) -> Iterator[str]:
             f"  0x{image.offset:06x}  {image.final_size:8}  {image.name:20} {' + '.join(treatment) or 'plain':18} "
             f"from {printable(image.source)}"
         )
+    if decision.boot is not None:
+        yield f"  a new board starts {printable(decision.boot.label)}, and goes on with it [profile: boot]"
     for blank in decision.blanks:
         if blank.content.value == "erased":
             yield f"  0x{blank.partition.offset:06x}  {'-':>8}  {printable(blank.partition.label):20} stays erased"
@@ -136,6 +138,7 @@ def plan_data(decision: Decision) -> dict[str, Any]:
             }
             for image in decision.images
         ],
+        "boot": None if decision.boot is None else decision.boot.label,
         "blank_partitions": [
             {"partition": blank.partition.label, "content": blank.content.value} for blank in decision.blanks
         ],

@@ -37,6 +37,7 @@ class FleetBundle:
         key: the flash encryption key, if it is at hand.
         key_fingerprints: what identifies it.
         table_sha256: hash of the partition table as it was built.
+        boot: label of the app partition that they start when they are new, if their bundle says it.
     """
 
     identity: str
@@ -45,6 +46,7 @@ class FleetBundle:
     key: FlashEncryptionKey | None = field(repr=False)
     key_fingerprints: tuple[str, ...]
     table_sha256: str | None
+    boot: str | None = None
 
 
 def read_fleet(
@@ -81,7 +83,7 @@ def read_fleet(
     secrets = [step for step in documents.plan.keys if step.role.startswith("flash_encryption_key")]
     boards = read_fleet_facts(
         documents.plan,
-        [_image(image, readable) for image in documents.images],
+        [_image(image, readable, manifest.boot) for image in documents.images],
         table=table,
         settings=manifest.settings,
         idf_version=manifest.idf_version,
@@ -96,12 +98,14 @@ def read_fleet(
         key=key,
         key_fingerprints=tuple(step.fingerprint for step in secrets if step.fingerprint is not None),
         table_sha256=table_sha256,
+        boot=manifest.boot,
     )
 
 
-def _image(image: ManifestImage, readable: dict[str, bytes]) -> FleetImage:
+def _image(image: ManifestImage, readable: dict[str, bytes], boot: str | None) -> FleetImage:
     has_nvs_keys = image.recipe == RECIPE_NAMES[NvsKeysImage]
-    return FleetImage(Role(image.role), image.offset, readable.get(image.name), has_nvs_keys)
+    starts_first = boot is not None and image.partition == boot
+    return FleetImage(Role(image.role), image.offset, readable.get(image.name), has_nvs_keys, starts_first)
 
 
 def ota_slots(bundle: FleetBundle, table: PartitionTable, table_sha256: str) -> tuple[Partition, ...]:

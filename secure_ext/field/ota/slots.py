@@ -36,6 +36,22 @@ def size_checks(slots: tuple[Partition, ...], content: bytes) -> Iterator[Check]
         yield Check("app-size", slot.label, Outcome.PASSED, f"{len(content)} of {slot.size} bytes")
 
 
+def first_update(slots: tuple[Partition, ...], boot: str | None) -> Iterator[Check]:
+    """Where a new board writes its first update (esp_ota_get_next_update_partition), if its bundle says what it starts.
+
+    That is the next slot after the one that runs. A board with one slot that runs from it has none to write to.
+    """
+    if boot is None:
+        return
+    labels = [slot.label for slot in sorted(slots, key=lambda slot: slot.subtype)]
+    following = labels[(labels.index(boot) + 1) % len(labels)] if boot in labels else labels[0]
+    if following == boot:
+        why = "new boards run from it, and have no other slot: only an app that runs elsewhere can write this update"
+        yield Check("first-update", boot, Outcome.NOT_VERIFIABLE, why)
+    else:
+        yield Check("first-update", following, Outcome.PASSED, f"new boards run from {boot}, and write it here")
+
+
 def pre_encrypt(slots: tuple[Partition, ...], content: bytes, fleet: FleetBundle) -> tuple[SlotImage, ...]:
     """One ciphertext a slot, each decrypted again, and at the other slots' addresses, too.
 

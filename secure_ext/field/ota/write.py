@@ -17,7 +17,7 @@ from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.update import UpdateManifest
 from secure_ext.field.ota.app import UpdateApp, Wanted, make_app
 from secure_ext.field.ota.fleet import FleetBundle, ota_slots
-from secure_ext.field.ota.slots import SlotImage, pre_encrypt, size_checks
+from secure_ext.field.ota.slots import SlotImage, first_update, pre_encrypt, size_checks
 from secure_ext.formats.partition_table import Partition
 from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import read_document
@@ -48,7 +48,8 @@ def write_package(build: Build, fleet: FleetBundle, wanted: Wanted, output: Path
     app = make_app(build, fleet, slots, wanted)
     sizes = tuple(size_checks(slots, app.content))
     images = pre_encrypt(slots, app.content, fleet) if pre_encrypted else ()
-    checks = (*app.checks, *sizes, *(check for image in images for check in image.checks))
+    first = first_update(slots, fleet.boot)
+    checks = (*app.checks, *sizes, *first, *(check for image in images for check in image.checks))
     manifest = _manifest(fleet, app, slots, images, checks)
     with replaced_directory(output, Kind.UPDATE_PACKAGE) as folder:
         (folder / APP).write_bytes(app.content)

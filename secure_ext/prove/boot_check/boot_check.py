@@ -135,8 +135,7 @@ class _Chip:
 
     def app(self, partitions: list[Partition], bootloader: Firmware | None, believed: BelievedSize | None) -> None:
         """The bootloader starts the app, and the app itself."""
-        chosen = chosen_app(partitions, self.view.seen, self.findings)
-        self.findings.say(f"bootloader: starts {chosen.label!r} at {chosen.offset:#x}")
+        chosen = self._choice(partitions)
         region = Region(f"app in {chosen.label!r}", chosen.offset, chosen.size, self.view.seen)
         image, schemes = self._image(region, is_app=True)
         if bootloader is None or believed is None:
@@ -147,6 +146,17 @@ class _Chip:
         app = app_firmware(image, self.promise.settings, self.promise.idf_version)
         board = Board(self.efuses, len(self.view.raw), believed)
         check_app_start(app, board, is_signed(region, len(image.content)), self.findings)
+
+    def _choice(self, partitions: list[Partition]) -> Partition:
+        """The app that the bootloader starts, against what the bundle says of a new board."""
+        rolls_back = self.promise.settings.get("BOOTLOADER_APP_ROLLBACK_ENABLE") is True
+        choice = chosen_app(partitions, self.view.seen, self.findings, rolls_back=rolls_back)
+        label, wanted = choice.partition.label, self.promise.boot
+        on_trial = ", on trial: unless the app confirms itself it is left again" if choice.is_on_trial else ""
+        self.findings.say(f"bootloader: starts {label!r} at {choice.partition.offset:#x}{on_trial}")
+        if wanted is not None and (choice.is_on_trial or wanted != label):
+            self.findings.fault("BC40", f"a new board is to start {wanted!r} for good, and starts {label!r}{on_trial}")
+        return choice.partition
 
     def _image(self, region: Region, is_app: bool = False) -> tuple[WholeImage, set[str]]:
         """An image, and the schemes of its signatures that the chip accepts."""

@@ -116,6 +116,7 @@ class Promise:
         kept: what stays in flash as it was.
         idf_version: of the build, for images that do not tell.
         settings: Kconfig symbols of the build without ``CONFIG_``, likewise; empty in bundles of earlier versions.
+        boot: label of the app partition that a new board starts; None if the bundle does not say.
         signs: what the key of the digest in a block signs (``all``, ``bootloader``, ``nothing``), by the block's name.
     """
 
@@ -127,6 +128,7 @@ class Promise:
     kept: tuple[Kept, ...]
     idf_version: str | None
     settings: Mapping[str, bool | int | str]
+    boot: str | None
     signs: dict[str, str]
 
     def spares(self, *, is_app: bool) -> frozenset[str]:
@@ -151,6 +153,7 @@ def read_promise(bundle: Path) -> Promise:
             tuple(_typed(Kept, step) for step in plan["steps"] if step["kind"] == "keep_flash"),
             _value(manifest["idf_version"], "str | None"),
             _settings(manifest.get("settings", {})),
+            _value(manifest.get("boot"), "str | None"),
             {
                 str(step["block"]): str(step.get("signs", "all"))
                 for step in plan["steps"]

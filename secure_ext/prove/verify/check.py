@@ -39,6 +39,7 @@ CHECKS = {
     "image-source": "what the chip will read is what was built",
     "image-nvs": "the firmware can read an NVS image, with the NVS keys that it will have",
     "image-signatures": "the keys that the plan says have signed the image, and none whose digest is not burned",
+    "boot-slot": "the OTA data start the app that the manifest names for a new board",
     "partition-place": "an image begins at its partition and fits into it",
     "partition-encryption": "an image is encrypted if and only if the firmware decrypts its partition",
     "script-text": "provision.py is what this tool makes of the plan: table and runner, character by character",

@@ -111,6 +111,7 @@ def _facts(documents: Documents, decision: Decision) -> Check:
             _about_no_key_file(document_data(manifest.findings)),
         ),
         "per_device": (per_device(decision), manifest.per_device),
+        "boot": (None if decision.boot is None else decision.boot.label, manifest.boot),
     }
     if not (documents.is_of_first_release and manifest.settings is None):
         told["settings"] = (firmware_settings(build.config), manifest.settings)

@@ -9,6 +9,7 @@ from secure_ext.bundle.files import ArchiveFiles, BundleFiles, open_bundle_files
 from secure_ext.bundle.readable import ReadableFile, readable_files
 from secure_ext.checks import Check, Outcome
 from secure_ext.prove.verify.archived import check_archive
+from secure_ext.prove.verify.boot import check_boot
 from secure_ext.prove.verify.consistency import check_consistency
 from secure_ext.prove.verify.contents import check_contents, read_images
 from secure_ext.prove.verify.documents import Documents, check_steps, read_documents
@@ -81,6 +82,7 @@ def verify_files(files: BundleFiles, at_hand: AtHand) -> Verified:
     readable = read_images(files, documents, key, checks)
     checks += check_contents(files, documents, readable)
     checks += check_partitions(documents, readable)
+    checks += check_boot(documents, readable)
     checks.append(check_requirements(documents, readable))
     statement = list(check_statement(files, documents, at_hand.manifest_key))
     is_signed = all(check.outcome is Outcome.PASSED for check in statement)
