@@ -15,6 +15,7 @@ from secure_ext.bundle.files import BundleFiles, open_bundle_files
 from secure_ext.bundle.manifest import ENVELOPE
 from secure_ext.bundle.read import read_documents_of
 from secure_ext.bundle.readable import readable_files, refuse_secrets, secret_files
+from secure_ext.bundle.ways import is_inside
 from secure_ext.documents.read import MANIFEST, parse_manifest
 from secure_ext.errors import InputError, UsageError
 from secure_ext.station.durable import write_durably
@@ -30,7 +31,7 @@ def check_archive_target(target: Path, bundle: Path) -> None:
     Raises UsageError SE751 for a name that is not .zip, or in the bundle itself; InputError SE752 if something other
     than an earlier archive is there.
     """
-    inside = bundle.resolve() in target.resolve().parents
+    inside = is_inside(target, bundle)
     if target.suffix.lower() != ".zip" or inside:
         raise UsageError(
             "SE751",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from secure_ext.cli.secret_prompt import passphrase_option, secrets_of_the_comma
 from secure_ext.errors import UsageError
 
 if TYPE_CHECKING:
+    from secure_ext.bundle.merged import Merged
+    from secure_ext.bundle.write import Bundle
     from secure_ext.doctor.decide import Decision
 
 
@@ -59,6 +62,12 @@ if TYPE_CHECKING:
     help="With --archive: also if it holds secrets that whoever has it can read, such as NVS without encryption.",
 )
 @click.option(
+    "--merged",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Also write all images as one file for flash address 0, as gang programmers and flash houses take it.",
+)
+@click.option(
     "--to-be-signed",
     type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
@@ -79,6 +88,7 @@ def bundle(
     sign_manifest: str | None,
     archive: Path | None,
     with_plaintext: bool,
+    merged: Path | None,
     to_be_signed: Path | None,
     signatures: Path | None,
     passphrase_fd: int | None,
@@ -100,23 +110,26 @@ def bundle(
     with shown_errors(output_format):
         from secure_ext.build.menu import read_menu, with_menu  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.archive import check_archive_target, write_archive  # noqa: PLC0415 (loaded when used)
+        from secure_ext.bundle.merged import check_merged_target, write_merged  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.of_build import record_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.bundle.readable import from_rows, readable_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.bundle.write import write_bundle  # noqa: PLC0415 (loaded when used)
-        from secure_ext.cli.show.bundle import bundle_data, bundle_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.keys.secret_source import MANIFEST_KEY  # noqa: PLC0415 (loaded when used)
         from secure_ext.sign.signers import SigningHelp, open_signer  # noqa: PLC0415 (loaded when used)
 
-        if to_be_signed is not None and (signatures is not None or output is not None):
+        if to_be_signed is not None and any(other is not None for other in (signatures, output, merged)):
             raise _not_together()
         if with_plaintext and archive is None:
             raise click.UsageError("--with-plaintext needs --archive")
+        if merged is not None and archive is not None and os.path.realpath(merged) == os.path.realpath(archive):
+            raise click.UsageError("--merged and --archive name the same file")
         folder = output or read_menu(build_dir).output
         if archive:
             check_archive_target(archive, folder)
         secrets = secrets_of_the_command(passphrase_fd)
         decision = decision_from_options(build_dir, key_home=key_home, **options)
+        if merged:
+            check_merged_target(merged, folder, decision.policy)
         stopping = [finding for finding in decision.findings if finding.stops]
         if len(stopping) > 1:
             click.echo(findings_text(stopping), err=True)
@@ -143,13 +156,23 @@ def bundle(
             record_bundle(build_dir, folder, decision, profile)
             if archive:
                 write_archive(folder, archive, with_plaintext=with_plaintext)
-        if output_format == "json":
-            print_json(bundle_data(decision, made))
-        else:
-            click.echo(bundle_text(decision, made))
-            if archive:
-                click.echo(f"Archive, no keys in it:    {archive}")
-                click.echo(f"Readable by whoever has the archive: {readable_text(tuple(from_rows(made.manifest)))}")
+            whole = write_merged(folder, merged) if merged else None
+        _show(decision, made, archive, whole, output_format)
+
+
+def _show(decision: Decision, made: Bundle, archive: Path | None, merged: Merged | None, output_format: str) -> None:
+    from secure_ext.bundle.readable import from_rows, readable_text  # noqa: PLC0415 (loaded when used)
+    from secure_ext.cli.show.bundle import bundle_data, bundle_text, merged_text  # noqa: PLC0415 (loaded when used)
+
+    if output_format == "json":
+        print_json(bundle_data(decision, made, merged))
+        return
+    click.echo(bundle_text(decision, made))
+    if archive:
+        click.echo(f"Archive, no keys in it:    {archive}")
+        click.echo(f"Readable by whoever has the archive: {readable_text(tuple(from_rows(made.manifest)))}")
+    if merged:
+        click.echo(merged_text(decision, made, merged))
 
 
 def _write_requests(decision: Decision, folder: Path, output_format: str) -> None:
@@ -168,7 +191,7 @@ def _write_requests(decision: Decision, folder: Path, output_format: str) -> Non
 def _not_together() -> UsageError:
     return UsageError(
         "SE669",
-        "--to-be-signed makes no bundle: it goes neither with --signatures nor with --output",
+        "--to-be-signed makes no bundle: it goes with none of --signatures, --output and --merged",
         cure="give --to-be-signed first, and the others when the signatures are there",
         place="--to-be-signed",
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from secure_ext.bundle.generated_keys import KeyState
+from secure_ext.bundle.merged import Merged
 from secure_ext.bundle.readable import from_rows, readable_text
 from secure_ext.bundle.write import Bundle
 from secure_ext.cli.command_names import command_line
@@ -83,9 +84,25 @@ def _next_lines(bundle: Bundle) -> Iterator[str]:
     yield f"Provision a board:         {command_line('flash', bundle=bundle.folder, port='PORT')}"
 
 
-def bundle_data(decision: Decision, bundle: Bundle) -> dict[str, Any]:
+def merged_text(decision: Decision, bundle: Bundle, merged: Merged) -> str:
+    """The image that was merged of its images, what it shows to whoever has it, and what a board does with it."""
+    lines = [
+        f"Merged image, for flash address 0x0: {merged.path}",
+        f"  {merged.size} bytes, SHA-256 {merged.sha256}",
+        f"Readable by whoever has the merged image: {readable_text(tuple(from_rows(bundle.manifest)))}",
+    ]
+    if decision.policy.secure_boot.enabled and not decision.policy.flash_encryption.enabled:
+        lines.append(
+            "A board with it starts when it is powered, and may turn secure boot on by itself: power it at the station"
+        )
+    return harmless("\n".join(lines))
+
+
+def bundle_data(decision: Decision, bundle: Bundle, merged: Merged | None = None) -> dict[str, Any]:
     """What was made, for ``--format json``."""
+    whole = None if merged is None else {"file": str(merged.path), "size": merged.size, "sha256": merged.sha256}
     return {
+        **({} if whole is None else {"merged": whole}),
         "summary": summary_text(decision),
         "bundle": str(bundle.folder),
         "manifest": document_data(bundle.manifest),
