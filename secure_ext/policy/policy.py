@@ -172,7 +172,6 @@ class Policy:
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
     `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
     carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become.
-    carry nothing, and empty where they do, but not in flash.
     `boot` names the app partition that a new board starts, by label or subtype; None leaves it to the build.
     """
 
