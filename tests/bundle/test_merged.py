@@ -55,7 +55,7 @@ def provisioned_after(bundle: FinishedBundle, merged: Path, folder: Path) -> str
         esptool(bundle.plan.chip, "write-flash", "0x0", merged, port=chip.url)
         written = chip.flash
         assert written[: merged.stat().st_size] == merged.read_bytes()
-        assert run_script(bundle, chip.url, folder / "journal").exit_code == 0
+        assert run_script(bundle, chip.url, folder / "journal", "--flash-is-written").exit_code == 0
         assert chip.flash == written
     report = boot_check(folder / "chip", bundle.folder)
     assert report.boots, report.faults
