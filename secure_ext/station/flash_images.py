@@ -215,6 +215,8 @@ class FlashImages:
         unread = self.kept.rescue(link, journal, over_security=over_security)
         if unread is not None:
             return unread
+        if self.kept.pieces:  # what was copied, and is erased now, is of this board
+            link.require_board(mac, NOTHING_BURNED)
         # what is kept may be secret: beside its copies nobody else can read it
         with tempfile.TemporaryDirectory(dir=journal.kept_folder if self.kept.pieces else None) as folder:
             return self._write_all(link, Path(folder), over_security=over_security) or self.kept.difference(link)
