@@ -6,6 +6,7 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Optional
 
 from secure_ext.station.board_needs import Need, board_needs
@@ -120,17 +121,28 @@ def exclusive_purposes(plan: PlanDocument) -> list[str]:
     return [kind for kind in ("XTS_AES_", "SECURE_BOOT_DIGEST") if any(name.startswith(kind) for name in burned)]
 
 
-def check_other_keys(plan: PlanDocument, state: ChipState) -> None:
-    """Raises Stop SE819 if a block outside the plan holds a key for a feature of the plan; the chip might use it."""
+def other_key(plan: PlanDocument, purposes: Mapping[str, str]) -> Optional[str]:
+    """What is wrong with a block outside the plan that holds a key for a feature of the plan; the chip might use it.
+
+    `purposes` has the name of the purpose by the field of each key block; other fields are left alone.
+    """
     planned_fields = {key.purpose_field for key in plan.keys}
     revoked = {step.field[-1] for step in plan.fields if step.field.startswith("SECURE_BOOT_KEY_REVOKE")}
     for kind in exclusive_purposes(plan):
-        for field, purpose in state.texts.items():
+        for field, purpose in purposes.items():
             is_other = field.startswith("KEY_PURPOSE_") and field not in planned_fields and purpose.startswith(kind)
             if is_other and not (kind == "SECURE_BOOT_DIGEST" and purpose[-1] in revoked):
-                raise Stop(
-                    5,
-                    "SE819",
-                    f"{field} is {purpose}: this board has a key for the same use that is not in the plan",
-                    "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
-                )
+                return f"{field} is {purpose}: this board has a key for the same use that is not in the plan"
+    return None
+
+
+def check_other_keys(plan: PlanDocument, state: ChipState) -> None:
+    """Raises Stop SE819 for what `other_key` finds on a chip."""
+    cause = other_key(plan, state.texts)
+    if cause is not None:
+        raise Stop(
+            5,
+            "SE819",
+            cause,
+            "set this board aside: eFuses cannot be cleared; nothing was changed by this run",
+        )

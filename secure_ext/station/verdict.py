@@ -18,7 +18,7 @@ from secure_ext.station.flash_status import FlashStatus, flash_status
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
-from secure_ext.station.refusals import check_chip, check_conflicts, check_other_keys, something_else_on_it
+from secure_ext.station.refusals import check_chip, check_conflicts, check_other_keys, other_key, something_else_on_it
 from secure_ext.station.security_info import parse_security_info
 from secure_ext.station.step_status import Status, StepStatus, key_content
 
@@ -207,7 +207,8 @@ def _compare_sealed(plan: PlanDocument, security_info: str) -> tuple[list[str], 
             seen.append(f"{key.block} has the purpose {purpose}")
             if purpose != key.purpose:
                 other.append(f"the plan wants {key.purpose}")
-    return seen, other
+    beside = other_key(plan, info.purposes)
+    return seen, [*other, *([beside] if beside else [])]
 
 
 _SHOWN_EVERYWHERE = (

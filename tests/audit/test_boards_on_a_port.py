@@ -27,7 +27,7 @@ CELL = Cell("esp32c3", "both")
 SHOWN = {
     *("SPI_BOOT_CRYPT_CNT", "SECURE_BOOT_EN", "ENABLE_SECURITY_DOWNLOAD", "DIS_PAD_JTAG", "DIS_DOWNLOAD_ICACHE"),
     *("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
-    *("KEY_PURPOSE_0", "KEY_PURPOSE_1", "KEY_PURPOSE_5"),
+    *("KEY_PURPOSE_0", "KEY_PURPOSE_1", "KEY_PURPOSE_5", "key blocks that the plan does not use"),
 }
 """What an ESP32-C3 in secure download mode still tells."""
 

@@ -127,6 +127,12 @@ def test_what_esp_idf_overlooks(boards: Boards) -> None:
     assert {("signing-key-digest", "KEY_PURPOSE_n"), ("unused-slot-revoked", "SECURE_BOOT_KEY_REVOKE0")} <= no_digest
 
 
+def test_two_digests_for_a_slot_are_one_too_many(boards: Boards) -> None:
+    was = boards(Cell("esp32c3", "both"))
+    twice = burned(was, "KEY_PURPOSE_3", 9, word="SECURE_BOOT_DIGEST0")
+    assert ("one-digest-a-slot", "all key blocks") in failures(was, twice)
+
+
 def test_two_flash_encryption_keys_are_one_too_many(boards: Boards) -> None:
     """A second one is a failure, and has to be protected besides; a key for PSRAM is none of them."""
     was = boards(Cell("esp32c3", "both"))

@@ -20,10 +20,10 @@ AS_PLANNED = 0b0011100101
 """Secure boot, secure download, the third slot revoked, JTAG softly and on the pins."""
 
 
-def shown(flags: int = AS_PLANNED, count: int = 7, purpose: str = "XTS_AES_128_KEY") -> str:
+def shown(flags: int = AS_PLANNED, count: int = 7, purpose: str = "XTS_AES_128_KEY", beside: str = "USER") -> str:
     return (
         f"Flags: {flags:#010x} (0b{flags:b})\n"
-        f"Key Purposes: (4, 0)\n  BLOCK_KEY0 - {purpose}\n"
+        f"Key Purposes: (4, 0)\n  BLOCK_KEY0 - {purpose}\n  BLOCK_KEY3 - {beside}\n"
         f"SPI Boot Crypt Count (SPI_BOOT_CRYPT_CNT): {count:#x}\n"
     )
 
@@ -51,6 +51,7 @@ def test_as_planned_is_sealed_and_not_finished() -> None:
         (shown(AS_PLANNED & ~128), "DIS_PAD_JTAG to be 1"),
         (shown(count=1), "SPI_BOOT_CRYPT_CNT to be 7"),
         (shown(purpose="HMAC_UP"), "wants XTS_AES_128_KEY"),
+        (shown(beside="XTS_AES_128_KEY"), "KEY_PURPOSE_3 is XTS_AES_128_KEY"),
     ],
 )
 def test_every_single_thing_that_it_shows_is_compared(text: str, other: str) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from secure_ext.station.chip_state import ChipState
 from secure_ext.station.frozen import frozen
 from secure_ext.station.security_info import SecurityInfo
@@ -49,6 +51,13 @@ class Board:
         if self.state:
             return self.state.texts.get(field)
         return self.security.purposes.get(field) if self.security else None
+
+    @property
+    def purposes(self) -> Mapping[str, str]:
+        """The name of the purpose by the field of each key block, as far as the board tells."""
+        if self.state:
+            return {field: text for field, text in self.state.texts.items() if field.startswith("KEY_PURPOSE_")}
+        return self.security.purposes if self.security else {}
 
     def is_write_protected(self, bit: int) -> bool | None:
         """Whether a bit of WR_DIS is set."""

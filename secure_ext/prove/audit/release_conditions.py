@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from secure_ext.checks import Check
+from secure_ext.checks import Check, Outcome
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
 from secure_ext.prove.audit.against_plan import EfuseCheck, coding_errors_check, efuse_check
 from secure_ext.prove.audit.board import SEALED, Board
@@ -214,6 +214,7 @@ class _Conditions:
 
     def both(self) -> Iterator[Check]:
         """What both of ESP-IDF's functions ask for, and what neither does."""
+        yield from self._second_digests()
         yield from self._jtag()
         if self.chip.uses("CONSOLE_DEBUG_DISABLE"):
             yield self._burned("rom-basic-closed", "CONSOLE_DEBUG_DISABLE", "the ROM must not fall back to BASIC")
@@ -224,6 +225,20 @@ class _Conditions:
             yield self._burned("flash-power", "DOWNLOAD_MODE_XPD_ON", meaning)
         for _, block in self._blocks_for("HMAC_UP"):
             yield from self._secret(block, "nvs-key")
+
+    def _second_digests(self) -> Iterator[Check]:
+        """The ROM takes the first block that it finds with a purpose."""
+        if self.chip.has_fixed_key_blocks or self.chip.has_one_key_block:
+            return
+        name, place = "one-digest-a-slot", "all key blocks"
+        shown = [one for one in self.board.purposes.values() if one.startswith(_DIGEST)]
+        twice = sorted({one for one in shown if shown.count(one) > 1})
+        if not self.board.purposes:
+            yield Check(name, place, Outcome.NOT_VERIFIABLE, SEALED)
+        elif twice:
+            yield Check(name, place, Outcome.FAILED, f"two blocks have the purpose {', '.join(twice)}", _TOO_LATE)
+        else:
+            yield Check(name, place, Outcome.PASSED, "no two blocks hold a digest for the same slot")
 
     def _jtag(self) -> Iterator[Check]:
         soft = self.chip.efuses.find("SOFT_DIS_JTAG")
