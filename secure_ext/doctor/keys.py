@@ -100,6 +100,23 @@ def _made_with_bundle(subject: Subject) -> Iterator[Match]:
             return
 
 
+def _free_block_before_a_key(subject: Subject) -> Iterator[Match]:
+    """On a chip whose blocks can hold any key."""
+    blocks = subject.chip.key_blocks
+    if subject.chip.has_fixed_key_blocks or subject.chip.has_one_key_block or not subject.policy.locks_down:
+        return
+    planned = {key.block.name: key for key in subject.plan.keys}
+    for number, block in enumerate(blocks):
+        behind = [planned[after.name] for after in blocks[number:] if after.name in planned]
+        first = next((key for key in behind if key.purpose.startswith(("XTS_", "SECURE_BOOT_DIGEST"))), None)
+        if block.name not in planned and first is not None:
+            yield Match(
+                "reserved_key_blocks",
+                f"{block.name} stays open before {first.block.name}, which holds {first.purpose}: the first block with "
+                "that purpose counts, and code on the board could make it this one",
+            )
+
+
 ABOUT_KEY_FILES = frozenset({"SP080", "SP082", "SP083", "SP084", "SP085", "SP086", "SP151", "SP152", "SP153"})
 """Codes of the rules that look at key files, or at how a signing key is made or given."""
 
@@ -184,5 +201,16 @@ RULES = (
         source="ESP-IDF manual, Secure Boot V2, Secure Boot Best Practices; ESP-IDF issue 12851",
         cure="make a key once, secure-provision keys generate rsa3072 signing_key.pem, back it up, and name it in "
         "secure_boot.keys",
+    ),
+    Rule(
+        "SP166",
+        Severity.WARNING,
+        "a free key block before a key",
+        _free_block_before_a_key,
+        explanation="ESP-IDF takes the first key block that has a purpose. A free block before the planned one can be "
+        "given the same purpose, and another key, by whatever code gets to burn eFuses: then that key counts, and the "
+        "board starts other firmware, or none.",
+        source="ESP-IDF components/efuse/src/esp_efuse_api_key.c (esp_efuse_find_purpose)",
+        cure="reserve the highest blocks, and let key_blocks name the lowest",
     ),
 )

@@ -196,6 +196,7 @@ CASES: dict[str, Case] = {
     ),
     "SP156": Case(BOTH | {"partitions": rows(SECURE_CERT)}),
     "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
+    "SP166": Case(BOTH, {"reserved_key_blocks": ["KEY0"]}),
     "SP165": Case(BOTH, {"efuses": {"VDD_SPI_AS_GPIO": 1}}),
     "SP164": Case(BOTH, {"keep": ["nvs"]}),
     "SP163": Case(BOTH | {"flash_size": "32MB", "partitions": rows(*FAR_APPS)}),
