@@ -120,7 +120,8 @@ RULES = (
         _cannot_burn,
         explanation="The firmware wants to burn an eFuse at its first boot that the plan has locked by then. NVS "
         "encryption with HMAC needs a key that can still be read-protected: once RD_DIS is write-protected, "
-        "nvs_flash_init() fails at every start. An app that cannot close the download mode as configured aborts.",
+        "nvs_flash_init() fails at the first start, with the key burned and readable, and uses that one from then on. "
+        "An app that cannot close the download mode as configured aborts.",
         source="ESP-IDF issue 13909; components/efuse/src/esp_efuse_startup.c; "
         "components/nvs_sec_provider/nvs_sec_provider.c",
         cure="have the plan burn it (for NVS: nvs.scheme: hmac), or turn the option off in menuconfig and build again",

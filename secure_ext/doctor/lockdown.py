@@ -43,10 +43,12 @@ def _both_features(subject: Subject) -> Iterator[Match]:
 
 def _development(subject: Subject) -> Iterator[Match]:
     if subject.policy.flash_encryption.mode is FlashEncryptionMode.DEVELOPMENT:
-        yield Match(
-            subject.policy.origin("flash_encryption.mode"),
-            "development mode lets anyone with a cable write plaintext that the chip then encrypts",
+        can = (
+            "lets anyone with a cable write plaintext that the chip then encrypts"
+            if subject.policy.flash_encryption.uart_encryption_allowed
+            else "can be turned off again, and then the chip runs what anyone with a cable writes"
         )
+        yield Match(subject.policy.origin("flash_encryption.mode"), f"development mode {can}")
 
 
 def _jtag_open(subject: Subject) -> Iterator[Match]:

@@ -50,7 +50,8 @@ def coding_errors_check(board: Board) -> EfuseCheck:
         "all blocks",
         not errors if seen or errors else None,
         wanted="none",
-        found="; ".join(errors) or ("none" if seen else "nobody asked the chip for coding errors"),
+        found="; ".join(errors)
+        or ("none" if seen else SEALED if board.state is None else "nobody asked the chip for coding errors"),
         meaning="what is burned fits the check bytes beside it",
         cure=_SET_ASIDE,
     )
