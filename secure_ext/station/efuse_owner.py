@@ -32,6 +32,8 @@ _MAKERS_FIELDS = re.compile(
 )
 """Fields of BLOCK0 (on esp32 also of BLOCK3)."""
 _NAMED_USER_FIELDS = ("CUSTOM_MAC", "CUSTOM_MAC_CRC", "MAC_VERSION", "SECURE_VERSION")
+_USER_FLAG = "CUSTOM_MAC_USED"
+"""The flag in BLOCK0 of an esp32c2 that says what its user block holds; espefuse burns it with that."""
 _ESP32_RD_DIS = {2: "BLOCK3", 3: "FLASH_CRYPT_CONFIG"}
 
 
@@ -150,10 +152,13 @@ def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
 
 
 def _flags(plan: PlanDocument, state: ChipState) -> list[str]:
+    is_carried = any(block.number == FACTS[plan.chip].user_block for block in _carried(plan))
     return [
         f"{field} = {state.values[field]}"
         for field in _burned_flags(state)
-        if owner_of(plan, field, state) is Owner.OTHER and not field.startswith("KEY_PURPOSE_")
+        if owner_of(plan, field, state) is Owner.OTHER
+        and not field.startswith("KEY_PURPOSE_")
+        and not (is_carried and field == _USER_FLAG)
     ]
 
 

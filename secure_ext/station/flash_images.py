@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Optional
 
-from secure_ext.station.board_link import CONNECT_BAUD, ROM_BAUD, BoardLink, Connection
+from secure_ext.station.board_link import CONNECT_BAUD, BoardLink, Connection
 from secure_ext.station.bundle_files import BundleFiles
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.esp_tools import Stop
@@ -155,7 +155,7 @@ class FlashImages:
             for line in [*self._erase_commands(), self._write_command(self._addresses_and_files())]:
                 self.say("on a board: esptool " + subprocess.list2cmdline(line))
             return
-        if journal.images_written and self.are_there(link):
+        if journal.images_written and self.are_there(link) and self.kept.is_as_left(link, journal):
             self.say("The images are in flash already, verified by MD5.")
             return
         if self.is_written:
@@ -208,7 +208,7 @@ class FlashImages:
             if started.exit_code:
                 self.say(f"esptool's flasher stub does not start: {started.last_words()}. The ROM loader does it.")
                 self._connect_again(link, mac)
-        speed = baud if link.is_stub else min(baud, ROM_BAUD)
+        speed = baud if link.is_stub else min(baud, self.connection.read_baud)  # espefuse goes on at it
         changed = link.set_baud(speed)
         if changed.exit_code:
             return changed.last_words()

@@ -16,20 +16,23 @@ from secure_ext.station.flash_images import FlashImages
 from secure_ext.station.flash_status import FlashStatus, flash_status, is_security_on
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
-from secure_ext.station.refusals import something_else_on_it
 from secure_ext.station.step_status import StepStatus
-from secure_ext.station.verdict import Verdict
+from secure_ext.station.verdict import Verdict, carrying
 
 _REFUSES_A_BOOTLOADER_UNTIL = (5, 2)
 
 
 @frozen
 class FlashStage:
-    """Where the flash stands, whether security is on already when it is written, and why it must not be written."""
+    """Where the flash stands, whether security is on already when it is written, and why it must not be written.
+
+    `verdict` is what the board is if the flash tells more than the eFuses did.
+    """
 
     status: FlashStatus
     over_security: bool = False
     stop: Optional[Stop] = None
+    verdict: Optional[Verdict] = None
 
 
 @frozen
@@ -60,7 +63,8 @@ class FlashLook:
         over_security = is_security_on(self.images.plan, state)
         stop = why_not_writable(state, self.link.version) if over_security else None
         if may_lose and stop is None:
-            stop = something_else_on_it(verdict.carried)
+            carries = carrying(verdict.carried)
+            return FlashStage(status, over_security, carries.stop, carries)
         return FlashStage(status if stop else FlashStatus.TO_DO, over_security, stop)
 
 

@@ -106,6 +106,11 @@ class Journal:
         """Whether burning was begun, and its end never seen. Journals of older versions do not say it: then False."""
         return self.burning_begun and self._entry.read_back == ""
 
+    @property
+    def is_read_back(self) -> bool:
+        """Whether all that was burned was read back, but for the seal. Journals of older versions do not say it."""
+        return bool(self._entry.read_back)
+
     def note_images(self) -> None:
         """Records that this bundle's images were written. Raises Stop SE830."""
         self._write(replace(self._entry, images_written=self._images_id))
@@ -114,9 +119,9 @@ class Journal:
         """Records that there are copies of what the board keeps in its flash. Raises Stop SE830."""
         self._write(replace(self._entry, kept=copies))
 
-    def note_burning(self) -> None:
-        """Records that burning begins. Raises Stop SE830."""
-        read_back = self._entry.read_back if self.burning_begun else ""
+    def note_burning(self, *, is_seal: bool = False) -> None:
+        """Records that burning begins; the seal does not undo that all before it was read back. Raises Stop SE830."""
+        read_back = self._entry.read_back if self.burning_begun and is_seal else ""
         self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
 
     def note_taken_away(self, how_far: str) -> None:

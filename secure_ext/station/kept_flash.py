@@ -57,11 +57,13 @@ class KeptFlash:
         Raises Stop SE861 if there are no copies and it is too late to make them, SE862 if they are of something else,
         or the flash has changed since, SE821 if they cannot be written.
         """
+        folder = journal.kept_folder
+        is_known = journal.kept is not None and not _was_emptied(folder)
+        if not self.plan.kept and is_known:
+            raise _other_copies(folder)
         if not self.plan.kept or self.pieces:
             return None
-        folder = journal.kept_folder
         copies = {step.offset: _copy_of(folder, step) for step in self.plan.kept}
-        is_known = journal.kept is not None
         if is_known and journal.kept != _copies_id(self.plan, copies):
             raise _other_copies(folder)
         if not is_known:
@@ -81,6 +83,16 @@ class KeptFlash:
             _note_what_is_written(folder, piece)
         self.pieces = pieces
         return None
+
+    def is_as_left(self, link: BoardLink, journal: Journal) -> bool:
+        """Whether the flash still holds what an earlier run has left of it there; needs no keys, changes nothing."""
+        steps, folder = self.plan.kept, journal.kept_folder
+        copies = {step.offset: _copy_of(folder, step) for step in steps}
+        if steps and journal.kept != _copies_id(self.plan, copies):
+            return False
+        left = [_written_before(folder, step) if step.encrypt else copies[step.offset] for step in steps]
+        found = link.flash_md5([(step.offset, step.size) for step in steps]) if steps else []
+        return found == [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in left]
 
     def difference(self, link: BoardLink) -> Optional[str]:
         """Which of the pieces is not in flash; None if all are."""
@@ -147,13 +159,14 @@ class KeptFlash:
             path.unlink()
             if failure is not None:
                 return failure
-            targets = (piece.content, _written_before(folder, piece))
+            targets = (piece.content, _written_before(folder, piece.step))
             if not _is_on_the_way(now, copies[piece.step.offset], targets):
                 raise Stop(
                     5,
                     "SE862",
                     f"{piece.step.label}, which this board keeps, has changed since it was copied",
-                    f"if what is on the board now is right, delete {folder} and run again; else write the copy back to "
+                    f"if what is on the board now is right, delete all files in {folder}, but not the folder, and "
+                    f"run again; else write {_copy_path(folder, piece.step).name} from there to "
                     f"0x{piece.step.offset:x} with `esptool write-flash`. Nothing was changed by this run",
                 )
         return None
@@ -182,9 +195,9 @@ def _note_what_is_written(folder: Path, piece: KeptPiece) -> None:
             raise _cannot_copy(error) from None
 
 
-def _written_before(folder: Path, piece: KeptPiece) -> bytes:
-    """What an earlier run has written in the place of a piece; empty if none has."""
-    path = folder / f"{piece.step.offset:x}.written"
+def _written_before(folder: Path, step: KeepStep) -> bytes:
+    """What an earlier run has written in the place of what is kept; empty if none has."""
+    path = folder / f"{step.offset:x}.written"
     return path.read_bytes() if path.is_file() else b""
 
 
@@ -198,9 +211,14 @@ def _other_copies(folder: Path) -> Stop:
         5,
         "SE862",
         f"what was copied from this board before, in {folder}, is damaged, or is not what this bundle keeps",
-        "finish the board with the bundle that began it; delete the copies only if the board holds all that it needs. "
-        "Nothing was changed by this run",
+        "finish the board with the bundle that began it; only if the board holds all that it needs, delete all files "
+        "in that folder, but not the folder. Nothing was changed by this run",
     )
+
+
+def _was_emptied(folder: Path) -> bool:
+    """Whether somebody has decided against the copies; a folder that is not there may have been lost."""
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _copy_path(folder: Path, step: KeepStep) -> Path:

@@ -94,7 +94,7 @@ class Runner:
         todo = [item for item in statuses if not item.is_done and item.step.stage in self.stages]
         flash = FlashLook(self.images, link, journal).stage(state, statuses, verdict)
         self.show(statuses, state, flash.status)
-        self.say(str(verdict))
+        self.say(str(flash.verdict or verdict))
         if journal.taken_away:
             self.say(f"This board was taken away while it was burned ({journal.taken_away}).")
         stop = verdict.stop or flash.stop
@@ -299,7 +299,7 @@ class Runner:
         if self.log.lost and not self.burning:
             cure = "make room, or give another file with --log; no eFuse was burned by this run"
             raise Stop(3, "SE821", f"the log cannot be written: {self.log.lost}", cure)
-        journal.note_burning()
+        journal.note_burning(is_seal=stage == "seal")
         self.burning = True
         for number, call in enumerate(calls):
             if number:

@@ -14,6 +14,9 @@ from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, ProtectStep
 
+_RD_DIS_OF_FIELDS = {"FLASH_CRYPT_CONFIG": 3}
+"""Of the esp32: the bit of RD_DIS that hides a field which is no key."""
+
 
 class Status(enum.Enum):
     """Where a step stands on the chip."""
@@ -54,13 +57,23 @@ def _status(step: EfuseStep, state: ChipState) -> StepStatus:
     if state.revision < step.min_revision:
         return StepStatus(step, Status.NOT_NEEDED)
     if isinstance(step, KeyStep):
-        return _key_status(step, state)
+        return _lockable(_key_status(step, state), step.block, step.wr_dis_bits, state)
     if step.field not in state.values and step.field not in state.writable:
         return StepStatus(step, Status.CONFLICT, f"this espefuse knows no {step.field}; install a newer esptool")
     if isinstance(step, ProtectStep):
         done = state.has_bit("WR_DIS", step.wr_dis_bit)
-        return StepStatus(step, Status.DONE if done else Status.MISSING)
+        return _lockable(
+            StepStatus(step, Status.DONE if done else Status.MISSING), step.field, (step.wr_dis_bit,), state
+        )
     return _field_status(step, state)
+
+
+def _lockable(item: StepStatus, name: str, bits: tuple[int, ...], state: ChipState) -> StepStatus:
+    """The same, or a conflict where a write protection is due and can never be burned: an esp32 can lock WR_DIS."""
+    is_due = item.status in (Status.MISSING, Status.BEGUN) and not all(state.has_bit("WR_DIS", bit) for bit in bits)
+    if is_due and not state.writable["WR_DIS"]:
+        return StepStatus(item.step, Status.CONFLICT, f"{name} can never be write-protected: WR_DIS is locked")
+    return item
 
 
 def _field_status(step: FieldStep, state: ChipState) -> StepStatus:
@@ -68,6 +81,8 @@ def _field_status(step: FieldStep, state: ChipState) -> StepStatus:
     value = state.values[name]
     if value == wanted or (name == "SECURE_VERSION" and not wanted & ~value):  # the firmware raises it, too
         return StepStatus(step, Status.DONE)
+    if name in _RD_DIS_OF_FIELDS and state.has_bit("RD_DIS", _RD_DIS_OF_FIELDS[name]):
+        return StepStatus(step, Status.CONFLICT, f"{name} is read-protected: nobody can see what it holds")
     if value & ~wanted:
         return StepStatus(step, Status.CONFLICT, f"{name} is {value}, the plan wants {wanted}; burned bits stay")
     if not state.writable[name]:

@@ -78,7 +78,7 @@ def classify(
         check_conflicts(statuses, journal)
         check_other_keys(plan, state)
     except Stop as stop:
-        if stop.code == "SE819" and journal.burning_begun:
+        if stop.code == "SE819" and journal.burning_begun and not journal.is_read_back:
             return _damaged((stop.cause, "this bundle had begun to burn it, and was interrupted"))
         return Verdict(Condition.FOREIGN, (stop.cause,), stop, carried)
     burned = [item for item in statuses if item.status is Status.DONE]
@@ -87,7 +87,7 @@ def classify(
         return Verdict(Condition.DONE, (f"all {len(statuses)} eFuse steps are burned",), carried=carried)
     is_known = journal.burning_begun or journal.images_written
     if carried and not is_known and flash_status(plan, state, statuses, journal) is FlashStatus.TO_DO:
-        return Verdict(Condition.CARRYING, carried, something_else_on_it(carried), carried)
+        return carrying(carried)
     early = [*_burned_in_part(statuses, state), *_enabled_without_keys(plan, statuses, state)]
     if not burned and not begun and not early:
         return Verdict(Condition.VIRGIN, ("nothing of the plan is burned",), carried=carried)
@@ -95,6 +95,11 @@ def classify(
     evidence += [_begun(item, state) for item in begun]
     evidence += early
     return Verdict(Condition.PARTLY_OURS, tuple(evidence), carried=carried)
+
+
+def carrying(carried: tuple[str, ...]) -> Verdict:
+    """The verdict on a board that holds something of somebody else's, and whose flash would be erased."""
+    return Verdict(Condition.CARRYING, carried, something_else_on_it(carried), carried)
 
 
 def _damaged(evidence: tuple[str, ...]) -> Verdict:

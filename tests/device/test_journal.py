@@ -84,12 +84,21 @@ def test_what_was_begun_and_never_read_back_is_named(tmp_path: Path) -> None:
         board_journal(plan, tmp_path / f"{mac}.json").note_burning()
     board_journal(changed(plan, chip="esp32c6"), tmp_path / "02dd.json").note_burning()
     board_journal(plan, tmp_path / "02bb.json").note_read_back()
-    board_journal(plan, tmp_path / "02bb.json").note_burning()  # the seal
+    board_journal(plan, tmp_path / "02bb.json").note_burning(is_seal=True)
     old = json.loads((tmp_path / "02cc.json").read_text())
     del old["read_back"]
     (tmp_path / "02cc.json").write_text(json.dumps(old))
     assert boards_not_read_back(plan, tmp_path) == ("02aa",)
     assert board_journal(plan, tmp_path / "02cc.json").burning_begun
+
+
+def test_a_board_that_another_bundle_begins_anew_has_to_be_read_back_anew(tmp_path: Path) -> None:
+    """A development board that becomes one for production, with the same keys."""
+    journal = Journal(tmp_path / "board.json", "keys", "images")
+    journal.note_burning()
+    journal.note_read_back()
+    journal.note_burning()
+    assert journal.never_read_back
 
 
 def test_a_board_that_was_never_begun_has_nothing_to_read_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -150,14 +151,47 @@ def test_a_board_that_has_changed_since_the_copy(
     other.write_bytes(b"another certificate".ljust(0x1000, b"\1"))
     with board(bundle) as new:
         assert provision(bundle, new, "--until", "flash").exit_code == 0
-        record = next((tmp_path / "journal").glob("*.json"))
-        record.write_text(record.read_text().replace("images_written", "taken_away"))
         succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other)))
         flash = new.flash
         done = provision(bundle, new)
         assert done.stop_code == "SE862", done.output
         assert new.flash == flash
         assert next((tmp_path / "journal").glob("*.kept")).is_dir()
+
+
+@pytest.mark.parametrize("right", ["board", "copy"])
+def test_what_to_do_when_it_has_changed(
+    right: str, make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
+) -> None:
+    """As the message says: the copies are deleted, or written back."""
+    bundle = make_bundle()
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"another certificate".ljust(0x1000, b"\1"))
+    with board(bundle) as new:
+        assert provision(bundle, new, "--until", "flash").exit_code == 0
+        succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other)))
+        (copies,) = (tmp_path / "journal").glob("*.kept")
+        if right == "copy":
+            succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(copies / f"{CERTIFICATE:x}.bin")))
+        else:
+            for path in copies.iterdir():
+                path.unlink()
+            (new.state / "flash_before.bin").write_bytes(new.flash)
+        done = provision(bundle, new)
+        assert done.exit_code == 0, done.output
+        check_kept(bundle, new, tmp_path)
+
+
+def test_copies_that_were_lost(make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path) -> None:
+    """With their folder: what is in flash may be ciphertext already."""
+    bundle = make_bundle()
+    with board(bundle) as new:
+        assert provision(bundle, new, "--until", "flash").exit_code == 0
+        shutil.rmtree(next((tmp_path / "journal").glob("*.kept")))
+        flash = new.flash
+        done = provision(bundle, new)
+        assert done.stop_code == "SE862", done.output
+        assert new.flash == flash
 
 
 def test_copies_that_another_bundle_made(
