@@ -95,7 +95,7 @@ def provision(bundle: FinishedBundle, chip: ChipProcess, *options: str) -> Scrip
 
 @pytest.mark.parametrize(
     "chip",
-    ["esp32", pytest.param("esp32c2", marks=LONG), "esp32c3", pytest.param("esp32s3", marks=LONG)],
+    ["esp32c3", *(pytest.param(chip, marks=LONG) for chip in ("esp32", "esp32c2", "esp32s3"))],
 )
 def test_what_is_kept_is_as_it_was(
     chip: str, make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
@@ -159,6 +159,7 @@ def test_a_board_that_has_changed_since_the_copy(
         assert next((tmp_path / "journal").glob("*.kept")).is_dir()
 
 
+@LONG
 @pytest.mark.parametrize("right", ["board", "copy"])
 def test_what_to_do_when_it_has_changed(
     right: str, make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
@@ -182,6 +183,7 @@ def test_what_to_do_when_it_has_changed(
         check_kept(bundle, new, tmp_path)
 
 
+@LONG
 def test_copies_that_were_lost(make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path) -> None:
     """With their folder: what is in flash may be ciphertext already."""
     bundle = make_bundle()
@@ -194,6 +196,7 @@ def test_copies_that_were_lost(make_bundle: MakeBundle, board: Callable[..., Chi
         assert new.flash == flash
 
 
+@LONG
 def test_copies_that_another_bundle_made(
     make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
 ) -> None:
@@ -228,8 +231,12 @@ USER_DATA = "burn-block-data BLOCK_USR_DATA {key}"
 
 @pytest.mark.parametrize(
     ("reserved", "keep", "code"),
-    [(("KEY4",), KEEP, None), (("KEY4",), (), None), ((), KEEP, "SE860"), (("KEY4",), None, "SE860")],
-    ids=["reserved and kept", "nothing to keep", "not reserved", "nobody says what to keep"],
+    [
+        pytest.param(("KEY4",), KEEP, None, id="reserved and kept"),
+        pytest.param(("KEY4",), (), None, id="nothing to keep", marks=LONG),
+        pytest.param((), KEEP, "SE860", id="not reserved", marks=LONG),
+        pytest.param(("KEY4",), None, "SE860", id="nobody says what to keep", marks=LONG),
+    ],
 )
 def test_a_board_that_carries_an_identity(  # noqa: PLR0917 (a row of the table)
     reserved: tuple[str, ...],
@@ -256,7 +263,7 @@ def test_a_board_that_carries_an_identity(  # noqa: PLR0917 (a row of the table)
                 check_kept(bundle, new, tmp_path)
 
 
-def test_the_rehearsal_knows_it_and_power_cuts_cost_nothing(make_bundle: MakeBundle) -> None:
+def test_the_rehearsal_knows_it(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     outcome = rehearse_bundle(bundle, lambda _: None)
     assert outcome.passed, outcome.means
@@ -270,6 +277,7 @@ def test_power_cuts_cost_nothing(chip: str, make_bundle: MakeBundle) -> None:
     assert cuts.passed, [cut for cut in cuts.cuts if cut.outcome == FAILED]
 
 
+@LONG
 def test_the_boot_check_sees_what_was_lost(
     make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
 ) -> None:
@@ -283,6 +291,7 @@ def test_the_boot_check_sees_what_was_lost(
     assert [fault.code for fault in report.faults] == ["BC23"]
 
 
+@LONG
 def test_a_chip_without_anything_in_its_flash_is_named_blank(make_bundle: MakeBundle, tmp_path: Path) -> None:
     bundle = make_bundle()
     with new_chip("esp32c3", tmp_path / "chip", bits=chip_for(bundle).bits) as new:
