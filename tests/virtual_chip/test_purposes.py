@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,6 @@ from support.matrix_tools import espefuse, provision
 
 from secure_ext.prove.boot_check.efuses import read_efuses
 from secure_ext.station.chip_facts import FACTS
-
-NO_PURPOSES_OF_A_KEY = ("XTS_AES_256_KEY", "ECDSA_KEY_P384", "RESERVED", "XTS_AES_256_PSRAM_KEY")
-"""Words of espefuse for two keys at once, and for nothing."""
 
 
 @pytest.mark.long
@@ -62,10 +59,12 @@ def _wanted(purpose: str, block: str, planned: set[str], *, is_reserved: bool) -
     return "DONE" if is_reserved else "SE860"
 
 
-def _purposes(chip: str, folder: Path) -> Iterator[str]:
+def _purposes(chip: str, folder: Path) -> list[str]:
+    """A word for each number that fits into the field; espefuse has also some for two keys at once."""
     with new_chip(chip, folder / "chip") as board:
-        purposes = read_efuses(chip, board.state).purposes
-    yield from (name for name in purposes if name not in NO_PURPOSES_OF_A_KEY)
+        efuses = read_efuses(chip, board.state)
+    names = {number: name for name, number in reversed(list(efuses.purposes.items()))}
+    return [names[number] for number in range(1 << efuses.places["KEY_PURPOSE_0"].bits) if number in names]
 
 
 def _dump(chip: str, board: Path) -> bytes:
