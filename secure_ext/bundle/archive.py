@@ -65,12 +65,17 @@ def write_archive(bundle: Path, target: Path, *, with_plaintext: bool = False) -
             refuse_secrets(readable, bundle)
         write_durably(target, archive_bytes(files), 0o600 if any(item.holds.is_secret for item in readable) else 0o644)
     except OSError as error:
-        raise InputError(
-            "SE702",
-            f"the output cannot be written: {error.strerror or error}",
-            cure="check the permissions and the free space, or give another name",
-            place=str(target),
-        ) from None
+        raise not_written(target, error) from None
+
+
+def not_written(target: Path, error: OSError) -> InputError:
+    """Why there is no file at `target`, which was to hold what goes out of the house."""
+    return InputError(
+        "SE702",
+        f"the output cannot be written: {error.strerror or error}",
+        cure="check the permissions and the free space, or give another name",
+        place=str(target),
+    )
 
 
 def archive_bytes(files: Mapping[str, bytes]) -> bytes:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from secure_ext.bundle.archive import not_written
 from secure_ext.bundle.files import MOST_BYTES
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.readable import secret_files
@@ -84,12 +85,7 @@ def write_merged(folder: Path, target: Path) -> Merged:
         content = _merge(bundle)
         write_durably(target, content, 0o600 if secret_files(bundle.manifest) else 0o644)
     except OSError as error:
-        raise InputError(
-            "SE702",
-            f"the output cannot be written: {error.strerror or error}",
-            cure="check the permissions and the free space, or give another name",
-            place=str(target),
-        ) from None
+        raise not_written(target, error) from None
     return Merged(target, len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from chip_tools import espefuse, esptool, new_chip, succeed
+from hand_made import CALIBRATION, CERTIFICATE, KEEP, PARTITIONS
 from support.matrix_tools import espsecure
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle
 from secure_ext.doctor.decide import decide
 from secure_ext.documents.rehearsal import FAILED
-from secure_ext.formats.partition_table import Partition
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.prove.rehearsal.power_cuts import power_cuts
@@ -28,17 +28,6 @@ from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.station.chip_facts import FACTS
 
 LONG = pytest.mark.long
-CERTIFICATE, CALIBRATION = 0x1E000, 0x1F000
-PARTITIONS = (
-    Partition("nvs", 1, 0x02, 0xD000, 0x6000),
-    Partition("otadata", 1, 0x00, 0x13000, 0x2000),
-    Partition("nvs_keys", 1, 0x04, 0x16000, 0x1000, flags=1),
-    Partition("esp_secure_cert", 0x3F, 0x06, CERTIFICATE, 0x1000, flags=1),
-    Partition("calibration", 0x40, 0x00, CALIBRATION, 0x1000),
-    Partition("ota_0", 0, 0x10, 0x20000, 0x100000),
-    Partition("ota_1", 0, 0x11, 0x120000, 0x100000),
-)
-KEEP = ("esp_secure_cert", "calibration", "0x3f0000+0x2000")
 MakeBundle = Callable[..., FinishedBundle]
 
 
@@ -142,16 +131,21 @@ def test_copies_are_for_their_owner_alone_and_a_cut_costs_nothing(
     assert not copies.exists()
 
 
+@pytest.fixture
+def other_certificate(tmp_path: Path) -> Path:
+    path = tmp_path / "other.bin"
+    path.write_bytes(b"another certificate".ljust(0x1000, b"\1"))
+    return path
+
+
 def test_a_board_that_has_changed_since_the_copy(
-    make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
+    make_bundle: MakeBundle, board: Callable[..., ChipProcess], other_certificate: Path, tmp_path: Path
 ) -> None:
     """Somebody gave it another certificate meanwhile: neither of the two is lost."""
     bundle = make_bundle()
-    other = tmp_path / "other.bin"
-    other.write_bytes(b"another certificate".ljust(0x1000, b"\1"))
     with board(bundle) as new:
         assert provision(bundle, new, "--until", "flash").exit_code == 0
-        succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other)))
+        succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other_certificate)))
         flash = new.flash
         done = provision(bundle, new)
         assert done.stop_code == "SE862", done.output
@@ -162,15 +156,13 @@ def test_a_board_that_has_changed_since_the_copy(
 @LONG
 @pytest.mark.parametrize("right", ["board", "copy"])
 def test_what_to_do_when_it_has_changed(
-    right: str, make_bundle: MakeBundle, board: Callable[..., ChipProcess], tmp_path: Path
+    right: str, make_bundle: MakeBundle, board: Callable[..., ChipProcess], other_certificate: Path, tmp_path: Path
 ) -> None:
     """As the message says: the copies are deleted, or written back."""
     bundle = make_bundle()
-    other = tmp_path / "other.bin"
-    other.write_bytes(b"another certificate".ljust(0x1000, b"\1"))
     with board(bundle) as new:
         assert provision(bundle, new, "--until", "flash").exit_code == 0
-        succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other)))
+        succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(other_certificate)))
         (copies,) = (tmp_path / "journal").glob("*.kept")
         if right == "copy":
             succeed(esptool(new, "write-flash", hex(CERTIFICATE), str(copies / f"{CERTIFICATE:x}.bin")))
