@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from secure_ext.bundle.extra_key_material import check_extra_key_files, load_extra_keys, pem_files
 from secure_ext.bundle.generated_keys import GeneratedKeys, superseded_name
 from secure_ext.bundle.key_home import KEYS_IGNORED, SUPERSEDED
 from secure_ext.errors import InputError, UsageError
@@ -17,6 +18,7 @@ from secure_ext.keys.sealing import load_sealing_key
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 from secure_ext.keys.signer import Signer
 from secure_ext.keys.symmetric import SecretKey, generate_secret, load_secret
+from secure_ext.plan.document import pem_file
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.policy import KeySource, NvsScheme, Policy
 from secure_ext.reading import IMAGE_LIMIT, read_file
@@ -41,6 +43,8 @@ class KeyMaterial:
     detached: Mapping[tuple[str, bytes], Signer] = field(default_factory=dict)
     nvs_partition: NvsKeys | None = None
     """What the nvs_keys partition holds; None with the HMAC scheme, and if it is left to the device."""
+    extra: Mapping[KeyRole, bytes] = field(default_factory=dict, repr=False)
+    """What the blocks of the firmware's own keys hold."""
 
     @property
     def nvs_keys(self) -> NvsKeys | None:
@@ -66,17 +70,19 @@ class KeyMaterial:
                 burned[KeyRole.FLASH_ENCRYPTION] = data
         if self.nvs_hmac is not None:
             burned[KeyRole.NVS_HMAC] = self.nvs_hmac.data
+        burned |= self.extra
         burned |= {_DIGESTS[slot]: signer.digest for slot, signer in enumerate(self.signers)}
         return burned
 
 
 def load_key_material(
-    policy: Policy, keys_folder: Path, generated: GeneratedKeys, secret_source: SecretSource = NO_SECRETS
+    policy: Policy, chip: str, keys_folder: Path, generated: GeneratedKeys, secret_source: SecretSource = NO_SECRETS
 ) -> KeyMaterial:
     """Loads or generates every key of the policy and puts what the bundle needs into its ``keys`` folder.
 
     Args:
         policy: names the keys.
+        chip: the target.
         keys_folder: the ``keys`` folder of the bundle in the making.
         generated: knows the keys that were generated before, which boards may have been burned with, and is told of
             new ones.
@@ -103,9 +109,17 @@ def load_key_material(
             cure="use two independent keys",
             place="nvs.key",
         )
+    extra = load_extra_keys(policy, chip, generated, secret_source)
+    if any(part in (hmac.data if hmac else b"", *_blocks(flash_encryption)) for part in extra.values()):
+        raise UsageError(
+            "SE711",
+            "one of extra_keys is the flash encryption key or the NVS HMAC key",
+            cure="use independent keys",
+            place="extra_keys",
+        )
     nvs_keys = _nvs_keys(policy.nvs.key, generated) if policy.nvs.has_keys_partition else None
     signers = load_signers(policy, keys_folder, generated, secret_source) if policy.secure_boot.enabled else ()
-    material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_partition=nvs_keys)
+    material = KeyMaterial(flash_encryption, scheme, hmac, signers, nvs_partition=nvs_keys, extra=extra)
     secrets = {role.value: data for role, data in material.burned().items() if role.is_secret}
     if flash_encryption is not None:
         secrets[flash_encryption.role] = flash_encryption.data
@@ -113,6 +127,8 @@ def load_key_material(
         secrets[NVS_KEYS] = nvs_keys.image()
     for name, data in secrets.items():
         write_secret_file(keys_folder / f"{name}.bin", data)
+    for role, pem in pem_files(policy, chip, extra).items():
+        write_secret_file(keys_folder / Path(pem_file(role)).name, pem)
     _keep_superseded(generated.earlier_keys, keys_folder)
     if keys_folder.is_dir():
         write_secret_file(keys_folder / KEYS_IGNORED, generated.home.ignored)
@@ -128,7 +144,7 @@ def _keep_superseded(earlier_keys: Iterable[Path], keys_folder: Path) -> None:
             write_secret_file(keys_folder / SUPERSEDED / superseded_name(path, data), data)
 
 
-def check_key_files(policy: Policy) -> None:
+def check_key_files(policy: Policy, chip: str) -> None:
     """Loads every key file that the policy names, and forgets it: for the doctor, which makes nothing.
 
     No passphrase is asked for and no token is opened: of what is locked, only the file's form is looked at.
@@ -143,10 +159,15 @@ def check_key_files(policy: Policy) -> None:
         load_secret(policy.nvs.key.path, KeyRole.NVS_HMAC.value, (32,))
     if policy.nvs.has_keys_partition and policy.nvs.key.path is not None:
         load_nvs_keys(policy.nvs.key.path)
+    check_extra_key_files(policy, chip)
     if policy.secure_boot.enabled:
         signers_without_secrets(policy)
     if policy.per_device.seal_to is not None:
         load_sealing_key(policy.per_device.seal_to)
+
+
+def _blocks(key: SecretKey | None) -> tuple[bytes, ...]:
+    return () if key is None else (key.data, key.data[:32], key.data[32:])
 
 
 def _cipher(size: KeySize) -> FlashEncryptionScheme:

@@ -19,6 +19,7 @@ from secure_ext.documents.manifest import Inputs, Manifest, PartitionRow, PerDev
 from secure_ext.documents.read import MANIFEST
 from secure_ext.formats.partition_table import Partition, covered_by_flash_encryption
 from secure_ext.plan.document import key_length
+from secure_ext.plan.key_blocks import extra_key_roles
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
 from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
@@ -95,11 +96,14 @@ def per_device(decision: Decision) -> PerDevice | None:
     policy = decision.policy
     if not policy.has_per_device_keys:
         return None
-    own = {
-        role
-        for role in KeyRole
-        if role.is_secret and (policy.nvs.key if role is KeyRole.NVS_HMAC else policy.flash_encryption.key).per_device
+    sources = {
+        KeyRole.FLASH_ENCRYPTION: policy.flash_encryption.key,
+        KeyRole.FLASH_ENCRYPTION_1: policy.flash_encryption.key,
+        KeyRole.FLASH_ENCRYPTION_2: policy.flash_encryption.key,
+        KeyRole.NVS_HMAC: policy.nvs.key,
+        **{role: extra.key for role, extra in extra_key_roles(policy.extra_keys)},
     }
+    own = {role for role, source in sources.items() if source.per_device}
     members = {
         "keys": [key.role.value for key in decision.plan.keys if key.role in own],
         "keep": policy.per_device.keep.value,

@@ -21,6 +21,8 @@ _LOST = {
     "flash_encryption_key": "their flash can never be written from outside again, only updated over the air; a board "
     "that is not finished and has no key yet cannot be provisioned from this bundle",
     "nvs_hmac_key": "NVS images for these boards can no longer be made on the host",
+    "extra_key": "what the firmware did with it cannot be done outside of these boards: no JTAG token, no "
+    "new signature key for the chip, no further use of its secret",
     "secure_boot_signing_key": "NO UPDATE CAN EVER BE SIGNED with it again; without another copy these boards keep "
     "their firmware for ever",
 }

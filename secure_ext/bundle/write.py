@@ -92,7 +92,7 @@ def write_bundle(
             refuse_another(earlier, build)
         own = earlier if earlier is not None and earlier.is_of(build) else None
         generated = GeneratedKeys(home_of(place, build.project_name, build.chip, output), own)
-        material = load_key_material(policy, folder / "keys", generated, signing.secrets)
+        material = load_key_material(policy, build.chip, folder / "keys", generated, signing.secrets)
         names = (path.name for path in sorted((folder / "keys").glob("[!.]*")) if path.is_file())
         decision = decision.with_making(
             replace(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.doctor.rule import Match, Rule, Severity, Subject
-from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode
+from secure_ext.policy.policy import DownloadMode, FlashEncryptionMode, JtagAccess
 from secure_ext.station.revision import revision_text
 
 _SOC_FIELDS = {
@@ -52,7 +52,7 @@ def _development(subject: Subject) -> Iterator[Match]:
 
 
 def _jtag_open(subject: Subject) -> Iterator[Match]:
-    if subject.policy.locks_down and not subject.policy.lockdown.jtag_disabled:
+    if subject.policy.locks_down and subject.policy.lockdown.jtag is JtagAccess.OPEN:
         yield Match(
             subject.policy.origin("lockdown.jtag"),
             "JTAG stays open: a debugger can read decrypted memory",

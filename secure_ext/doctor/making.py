@@ -12,6 +12,7 @@ _OPTIONS = {
     "flash_encryption_key": ("flash_encryption.key", "--flash-encryption-key FILE"),
     "nvs_hmac_key": ("nvs.key", "--nvs-key FILE"),
     "nvs_keys": ("nvs.key", "--nvs-key FILE"),
+    "extra_key": ("extra_keys", "the key's file in extra_keys of the profile"),
     "secure_boot_signing_key": ("secure_boot.keys", "--signing-key FILE"),
 }
 """For the beginning of a key file's name the setting and the option that name the key."""

@@ -49,6 +49,9 @@ def _identity(subject: Subject) -> Iterator[Match]:
     locked = any(isinstance(s.action, WriteProtect) and s.action.field == "RD_DIS" for s in subject.plan.steps)
     if not locked or chip.has_fixed_key_blocks or chip.has_one_key_block:  # these two sign with no key in eFuse
         return
+    purposes = {key.purpose for key in subject.plan.keys if key.role.is_extra}
+    if purposes - {"HMAC_DOWN_JTAG"}:  # the owner knows that keys have to be in the plan
+        return
     wanted = [
         (f"partition {row.label}", "holds an identity, whose private key is usually bound to a key block")
         for row in subject.build.partitions.partitions
@@ -100,13 +103,13 @@ RULES = (
         explanation="A certificate partition, or firmware that signs with a key in eFuse (digital signature, ECDSA or "
         "HMAC peripheral), needs a key block that only this board has. Such a key must be read-protected, and the last "
         "steps of the plan write-protect RD_DIS, so that nobody hides the digest of the signing key. From then on no "
-        "key block can be hidden any more, by nobody. The plan itself burns no such key yet. A partition whose private "
-        "key lies in flash needs none, and then nothing is to be done.",
+        "key block can be hidden any more, by nobody. The plan burns the keys that extra_keys of the profile names, "
+        "and it names none. A partition whose private key lies in flash needs none, and then nothing is to be done.",
         source="espressif/esp_secure_cert_mgr, README; ESP-IDF components/mbedtls/Kconfig "
         "(MBEDTLS_HARDWARE_ECDSA_SIGN); manual, Security Features Enablement Workflows, secure boot step 5B",
-        cure="if the identity has a key in eFuse, choose now: set secure_boot.keep_read_protection_writable: true, "
-        "have the key burned after the stage burn (provision.py --until burn) and RD_DIS write-protected then; or "
-        "leave the identity out of these boards",
+        cure="if the identity has a key in eFuse, choose now: name it in extra_keys; or set "
+        "secure_boot.keep_read_protection_writable: true, have the key burned after the stage burn (provision.py "
+        "--until burn) and RD_DIS write-protected then; or leave the identity out of these boards",
     ),
     Rule(
         "SP157",

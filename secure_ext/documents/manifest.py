@@ -17,7 +17,16 @@ ImageName = Annotated[str, Matching("[A-Za-z0-9._-]+")]
 PublicFile = Annotated[str, Matching(r"(?!keys/)(?!journal/)(?!sealed/)(?!/)(?!.*\\)(?!.*(^|/)\.\.?(/|$)).+")]
 """A path in the bundle, with forward slashes, of a file that holds no secret and belongs to no single board."""
 SecretRole = Literal[
-    "flash_encryption_key", "flash_encryption_key_half_1", "flash_encryption_key_half_2", "nvs_hmac_key"
+    "flash_encryption_key",
+    "flash_encryption_key_half_1",
+    "flash_encryption_key_half_2",
+    "nvs_hmac_key",
+    "extra_key_0",
+    "extra_key_1",
+    "extra_key_2",
+    "extra_key_3",
+    "extra_key_4",
+    "extra_key_5",
 ]
 
 

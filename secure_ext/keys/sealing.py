@@ -131,7 +131,7 @@ def seal(keys: Mapping[str, bytes], label: Mapping[str, Any], recipient: Sealing
     return json.dumps({**document, "ciphertext": _text(ciphertext)}, indent=2) + "\n"
 
 
-ROLES = frozenset({"flash_encryption_key", "nvs_hmac_key"})
+ROLES = frozenset({"flash_encryption_key", "nvs_hmac_key", *(f"extra_key_{number}" for number in range(6))})
 """The keys that are sealed: those that a device can have for itself."""
 
 

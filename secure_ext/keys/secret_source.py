@@ -20,6 +20,8 @@ MANIFEST_KEY = 0
 """Number of the key that signs the manifest."""
 OFFLINE_KEY = -1
 """Number of the key that opens sealed copies."""
+EXTRA_KEY = -2
+"""Number of each of the firmware's own keys."""
 
 
 @frozen
@@ -28,7 +30,7 @@ class SecretWanted:
 
     Attributes:
         kind: what it is.
-        key_number: which of the signing keys it opens, from 1; or `MANIFEST_KEY`, or `OFFLINE_KEY`.
+        key_number: which of the signing keys it opens, from 1; or `MANIFEST_KEY`, `OFFLINE_KEY`, `EXTRA_KEY`.
         place: the key's file, or the URI of the token, for people.
     """
 
@@ -39,7 +41,7 @@ class SecretWanted:
     @property
     def key_name(self) -> str:
         """The key it opens, for people."""
-        others = {MANIFEST_KEY: "the manifest's key", OFFLINE_KEY: "the offline key"}
+        others = {MANIFEST_KEY: "the manifest's key", OFFLINE_KEY: "the offline key", EXTRA_KEY: "an extra key"}
         return others.get(self.key_number, f"signing key {self.key_number}")
 
 

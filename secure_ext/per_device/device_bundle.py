@@ -94,9 +94,12 @@ def write_device_bundle(
         hashes = {path.relative_to(staging).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         manifest = replace(manifest, files=hashes)
         write_durably(staging / MANIFEST, document_text(manifest).encode())
-        for name, data in {**_shared_keys(template, plan), **keys.burned}.items():
-            inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
-            write_secret_file(inside / f"{name}.bin", data)
+        inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
+        burned = DeviceKeys({**_shared_keys(template, plan), **keys.burned})
+        for role, data in burned.burned.items():
+            write_secret_file(inside / f"{role}.bin", data)
+        for name, data in burned.pem_files(plan).items():
+            write_secret_file(inside / Path(name).name, data)
         before_it_is_there(plan)
     return FinishedBundle(folder, manifest, plan)
 

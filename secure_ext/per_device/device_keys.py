@@ -9,6 +9,7 @@ from dataclasses import field
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import DeviceError
 from secure_ext.formats.flash_encryption import FlashEncryptionKey, FlashEncryptionScheme, flash_encryption_key
+from secure_ext.keys.ecdsa_key import generate_ecdsa_key, key_parts, pem_of_block
 from secure_ext.keys.symmetric import generate_secret
 from secure_ext.plan.steps import KeyRole
 from secure_ext.station.chip_state import ChipState
@@ -39,6 +40,15 @@ class DeviceKeys:
             keys[KeyRole.FLASH_ENCRYPTION.value] = b"".join(self.burned[role] for role in _HALVES)
         return keys
 
+    def pem_files(self, plan: PlanDocument) -> dict[str, bytes]:
+        """Those of the keys that espefuse takes as PEM, by name of the file in the bundle."""
+        purposes = chip_facts(plan.chip).ecdsa_purposes
+        return {
+            step.pem: pem_of_block(self.burned[step.role], step.purpose, purposes)
+            for step in plan.keys
+            if step.pem and step.role in self.burned
+        }
+
     def cipher_key(self, chip: str) -> FlashEncryptionKey | None:
         """The flash encryption key as the cipher takes it; None if it is not among these keys."""
         raw = self.whole.get(KeyRole.FLASH_ENCRYPTION.value)
@@ -48,7 +58,16 @@ class DeviceKeys:
 
 def new_keys(steps: Sequence[KeyStep]) -> DeviceKeys:
     """New random keys for the key steps of a plan that each board gets for itself."""
-    return DeviceKeys({step.role: generate_secret(step.role, step.length).data for step in steps})
+    return DeviceKeys({step.role: _new_key(step) for step in steps})
+
+
+def _new_key(step: KeyStep) -> bytes:
+    """A key on P-384 is nearly any number of its length, so its halves are made apart."""
+    if step.pem:
+        return key_parts(generate_ecdsa_key("P-192" if step.purpose == "ECDSA_KEY_P192" else "P-256"))[0]
+    if step.purpose == "ECDSA_KEY_P384_H":
+        return bytes(16) + generate_secret(step.role, 16).data
+    return generate_secret(step.role, step.length).data
 
 
 def completed_keys(statuses: Sequence[StepStatus], state: ChipState) -> DeviceKeys | None:

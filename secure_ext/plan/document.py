@@ -38,6 +38,8 @@ from secure_ext.station.plan_document import (
 from secure_ext.station.typed_document import document_data, read_document
 
 SCHEMA = 1
+_ESPTOOL_OF_CURVES = (5, 3)
+"""The first in which each chip with ECDSA_KEY_P192 and ECDSA_KEY_P384 has them (espefuse, ``fields.py``)."""
 _KINDS: Mapping[type[Action], type[PlanStep]] = {
     KeepFlash: KeepStep,
     EraseFlash: EraseStep,
@@ -51,6 +53,16 @@ _KINDS: Mapping[type[Action], type[PlanStep]] = {
 def key_file(role: KeyRole) -> str:
     """The path of a key's file inside the bundle."""
     return f"{'keys' if role.is_secret else 'digests'}/{role.value}.bin"
+
+
+def pem_file(role: KeyRole) -> str:
+    """The path inside the bundle of a key as PEM, for espefuse, which takes ECDSA keys of one block so."""
+    return f"keys/{role.value}.pem"
+
+
+def has_pem_file(key: BurnKey) -> bool:
+    """Whether espefuse wants a key as PEM; the halves of one of 384 bits it takes as they are."""
+    return key.is_ecdsa and "P384" not in key.purpose
 
 
 def key_length(key: BurnKey) -> int:
@@ -70,7 +82,7 @@ def plan_document(
         "min_revision": plan.min_revision,
         "max_revision": plan.max_revision,
         "virtual_revision_bits": [[block, list(bits)] for block, bits in _bits_of_a_new_chip(plan, chip)],
-        "least_esptool": list(chip.facts.least_esptool),
+        "least_esptool": list(_least_esptool(plan, chip)),
         "layout": _layout(plan, chip),
         "enabling_fields": [name for name in enabling if name in burned],
         "must_be_clear": document_data(plan.must_be_clear),
@@ -78,6 +90,12 @@ def plan_document(
         "steps": [_members(step, fingerprints or {}) for step in plan.steps],
     }
     return replace(read_document(PlanDocument, members), requirements=plan.requirements, carried=plan.carried)
+
+
+def _least_esptool(plan: Plan, chip: Chip) -> tuple[int, int]:
+    """The first that knows the chip, and all purposes of the keys."""
+    newer = [_ESPTOOL_OF_CURVES for key in plan.keys if key.is_ecdsa and key.purpose != "ECDSA_KEY"]
+    return max([chip.facts.least_esptool, *newer])
 
 
 def _bits_of_a_new_chip(plan: Plan, chip: Chip) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -165,7 +183,7 @@ def _key(key: BurnKey, fingerprint: str | None) -> dict[str, object]:
         "file": key_file(key.role),
         "fingerprint": fingerprint,
         "length": key_length(key),
-        "reversed": key.role.is_burned_reversed,
+        "reversed": key.is_burned_reversed,
         "block": block.name,
         "block_number": block.number,
         "burn_name": block.burn_name,
@@ -176,4 +194,5 @@ def _key(key: BurnKey, fingerprint: str | None) -> dict[str, object]:
         "rd_dis_bits": list(key.rd_dis_bits),
         "readable_bits": readable,
         **({} if key.signs is None else {"signs": key.signs.value}),
+        **({"pem": pem_file(key.role)} if has_pem_file(key) else {}),
     }

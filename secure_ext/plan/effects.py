@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from secure_ext.policy.extra_key import OPENS_JTAG
 from secure_ext.station.efuse_features import CRYPT_COUNTS, DOWNLOAD_FIELDS, JTAG_FIELDS, SECURE_BOOT_SWITCHES, Download
 from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import PlanDocument
@@ -20,10 +21,12 @@ class Effects:
         signing_keys: how many signing keys are trusted; 0 if secure boot stays off.
         revoked_slots: how many slots for further signing keys are closed.
         nvs_key: whether a key for NVS encryption is burned.
-        jtag_closed: whether debugging over JTAG is disabled.
+        jtag_closed: whether debugging over JTAG is disabled for ever.
+        jtag_by_token: whether it is closed until software opens it with the token of a key that is burned.
         download: what is left of the serial download mode.
         sealed_from: the serial download mode is closed only on chips of at least this revision (major * 100 + minor),
             and `download` tells of the others; None if there is no such difference.
+        own_keys: how many key blocks are burned for the software's own use.
     """
 
     flash_encryption: str
@@ -32,8 +35,10 @@ class Effects:
     revoked_slots: int
     nvs_key: bool
     jtag_closed: bool
+    jtag_by_token: bool
     download: Download
     sealed_from: int | None = None
+    own_keys: int = 0
 
 
 def effects_of(plan: PlanDocument) -> Effects:
@@ -43,6 +48,7 @@ def effects_of(plan: PlanDocument) -> Effects:
     keys = {step.role: step for step in plan.keys}
     widths = {row.field: row.bits for row in plan.layout}
     count = next((name for name in burned if name in CRYPT_COUNTS), None)
+    closed = bool(set(JTAG_FIELDS) & set(burned))
     mode = "off"
     if count is not None:
         width = widths.get(count, 0)  # a plan that nobody has checked yet may not say it
@@ -55,7 +61,11 @@ def effects_of(plan: PlanDocument) -> Effects:
         else 0,
         revoked_slots=sum(name.startswith("SECURE_BOOT_KEY_REVOKE") for name in burned),
         nvs_key="nvs_hmac_key" in keys,
-        jtag_closed=bool(set(JTAG_FIELDS) & set(burned)),
+        jtag_closed=closed,
+        jtag_by_token=not closed
+        and "SOFT_DIS_JTAG" in burned
+        and any(step.purpose in OPENS_JTAG for step in plan.keys),
         download=max((DOWNLOAD_FIELDS[name] for name in burned if name in DOWNLOAD_FIELDS), default=Download.OPEN),
         sealed_from=min(later, default=None),
+        own_keys=sum(role.startswith("extra_key") for role in keys),
     )

@@ -24,6 +24,7 @@ from secure_ext.policy.policy import (
     DownloadMode,
     FlashEncryptionMode,
     FlashEncryptionPolicy,
+    JtagAccess,
     KeySource,
     LockdownPolicy,
     NvsPolicy,
@@ -223,7 +224,7 @@ def _policy(plan: Plan, chip: Chip, nvs: NvsPolicy | None, scheme: str | None) -
             p192_curve=False,
         ),
         nvs or NvsPolicy(NvsScheme.OFF, KeySource(), None),
-        LockdownPolicy(DownloadMode.DISABLED if closed else download, jtag_disabled=False, rom_basic_disabled=False),
+        LockdownPolicy(DownloadMode.DISABLED if closed else download, jtag=JtagAccess.OPEN, rom_basic_disabled=False),
     )
 
 

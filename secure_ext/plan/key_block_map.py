@@ -16,6 +16,7 @@ ROLE_TITLES = {
     "secure_boot_digest_0": "Digest of signing key 1",
     "secure_boot_digest_1": "Digest of signing key 2",
     "secure_boot_digest_2": "Digest of signing key 3",
+    **{f"extra_key_{number}": f"Key {number + 1} of the firmware's own" for number in range(6)},
 }
 
 

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, KeyBlock
 from secure_ext.errors import UsageError
 from secure_ext.plan.block_solver import solve
-from secure_ext.plan.steps import BlockPart, BurnKey, KeyRole
-from secure_ext.policy.policy import NvsScheme, Policy
+from secure_ext.plan.steps import EXTRA_ROLES, BlockPart, BurnKey, KeyRole
+from secure_ext.policy.policy import ExtraKeyPolicy, NvsScheme, Policy
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
+_HIGH_HALF = "ECDSA_KEY_P384_H"
 _SETTING_NAMES = {
     KeyRole.FLASH_ENCRYPTION: "flash_encryption",
     KeyRole.FLASH_ENCRYPTION_1: "flash_encryption_1",
@@ -39,10 +40,16 @@ class _Demand:
     role: KeyRole
     purpose: str
     places: tuple[_Place, ...]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.name or self.role.value.replace("_", " ")
 
 
 def assign_key_blocks(chip: Chip, policy: Policy) -> tuple[BurnKey, ...]:
-    """Every key of the policy with its block: flash encryption, then digests, then the NVS HMAC key.
+    """Every key of the policy with its block: flash encryption, digests, the NVS HMAC key, those of ``extra_keys``.
 
     The HMAC key keeps the block that the firmware was built for; a key that ``key_blocks`` names has that block; the
     others take the first one that the chip allows, that is not reserved, and that leaves room for those behind them.
@@ -60,9 +67,13 @@ def assign_key_blocks(chip: Chip, policy: Policy) -> tuple[BurnKey, ...]:
     )
 
 
-def can_hold_xts_key(chip: Chip, block: KeyBlock) -> bool:
-    """False for the last block of some chips (espefuse refuses it there, too)."""
-    return block.name != "BLOCK_KEY5" or chip.facts.xts_key_in_block_key5
+def can_hold(chip: Chip, block: KeyBlock, purpose: str) -> bool:
+    """Whether a block can have a purpose: the last one of some chips has none of flash encryption, none of ECDSA.
+
+    Source: ESP-IDF, ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` in ``esp_efuse_api_key.c``.
+    """
+    is_quirky = block.name == "BLOCK_KEY5" and not chip.facts.xts_key_in_block_key5
+    return not (is_quirky and purpose.startswith(("XTS_", "ECDSA_")))
 
 
 def _demands(chip: Chip, policy: Policy) -> Iterator[_Demand]:
@@ -77,7 +88,7 @@ def _demands(chip: Chip, policy: Policy) -> Iterator[_Demand]:
 def _demands_of_any_block(chip: Chip, policy: Policy) -> Iterator[_Demand]:
     blocks = tuple(_Place(block) for block in chip.key_blocks)
     if policy.flash_encryption.enabled:
-        for_xts = tuple(place for place in blocks if can_hold_xts_key(chip, place.block))
+        for_xts = tuple(place for place in blocks if can_hold(chip, place.block, "XTS_AES_128_KEY"))
         if policy.flash_encryption.key_size is KeySize.XTS_256:
             yield _Demand(KeyRole.FLASH_ENCRYPTION_1, "XTS_AES_256_KEY_1", for_xts)
             yield _Demand(KeyRole.FLASH_ENCRYPTION_2, "XTS_AES_256_KEY_2", for_xts)
@@ -88,6 +99,24 @@ def _demands_of_any_block(chip: Chip, policy: Policy) -> Iterator[_Demand]:
     if policy.nvs.scheme is NvsScheme.HMAC:
         built = tuple(place for place in blocks if place.block.name == f"BLOCK_KEY{policy.nvs.key_id}")
         yield _Demand(KeyRole.NVS_HMAC, "HMAC_UP", blocks if policy.nvs.key_id is None else built)
+    roles = iter(EXTRA_ROLES)
+    for extra in policy.extra_keys:
+        for purpose in burned_purposes(extra.purpose):
+            wanted = extra.block if purpose != _HIGH_HALF else ""
+            places = tuple(place for place in blocks if can_hold(chip, place.block, purpose))
+            named = tuple(place for place in places if wanted in ("", _short(place.block)))
+            yield _Demand(next(roles, KeyRole.EXTRA_5), purpose, named, f"extra key {extra.name}")
+
+
+def extra_key_roles(extra_keys: Sequence[ExtraKeyPolicy]) -> Iterator[tuple[KeyRole, ExtraKeyPolicy]]:
+    """The role of each block that the keys take, in their order; a key of 384 bits has two."""
+    taking = (extra for extra in extra_keys for _ in burned_purposes(extra.purpose))
+    yield from zip(EXTRA_ROLES, taking, strict=False)
+
+
+def burned_purposes(purpose: str) -> tuple[str, ...]:
+    """The key purposes of the blocks that a key takes: one of 384 bits takes two, the low half first."""
+    return ("ECDSA_KEY_P384_L", _HIGH_HALF) if purpose == "ECDSA_KEY_P384" else (purpose,)
 
 
 def _demands_of_fixed_blocks(chip: Chip, policy: Policy) -> Iterator[_Demand]:
@@ -135,9 +164,7 @@ def _refuse_unknown_keys(demands: tuple[_Demand, ...], policy: Policy) -> None:
 
 
 def _no_room(chip: Chip, demands: tuple[_Demand, ...], policy: Policy) -> UsageError:
-    wishes = [
-        f"the {demand.role.value.replace('_', ' ')} {_blocks(tuple(_allowed(demand, policy)))}" for demand in demands
-    ]
+    wishes = [f"the {demand.title} {_blocks(tuple(_allowed(demand, policy)))}" for demand in demands]
     reserved = sorted(policy.reserved_key_blocks)
     helping = [what for what, wish in _relaxed(policy) if _fits(chip, wish)]
     return UsageError(
@@ -173,6 +200,9 @@ def _relaxed(policy: Policy) -> Iterator[tuple[str, Policy]]:
     if policy.flash_encryption.key_size is KeySize.XTS_256:
         shorter = replace(policy.flash_encryption, key_size=KeySize.XTS_128)
         yield "use a 128-bit flash encryption key", replace(policy, flash_encryption=shorter)
+    for number, extra in enumerate(policy.extra_keys):
+        fewer_keys = policy.extra_keys[:number] + policy.extra_keys[number + 1 :]
+        yield f"leave the extra key {extra.name} out", replace(policy, extra_keys=fewer_keys)
     if policy.nvs.scheme is NvsScheme.HMAC:
         if policy.nvs.key_id is not None:
             anywhere = replace(policy.nvs, key_id=None)

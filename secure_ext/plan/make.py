@@ -16,7 +16,7 @@ from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.erased import erased_around
 from secure_ext.plan.further_efuses import further_efuses
-from secure_ext.plan.key_blocks import assign_key_blocks
+from secure_ext.plan.key_blocks import assign_key_blocks, extra_key_roles
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import PlanBuilder
 from secure_ext.plan.steps import (
@@ -30,7 +30,7 @@ from secure_ext.plan.steps import (
     WriteImages,
     WriteProtect,
 )
-from secure_ext.policy.policy import DownloadMode, NvsScheme, Policy
+from secure_ext.policy.policy import DownloadMode, JtagAccess, NvsScheme, Policy
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
 from secure_ext.station.plan_document import BoardRequirements
@@ -59,7 +59,7 @@ def make_plan(
 
     Raises CheckError SE403 when there is nothing to do; UsageError SE402, SE406, SE408, ToolError SE201.
     """
-    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC and not policy.efuses:
+    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC and not (policy.efuses or policy.extra_keys):
         raise CheckError(
             "SE403",
             "neither flash encryption nor secure boot nor an NVS key is wanted: there is nothing to provision",
@@ -128,9 +128,10 @@ class _Planner:
 
     def keys(self) -> Iterator[Step]:
         digests = iter(self.secure_boot.keys)
+        names = {role: extra.name for role, extra in extra_key_roles(self.policy.extra_keys)}
         for assigned in assign_key_blocks(self.chip, self.policy):
             key = assigned if assigned.role.is_secret else replace(assigned, signs=next(digests).signs)
-            title = KEY_TITLES[key.role]
+            title = f"key {names[key.role]} ({key.purpose})" if key.role in names else KEY_TITLES[key.role]
             half = "" if key.part is BlockPart.WHOLE else f" ({key.part.value} half)"
             protections = "read- and write-protected" if key.role.is_secret else "write-protected, readable"
             yield Step(
@@ -139,7 +140,7 @@ class _Planner:
                 key,
                 f"Burn the {title} into {key.block.name}{half}, {protections}",
                 key_reason(key),
-                self.policy.origin(key_origin(key)),
+                f"profile: extra_keys.{names[key.role]}" if key.role in names else self.policy.origin(key_origin(key)),
             )
 
     def fields(self) -> Iterator[Step]:
@@ -191,9 +192,13 @@ class _Planner:
 
     def _common_fields(self) -> Iterator[Step]:
         source = "workflows, step 5A"
-        if self.policy.lockdown.jtag_disabled:
+        jtag, soft = self.policy.lockdown.jtag, self.chip.efuses.find("SOFT_DIS_JTAG")
+        if jtag is JtagAccess.DISABLED:
             for name in JTAG_FIELDS:
                 yield from self._field(name, 1, "a debugger could read keys and memory", source)
+        if jtag is JtagAccess.BY_HMAC and soft is not None:
+            why = "JTAG is closed until firmware with the token opens it"
+            yield from self._field(soft.name, (1 << soft.bits) - 1, why, self.policy.origin("lockdown.jtag"))
         if self.policy.lockdown.rom_basic_disabled:
             yield from self._field(
                 "CONSOLE_DEBUG_DISABLE", 1, "the ROM must not fall back to its BASIC interpreter", "flash_encrypt.c"
@@ -212,7 +217,7 @@ class _Planner:
     def _secure_boot_fields(self) -> Iterator[Step]:
         source = "workflows, secure boot step 5A"
         soft = self.chip.efuses.find("SOFT_DIS_JTAG")
-        if self.policy.lockdown.jtag_disabled and soft is not None:
+        if self.policy.lockdown.jtag is JtagAccess.DISABLED and soft is not None:
             yield from self._field(soft.name, (1 << soft.bits) - 1, "software must not turn JTAG on again", source)
         if self.secure_boot.aggressive_revoke:
             yield from self._field(
@@ -300,7 +305,7 @@ class _Planner:
             and not flash_encryption.cache_write_protection_skipped
             and not flash_encryption.uart_encryption_allowed
             and not flash_encryption.uart_cache_allowed
-            and self.policy.lockdown.jtag_disabled
+            and self.policy.lockdown.jtag is not JtagAccess.OPEN
         )
 
     def _write_protect(self, name: str, why: str, source: str) -> Step:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
-from secure_ext.plan.key_blocks import can_hold_xts_key
+from secure_ext.plan.key_blocks import burned_purposes, can_hold
 from secure_ext.plan.steps import (
+    EXTRA_ROLES,
     BlockPart,
     BurnField,
     BurnKey,
@@ -33,6 +34,8 @@ from secure_ext.plan.steps import (
     WriteImages,
     WriteProtect,
 )
+from secure_ext.policy.extra_key import PURPOSES
+from secure_ext.policy.extra_keys import chip_purposes
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS
 from secure_ext.station.plan_document import MustBeClear
 
@@ -41,6 +44,7 @@ _FLASH_KEYS = (
     {KeyRole.FLASH_ENCRYPTION},
     {KeyRole.FLASH_ENCRYPTION_1, KeyRole.FLASH_ENCRYPTION_2},
 )
+_EXTRA_PURPOSES = tuple(burned for purpose in PURPOSES for burned in burned_purposes(purpose))
 _PURPOSES = {
     KeyRole.FLASH_ENCRYPTION: ("XTS_AES_128_KEY", "XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"),
     KeyRole.FLASH_ENCRYPTION_1: ("XTS_AES_256_KEY_1",),
@@ -49,6 +53,7 @@ _PURPOSES = {
     KeyRole.DIGEST_0: ("SECURE_BOOT_DIGEST0", "SECURE_BOOT_DIGEST"),
     KeyRole.DIGEST_1: ("SECURE_BOOT_DIGEST1",),
     KeyRole.DIGEST_2: ("SECURE_BOOT_DIGEST2",),
+    **dict.fromkeys(EXTRA_ROLES, _EXTRA_PURPOSES),
 }
 """The key purposes that make a block hold what a role is for; the second ones are those of the ESP32-C2."""
 _FIXED_BLOCKS = {KeyRole.FLASH_ENCRYPTION: "BLOCK1", KeyRole.DIGEST_0: "BLOCK2"}
@@ -110,6 +115,10 @@ class PlanBuilder:
         roles = self._roles
         if roles & _FLASH_KEYS[1] and not roles >= _FLASH_KEYS[1]:
             raise PlanOrderError("build", "one half of the XTS-AES-256 key is missing")
+        if sum(key.purpose.endswith("_P384_L") for key in self._keys) != sum(
+            key.purpose.endswith("_P384_H") for key in self._keys
+        ):
+            raise PlanOrderError("build", "one half of an ECDSA-384 key is missing")
         if self._has_flash_key != (self._chip.crypt_count.name in self._burned):
             raise PlanOrderError("build", "a flash encryption key and its enabling eFuse go together")
         if any(key.role in _DIGESTS for key in self._keys) != (self._chip.secure_boot_enable.name in self._burned):
@@ -150,7 +159,7 @@ class PlanBuilder:
                 raise PlanOrderError(step.id, f"{key.block.name} is taken")
             if other.block == key.block and other.part == key.part:
                 raise PlanOrderError(step.id, f"this half of {key.block.name} is taken")
-            if key.purpose and other.purpose == key.purpose:
+            if other.purpose == key.purpose and key.purpose.startswith(("XTS_", "SECURE_BOOT_")):
                 raise PlanOrderError(step.id, f"two keys with the purpose {key.purpose}")
         if key.role.is_secret and self._is_locked("RD_DIS"):
             raise PlanOrderError(step.id, "RD_DIS is write-protected: the key could not be read-protected any more")
@@ -167,8 +176,10 @@ class PlanBuilder:
                 raise PlanOrderError(step.id, f"the chip does not look for this key in {key.block.name}")
         elif key.purpose not in _PURPOSES[key.role]:
             raise PlanOrderError(step.id, f"a block with the purpose {key.purpose or 'none'} does not serve this key")
-        if key.purpose.startswith("XTS_") and not can_hold_xts_key(self._chip, key.block):
-            raise PlanOrderError(step.id, f"{key.block.name} cannot hold a flash encryption key on this chip")
+        if not can_hold(self._chip, key.block, key.purpose):
+            raise PlanOrderError(step.id, f"{key.block.name} cannot hold such a key on this chip ({key.purpose})")
+        if key.role.is_extra and not any(key.purpose in burned_purposes(use) for use in chip_purposes(self._chip)):
+            raise PlanOrderError(step.id, f"the chip has no purpose {key.purpose}")
 
     def _check_field(self, step: Step, action: BurnField) -> None:
         field = self._chip.efuses.require(action.field)

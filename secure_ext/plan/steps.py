@@ -60,16 +60,26 @@ class KeyRole(str, enum.Enum):
     DIGEST_0 = "secure_boot_digest_0"
     DIGEST_1 = "secure_boot_digest_1"
     DIGEST_2 = "secure_boot_digest_2"
+    EXTRA_0 = "extra_key_0"
+    EXTRA_1 = "extra_key_1"
+    EXTRA_2 = "extra_key_2"
+    EXTRA_3 = "extra_key_3"
+    EXTRA_4 = "extra_key_4"
+    EXTRA_5 = "extra_key_5"
 
     @property
-    def is_burned_reversed(self) -> bool:
-        """Whether espefuse burns the key's last byte first, as it does for flash encryption keys."""
-        return self.value.startswith("flash_encryption")
+    def is_extra(self) -> bool:
+        """Whether it is a key of the firmware's own, which the profile names."""
+        return self in EXTRA_ROLES
 
     @property
     def is_secret(self) -> bool:
         """False for the digests, which are public and must stay readable."""
         return not self.value.startswith("secure_boot_digest")
+
+
+EXTRA_ROLES = (KeyRole.EXTRA_0, KeyRole.EXTRA_1, KeyRole.EXTRA_2, KeyRole.EXTRA_3, KeyRole.EXTRA_4, KeyRole.EXTRA_5)
+"""The blocks of the firmware's own keys, in the order of the profile; a key of 384 bits takes two of them."""
 
 
 class BlockPart(str, enum.Enum):
@@ -93,6 +103,16 @@ class BurnKey:
     purpose: str
     part: BlockPart = BlockPart.WHOLE
     signs: Signs | None = None
+
+    @property
+    def is_burned_reversed(self) -> bool:
+        """Whether espefuse burns the key's last byte first, as for flash encryption and for ECDSA."""
+        return self.role.value.startswith("flash_encryption") or self.is_ecdsa
+
+    @property
+    def is_ecdsa(self) -> bool:
+        """Whether it is a private key of the chip's ECDSA peripheral, or half of one."""
+        return self.purpose.startswith("ECDSA_")
 
     @property
     def rd_dis_bits(self) -> tuple[int, ...]:

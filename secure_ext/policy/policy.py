@@ -140,13 +140,38 @@ class NvsPolicy:
         return self.scheme is NvsScheme.FLASH_ENCRYPTION and not self.key.by_device
 
 
+class JtagAccess(str, enum.Enum):
+    """What becomes of JTAG: closed for ever, closed until software opens it with a token, or left alone."""
+
+    DISABLED = "disabled"
+    BY_HMAC = "hmac"
+    OPEN = "open"
+
+
 @frozen
 class LockdownPolicy:
     """What is closed besides."""
 
     download_mode: DownloadMode
-    jtag_disabled: bool
+    jtag: JtagAccess
     rom_basic_disabled: bool
+
+
+@frozen
+class ExtraKeyPolicy:
+    """A further key of the firmware.
+
+    Attributes:
+        name: the owner's name of it.
+        purpose: espefuse's name of the key purpose.
+        key: where it comes from.
+        block: ``KEY0`` to ``KEY5``; empty for the first that fits.
+    """
+
+    name: str
+    purpose: str
+    key: KeySource
+    block: str = ""
 
 
 class KeyKeeping(str, enum.Enum):
@@ -172,6 +197,7 @@ class Policy:
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
     `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
     carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become.
+    `extra_keys` are burned for the firmware, in the order of the profile.
     `boot` names the app partition that a new board starts, by label or subtype; None leaves it to the build.
     """
 
@@ -190,12 +216,14 @@ class Policy:
     keep: tuple[str, ...] | None = None
     efuses: Mapping[str, int] = field(default_factory=dict)
     boot: str | None = None
+    extra_keys: tuple[ExtraKeyPolicy, ...] = ()
 
     @property
     def has_per_device_keys(self) -> bool:
         """True when a key that is burned is made for each device on its own."""
         flash_encryption = self.flash_encryption.enabled and self.flash_encryption.key.per_device
-        return flash_encryption or (self.nvs.scheme is NvsScheme.HMAC and self.nvs.key.per_device)
+        nvs = self.nvs.scheme is NvsScheme.HMAC and self.nvs.key.per_device
+        return flash_encryption or nvs or any(extra.key.per_device for extra in self.extra_keys)
 
     @property
     def locks_down(self) -> bool:

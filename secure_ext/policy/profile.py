@@ -11,12 +11,23 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from secure_ext.errors import InputError, UsageError
+from secure_ext.policy.extra_key import EXPECTATION as EXTRA_KEYS_EXPECTATION
+from secure_ext.policy.extra_key import ExtraKeyEntry, extra_key_entries
 from secure_ext.policy.settings import SETTINGS, Kind, Setting
 from secure_ext.policy.signing_entry import EXPECTATION, SigningEntry, signing_entry
 from secure_ext.reading import PROFILE_LIMIT, parse_yaml, read_file
 from secure_ext.station.frozen import frozen
 
-Value = str | int | bool | tuple[str, ...] | tuple[str | SigningEntry, ...] | Mapping[str, str] | Mapping[str, int]
+Value = (
+    str
+    | int
+    | bool
+    | tuple[str, ...]
+    | tuple[str | SigningEntry, ...]
+    | Mapping[str, str]
+    | Mapping[str, int]
+    | Mapping[str, ExtraKeyEntry]
+)
 _KEY_MATERIAL = re.compile(
     r"(?:0x)?[0-9a-fA-F]{32,}|(?:[0-9a-fA-F]{2}[:,-]){15,}[0-9a-fA-F]{2}|[A-Za-z0-9+/]{22,}={1,2}"
 )
@@ -75,7 +86,14 @@ class Profile:
     def numbers(self, key: str) -> Mapping[str, int]:
         """The value of a NUMBER_MAP setting, empty if not given."""
         value = self.values.get(key)
-        return {name: int(number) for name, number in value.items()} if isinstance(value, Mapping) else {}
+        entries = value.items() if isinstance(value, Mapping) else ()
+        return {name: number for name, number in entries if isinstance(number, int)}
+
+    def extra_keys(self, key: str) -> Mapping[str, ExtraKeyEntry]:
+        """The value of an EXTRA_KEYS setting, empty if not given."""
+        value = self.values.get(key)
+        entries = value.items() if isinstance(value, Mapping) else ()
+        return {name: entry for name, entry in entries if isinstance(entry, ExtraKeyEntry)}
 
 
 def load_profile(path: Path) -> Profile:
@@ -176,6 +194,8 @@ def _value(setting: Setting, value: object) -> Value | None:
     elif kind is Kind.KEY_LIST:
         entries = [signing_entry(item) for item in value] if isinstance(value, list) else [None]
         checked = tuple(entry for entry in entries if entry is not None) if None not in entries else None
+    elif kind is Kind.EXTRA_KEYS:
+        checked = extra_key_entries(value)
     elif kind is Kind.NUMBER_MAP:
         low, high = setting.limits
         is_map = isinstance(value, dict) and all(map(_is_text, value))
@@ -208,6 +228,7 @@ def _expectation(setting: Setting) -> str:
         Kind.TEXT: "a text",
         Kind.TEXT_LIST: "a list of texts",
         Kind.KEY_LIST: EXPECTATION,
+        Kind.EXTRA_KEYS: EXTRA_KEYS_EXPECTATION,
         Kind.TEXT_MAP: "a map of texts",
     }[setting.kind]
 

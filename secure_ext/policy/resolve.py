@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
-from secure_ext.policy.key_uri import is_key_uri, parse_key_uri
+from secure_ext.policy.choices import Choices
+from secure_ext.policy.extra_keys import extra_key_policies
+from secure_ext.policy.lockdown import lockdown_policy
 from secure_ext.policy.paths import given_path
 from secure_ext.policy.policy import (
     BlankContent,
-    DownloadMode,
     FlashEncryptionMode,
     FlashEncryptionPolicy,
     KeyKeeping,
     KeySource,
-    LockdownPolicy,
     NvsPolicy,
     NvsScheme,
     PerDevicePolicy,
@@ -36,8 +35,6 @@ from secure_ext.policy.signing_entry import SigningEntry
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.revision import revision_text
 
-T = TypeVar("T")
-
 
 def resolve_policy(
     config: Config, chip: Chip, profile: Profile, project_dir: Path | None, *, key_may_be_missing: bool = False
@@ -51,22 +48,23 @@ def resolve_policy(
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
         key_may_be_missing: resolve without a signing key as if there were one, which then `is_missing`.
 
-    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE322, SE337, SE339, SE545, SE680 for what is
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE325, SE337, SE339, SE545, SE680 for what is
     recognised but cannot be done, by name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for
     a bad PKCS#11 URI.
     """
     refuse_what_is_not_supported(config, profile)
-    resolver = _Resolver(config, chip, profile, project_dir, key_may_be_missing)
+    resolver = _Resolver(config, chip, profile, project_dir=project_dir, key_may_be_missing=key_may_be_missing)
     secure_boot = resolver.secure_boot()
     flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
     nvs = resolver.nvs()
     refuse_nvs_keys_that_come_too_late(flash_encryption, nvs)
+    extra_keys = tuple(extra_key_policies(resolver))
     home = profile.text("keys.home")
     return Policy(
         flash_encryption=flash_encryption,
         secure_boot=secure_boot,
         nvs=nvs,
-        lockdown=resolver.lockdown(flash_encryption, secure_boot),
+        lockdown=lockdown_policy(resolver, flash_encryption, secure_boot, extra_keys),
         images={label: given_path(profile.folder, name) for label, name in profile.mapping("images").items()},
         blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
         accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
@@ -78,6 +76,7 @@ def resolve_policy(
         keep=profile.texts("keep"),
         efuses=profile.numbers("efuses"),
         boot=profile.text("boot"),
+        extra_keys=extra_keys,
     )
 
 
@@ -95,40 +94,9 @@ def _per_device(profile: Profile) -> PerDevicePolicy:
 
 
 @dataclass
-class _Resolver:
-    config: Config
-    chip: Chip
-    profile: Profile
-    project_dir: Path | None
-    key_may_be_missing: bool
-    origins: dict[str, str] = field(default_factory=dict)
-
-    def choose(self, key: str, given: T | None, built: tuple[str, T | None], default: T) -> T:
-        """The value of profile key `key`: from the profile, else from the build (symbol, value), else the default."""
-        if given is not None:
-            self.origins[key] = f"{'command line' if key in self.profile.from_options else 'profile'}: {key}"
-            return given
-        symbol, value = built
-        if value is not None:
-            self.origins[key] = f"CONFIG_{symbol}"
-            return value
-        return default
-
-    def first_enabled(self, options: dict[str, T]) -> tuple[str, T | None]:
-        """The first of the symbols (a Kconfig choice) that is set, with the value it stands for."""
-        for symbol, value in options.items():
-            if self.config.enabled(symbol):
-                return symbol, value
-        return "", None
-
-    def key_source(self, text: str) -> KeySource:
-        if text == "generate":
-            return KeySource()
-        if text == "per-device":
-            return KeySource(per_device=True)
-        if is_key_uri(text):
-            return KeySource(uri=parse_key_uri(text, place="secure_boot.keys"))
-        return KeySource(given_path(self.profile.folder, text))
+class _Resolver(Choices):
+    project_dir: Path | None = None
+    key_may_be_missing: bool = False
 
     def flash_encryption(self, *, with_secure_boot: bool) -> FlashEncryptionPolicy:
         config, facts = self.config, self.chip.facts
@@ -356,45 +324,3 @@ class _Resolver:
         if by_device or given == "device":
             return KeySource(by_device=True)
         return self.key_source(given or "generate")
-
-    def lockdown(self, flash_encryption: FlashEncryptionPolicy, secure_boot: SecureBootPolicy) -> LockdownPolicy:
-        config, facts = self.config, self.chip.facts
-        closed = DownloadMode.SECURE if facts.secure_download_mode else DownloadMode.DISABLED
-        development = flash_encryption.mode is FlashEncryptionMode.DEVELOPMENT
-        given = self.profile.text("lockdown.download_mode")
-        mode = self.choose(
-            "lockdown.download_mode",
-            DownloadMode(given) if given else None,
-            self.first_enabled(
-                {
-                    "SECURE_DISABLE_ROM_DL_MODE": DownloadMode.DISABLED,
-                    "SECURE_ENABLE_SECURE_ROM_DL_MODE": DownloadMode.SECURE,
-                    "SECURE_INSECURE_ALLOW_DL_MODE": DownloadMode.OPEN,
-                }
-            ),
-            DownloadMode.OPEN if development else closed,
-        )
-        if mode is DownloadMode.SECURE and not facts.secure_download_mode:
-            raise UsageError(
-                "SE321",
-                f"{facts.name} has no secure download mode",
-                cure="use lockdown.download_mode: disabled",
-                place=self.origins.get("lockdown.download_mode", "lockdown.download_mode"),
-            )
-        jtag = self.profile.text("lockdown.jtag")
-        basic = self.profile.text("lockdown.rom_basic")
-        return LockdownPolicy(
-            download_mode=mode if flash_encryption.enabled or secure_boot.enabled else DownloadMode.OPEN,
-            jtag_disabled=self.choose(
-                "lockdown.jtag",
-                None if jtag is None else jtag == "disabled",
-                ("SECURE_BOOT_ALLOW_JTAG", False if config.enabled("SECURE_BOOT_ALLOW_JTAG") else None),
-                default=True,
-            ),
-            rom_basic_disabled=self.choose(
-                "lockdown.rom_basic",
-                None if basic is None else basic == "disabled",
-                ("SECURE_BOOT_ALLOW_ROM_BASIC", False if config.enabled("SECURE_BOOT_ALLOW_ROM_BASIC") else None),
-                default=True,
-            ),
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 
+from secure_ext.policy.extra_key import extra_keys_schema
 from secure_ext.policy.signing_entry import entry_schema
 from secure_ext.station.frozen import frozen
 
@@ -20,6 +21,7 @@ class Kind(enum.Enum):
     TEXT_MAP = "map of texts"
     KEY_LIST = "list of keys"
     NUMBER_MAP = "map of numbers"
+    EXTRA_KEYS = "map of extra keys"
 
 
 @frozen
@@ -162,6 +164,13 @@ SETTINGS = (
         choices=KEY_BLOCKS,
     ),
     Setting(
+        "extra_keys",
+        Kind.EXTRA_KEYS,
+        "Further keys for the firmware, by a name of yours, with what the chip may use them for. Nobody can read them. "
+        "Its key is a file (32 bytes, for ECDSA a private PEM), generate or per-device.",
+        "{signature: {purpose: HMAC_DOWN_DIGITAL_SIGNATURE, key: ds.bin, block: KEY4}}",
+    ),
+    Setting(
         "keys.home",
         Kind.TEXT,
         "Folder that keeps generated keys, apart for each project, chip and output; else secure_keys in the project.",
@@ -174,7 +183,14 @@ SETTINGS = (
         "secure",
         choices=("secure", "disabled", "open"),
     ),
-    Setting("lockdown.jtag", Kind.CHOICE, "JTAG debugging.", "disabled", choices=("disabled", "open")),
+    Setting(
+        "lockdown.jtag",
+        Kind.CHOICE,
+        "JTAG debugging: disabled for ever; hmac: closed, and opened by firmware that has the token of a key in "
+        "extra_keys (HMAC_DOWN_JTAG or HMAC_DOWN_ALL); or open.",
+        "disabled",
+        choices=("disabled", "hmac", "open"),
+    ),
     Setting(
         "lockdown.rom_basic",
         Kind.CHOICE,
@@ -270,6 +286,8 @@ def _value_schema(setting: Setting) -> dict[str, object]:
         schema |= {"type": "array", "items": {"enum": list(setting.choices)} if setting.choices else text}
     elif setting.kind is Kind.KEY_LIST:
         schema |= {"type": "array", "items": entry_schema()}
+    elif setting.kind is Kind.EXTRA_KEYS:
+        schema |= extra_keys_schema()
     elif setting.kind is Kind.NUMBER_MAP:
         low, high = setting.limits
         schema |= {

@@ -18,6 +18,9 @@ _MEANINGS = {
     "secure_boot_digest_0": "By it the chip recognises software signed with your signing key 1.",
     "secure_boot_digest_1": "By it the chip recognises software signed with your signing key 2.",
     "secure_boot_digest_2": "By it the chip recognises software signed with your signing key 3.",
+    **dict.fromkeys(
+        (f"extra_key_{number}" for number in range(6)), "The software has the chip use it, and cannot read it."
+    ),
 }
 _SIGNS = {
     "all": "the bootloader and the app",

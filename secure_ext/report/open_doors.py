@@ -19,7 +19,9 @@ def open_doors(effects: Effects) -> tuple[str, ...]:
         doors.append("Whoever has the board can get at its software: flash encryption is not on in release mode.")
     if not effects.signing_keys:
         doors.append("Secure boot is not on: the chip does not ask who made the software that it starts.")
-    if not effects.jtag_closed:
+    if effects.jtag_by_token:
+        doors.append("The connection for debugging (JTAG) is opened by the software for whoever has its token.")
+    elif not effects.jtag_closed:
         doors.append("The connection for debugging (JTAG) stays open.")
     if effects.download is Download.OPEN:
         older = (

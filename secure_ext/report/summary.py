@@ -187,6 +187,9 @@ def _final(manifest: Manifest, plan: PlanDocument, effects: Effects) -> Iterator
         yield f"No further signing key can be added later: {places} closed."
     if effects.nvs_key:
         yield "The key with which the software encrypts its settings (NVS) stays in the chip, and nobody can read it."
+    if effects.own_keys:
+        blocks = _number(effects.own_keys, "key block")
+        yield f"Keys of the software's own fill {blocks}: the chip uses them, and nobody can read them."
     if effects.jtag_closed:
         yield "The connection for debugging (JTAG) is closed: nobody can look into the running chip, not even you."
     if effects.download is Download.SECURE:

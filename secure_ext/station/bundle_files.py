@@ -6,6 +6,7 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Callable, Optional
@@ -66,6 +67,9 @@ class BundleFiles:
 
     def _check_key(self, step: KeyStep) -> None:
         self._check(step.file, step.fingerprint, lambda data: fingerprint(data[: step.length]))
+        if step.pem:
+            key = self.path_of(step.file).read_bytes()[: step.length].lstrip(b"\0")
+            self._check(step.pem, "the same key", lambda text: "the same key" if _holds(text, key) else "")
 
     def _check(self, name: str, expected: Optional[str], digest: Callable[[bytes], str]) -> None:
         try:
@@ -77,3 +81,10 @@ class BundleFiles:
             raise Stop(3, "SE820", f"{name} cannot be read: {error.strerror}", cure) from None
         if actual != expected:
             raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
+
+
+def _holds(pem: bytes, key: bytes) -> bool:
+    """Whether a PEM file has the bytes of a key in it: it is then that one, for it is too short for two."""
+    lines = pem.split(b"-----\n")
+    content = base64.b64decode(lines[1].partition(b"-----")[0]) if len(lines) > 1 else b""
+    return content.count(key) == 1

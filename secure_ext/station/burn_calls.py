@@ -57,7 +57,7 @@ def _main_calls(steps: list[EfuseStep], locks: list[str], key_path: Callable[[st
     if keys:
         call.append("burn-key")
         for key in keys:
-            call += [key.burn_name, key_path(key.file)]
+            call += [key.burn_name, key_path(key.pem or key.file)]
             call += [key.purpose] if key.purpose else []
     fields = [step for step in steps if isinstance(step, FieldStep)]
     if fields:

@@ -11,6 +11,7 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - key block 5: ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` and the checks in ``espefuse/efuse/<chip>/fields.py``
 - cores: ``SOC_CPU_CORES_NUM``; the eFuse that leaves one of them: ``components/esp_system/port/cpu_start.c``
 - HMAC: ``SOC_HMAC_SUPPORTED``
+- ECDSA purposes: espefuse's key purposes
 - left alone: fields that exist, but that neither the workflow document nor ESP-IDF's code uses
 - least esptool: the first release whose ``espefuse/efuse_defs`` has the chip's fields at their final places
 - least revision: below it the eFuses lie elsewhere (``efuse/esp32c5/esp_efuse_table.csv`` of 5.4.3 against 5.5), and
@@ -84,6 +85,7 @@ class ChipFacts:
         reed_solomon: its key blocks have check bytes.
         short_security_info: what it tells of itself in secure download mode has no chip id, and shows another eFuse of
             JTAG.
+        ecdsa_purposes: the purposes that its ECDSA peripheral gives keys in eFuse.
     """
 
     name: str
@@ -132,6 +134,7 @@ class ChipFacts:
     crystal_by_baud: bool = False
     reed_solomon: bool = True
     short_security_info: bool = False
+    ecdsa_purposes: tuple[str, ...] = ()
 
     @property
     def has_xts(self) -> bool:
@@ -142,6 +145,8 @@ class ChipFacts:
 _XTS = (KeySize.XTS_128,)
 _XTS_BOTH = (KeySize.XTS_128, KeySize.XTS_256)
 _RSA = ("rsa3072",)
+_ECDSA = ("ECDSA_KEY",)
+_ECDSA_TO_384 = ("ECDSA_KEY", "ECDSA_KEY_P192", "ECDSA_KEY_P384")
 
 _FACTS = (
     ChipFacts(
@@ -224,6 +229,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
+        ecdsa_purposes=_ECDSA_TO_384,
         secure_boot_revision=1,
         least_revision=100,
         least_esptool=(4, 9),
@@ -241,7 +247,16 @@ _FACTS = (
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
         refuses_32_bit_flash=True,
     ),
-    ChipFacts("esp32c61", 0x14, 0x0, _XTS, ("ecdsa256",), schemes_with_errata=("ecdsa256",), hmac=False),
+    ChipFacts(
+        "esp32c61",
+        0x14,
+        0x0,
+        _XTS,
+        ("ecdsa256",),
+        schemes_with_errata=("ecdsa256",),
+        hmac=False,
+        ecdsa_purposes=_ECDSA,
+    ),
     ChipFacts(
         "esp32h2",
         0x10,
@@ -251,6 +266,7 @@ _FACTS = (
         schemes_with_errata=("ecdsa256",),
         xts_key_in_block_key5=False,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
+        ecdsa_purposes=_ECDSA,
         pseudo_round_revision=102,
         ecdsa_curve_mode_revision=102,
         least_esptool=(4, 9),
@@ -264,6 +280,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
+        ecdsa_purposes=_ECDSA_TO_384,
         pseudo_round_revision=300,
         sha384_revision=300,
         flash_power_revision=302,
@@ -281,6 +298,7 @@ _FACTS = (
         _RSA,
         preview=True,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
+        ecdsa_purposes=_ECDSA,
         least_esptool=(5, 3),
         makers_blocks=(1, 2, 10),
     ),
@@ -293,6 +311,7 @@ _FACTS = (
         preview=True,
         xts_key_in_block_key5=False,
         left_alone=("SOFT_DIS_JTAG",),
+        ecdsa_purposes=_ECDSA_TO_384,
         least_esptool=(5, 3),
         cores=2,
         makers_blocks=(1, 2, 10),
@@ -305,6 +324,7 @@ _FACTS = (
         _RSA,
         preview=True,
         key_manager=True,
+        ecdsa_purposes=_ECDSA_TO_384,
         least_esptool=(5, 2),
         cores=2,
         makers_blocks=(1, 2, 9),

@@ -124,7 +124,7 @@ def state_of(summary: dict[str, dict[str, Any]], blocks: dict[int, bytes], error
         raw = _raw_value(field, blocks)
         if raw is not None:
             values[name] = raw
-    texts = {name: str(field.get("value", "")) for name, field in summary.items()}
+    texts = {name: _text(field) for name, field in summary.items()}
     writable = {name: bool(field.get("writeable")) for name, field in summary.items()}
     mac = re.search(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", texts.get("MAC", "").lower())
     places = {
@@ -144,6 +144,12 @@ def state_of(summary: dict[str, dict[str, Any]], blocks: dict[int, bytes], error
         mac=mac.group(0).replace(":", ""),
         coding_errors=errors,
     )
+
+
+def _text(field: dict[str, Any]) -> str:
+    """The value in words; a purpose that newer versions of espefuse have another name for has the older one."""
+    value = str(field.get("value", ""))
+    return {"ECDSA_KEY_P256": "ECDSA_KEY"}.get(value, value)
 
 
 def _raw_value(field: dict[str, Any], blocks: dict[int, bytes]) -> int | None:

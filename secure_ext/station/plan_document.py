@@ -23,6 +23,12 @@ Role = Literal[
     "secure_boot_digest_0",
     "secure_boot_digest_1",
     "secure_boot_digest_2",
+    "extra_key_0",
+    "extra_key_1",
+    "extra_key_2",
+    "extra_key_3",
+    "extra_key_4",
+    "extra_key_5",
 ]
 Revision = Annotated[int, Between(0, 0xFFFF)]
 """Chip or eFuse block revision, major * 100 + minor."""
@@ -229,6 +235,7 @@ class KeyStep(Step):
         wr_dis_bits: bits of WR_DIS of the block, and of its purpose.
         rd_dis_bits: bits of RD_DIS that hide it; none for a digest.
         readable_bits: bits of RD_DIS that must stay clear; none for a key that is hidden.
+        pem: the same key as espefuse takes it, if that is not `file`; absent for all but ECDSA keys of one block.
         signs: what the key of a digest signs in this bundle; absent for a secret, and in plans of 0.1.0, where every
             key signs all.
     """
@@ -251,6 +258,7 @@ class KeyStep(Step):
     rd_dis_bits: Bits
     readable_bits: Bits
     signs: Optional[Literal["all", "bootloader", "nothing"]] = None
+    pem: Optional[Annotated[str, Matching(r"keys/[a-z0-9_]+\.pem")]] = None
 
     @property
     def is_digest(self) -> bool:

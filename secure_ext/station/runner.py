@@ -306,7 +306,7 @@ class Runner:
                 state = self.same_board(read_chip(link), state)
             if number and call[0] == "write-protect-efuse":
                 self.require_burned(compare(steps, state))
-            self.say("espefuse " + " ".join(word for word in call if not word.endswith(".bin")))
+            self.say("espefuse " + " ".join(word for word in call if not word.endswith((".bin", ".pem"))))
             how_far = f"stage {stage!r}, espefuse call {number + 1} of {len(calls)}"
             result = link.burn(call, state.mac, how_far)
             if result.exit_code:

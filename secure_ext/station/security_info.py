@@ -60,7 +60,7 @@ def parse_security_info(text: str, fields: Container[str]) -> SecurityInfo:
     if count:
         values["SPI_BOOT_CRYPT_CNT"] = int(count.group(1), 16)
     purposes = {
-        f"KEY_PURPOSE_{number}": "USER" if name.startswith("USER") else name
+        f"KEY_PURPOSE_{number}": "USER" if name.startswith("USER") else name.replace("ECDSA_KEY_P256", "ECDSA_KEY")
         for number, name in re.findall(r"^\s*BLOCK_KEY(\d) - (\S+)$", text, re.MULTILINE)
         if name != "UNKNOWN"
     }

@@ -91,7 +91,7 @@ def duplicates(steps: Sequence[Step]) -> Iterator[str]:
             taken.append(("role", action.role))
             halves = ("low", "high") if action.part.value == "whole" else (action.part.value,)
             taken += [("block", action.block.name, half) for half in halves]
-            taken += [("purpose", action.purpose)] if action.purpose else []
+            taken += [("purpose", action.purpose)] if action.purpose.startswith(("XTS_", "SECURE_BOOT_")) else []
         elif isinstance(action, BurnField):
             taken.append(("field", action.field))
         elif isinstance(action, WriteProtect):
@@ -116,6 +116,9 @@ def key_violations(chip: Chip, steps: Sequence[Step]) -> Iterator[str]:
     flash_keys = set(keys) & {KeyRole.FLASH_ENCRYPTION, *HALVES}
     if flash_keys & HALVES and not flash_keys >= HALVES:
         yield "one half of the XTS-AES-256 key is missing"
+    purposes = [step.action.purpose for step in steps if isinstance(step.action, BurnKey)]
+    if purposes.count("ECDSA_KEY_P384_L") != purposes.count("ECDSA_KEY_P384_H"):
+        yield "one half of an ECDSA-384 key is missing"
     if bool(flash_keys) != bool(positions(steps, burns(CRYPT_COUNTS))):
         yield "the flash encryption key and the crypt count go together"
     digests = set(keys) & set(DIGESTS)

@@ -18,7 +18,7 @@ from secure_ext.bundle.read import read_bundle
 from secure_ext.chips.chip import load_chip
 from secure_ext.errors import UsageError
 from secure_ext.plan.block_solver import solve
-from secure_ext.plan.key_blocks import assign_key_blocks, can_hold_xts_key
+from secure_ext.plan.key_blocks import assign_key_blocks, can_hold
 from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import check_profile
 from secure_ext.policy.resolve import resolve_policy
@@ -62,7 +62,12 @@ def profiles(draw: st.DrawFn) -> tuple[str, Profile]:
     nvs: Profile = {"scheme": draw(st.sampled_from(["off", "hmac"] if facts.hmac else ["off"]))}
     if draw(st.booleans()):
         nvs["key_id"] = draw(st.integers(0, 5))
+    purposes = [*facts.ecdsa_purposes[:1], *(["HMAC_UP", "HMAC_DOWN_ALL"] if facts.hmac else [])]
+    one_key = st.fixed_dictionaries(
+        {"purpose": st.sampled_from(purposes or ["HMAC_UP"]), "key": st.just("generate")}, optional={"block": block}
+    )
     return chip, {
+        "extra_keys": draw(st.dictionaries(st.sampled_from("abc"), one_key, max_size=3 if purposes else 0)),
         "flash_encryption": {"mode": "release", "key_size": size},
         "secure_boot": {"enabled": keys > 0, "keys": [f"{slot}.pem" for slot in range(keys)] or ["no.pem"]},
         "nvs": nvs,
@@ -81,14 +86,19 @@ def test_wishes_are_kept_and_a_refusal_is_right(wished: tuple[str, Profile]) -> 
     roles = roles if policy.flash_encryption.key_size.value == "256" else ["flash_encryption_key"]
     roles += [f"secure_boot_digest_{slot}" for slot in range(len(policy.secure_boot.keys))]
     roles += ["nvs_hmac_key"] if policy.nvs.scheme.value == "hmac" else []
+    extra = {f"extra_key_{number}": key for number, key in enumerate(policy.extra_keys)}
+    roles += extra
+    ecdsa = {role for role, key in extra.items() if key.purpose == "ECDSA_KEY"}
+    blocks_wished = {role: key.block[-1] for role, key in extra.items() if key.block}
 
     def is_allowed(role: str, block: str) -> bool:
         wish = policy.key_blocks.get(role.replace("_key_half", "").replace("_key", ""), block)
         if role == "nvs_hmac_key" and policy.nvs.key_id is not None:
             wish = f"KEY{policy.nvs.key_id}"
         place = next(one for one in chip.key_blocks if one.name == f"BLOCK_{block}")
-        is_for_it = not role.startswith("flash_encryption") or can_hold_xts_key(chip, place)
-        return block == wish and is_for_it and block not in policy.reserved_key_blocks
+        purpose = "ECDSA_KEY" if role in ecdsa else "XTS_AES_128_KEY" if "flash_encryption" in role else "HMAC_UP"
+        wish = f"KEY{blocks_wished[role]}" if role in blocks_wished else wish
+        return block == wish and can_hold(chip, place, purpose) and block not in policy.reserved_key_blocks
 
     names = [block.name.removeprefix("BLOCK_") for block in chip.key_blocks]
     ways = itertools.permutations(names, len(roles))

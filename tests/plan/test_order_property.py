@@ -31,6 +31,7 @@ from secure_ext.plan.steps import (
     Step,
     WriteProtect,
 )
+from secure_ext.policy.extra_key import HMAC_PURPOSES
 from secure_ext.policy.policy import NvsScheme, Policy
 from secure_ext.policy.profile import Profile, check_profile
 from secure_ext.policy.resolve import resolve_policy
@@ -132,7 +133,7 @@ def profiles(draw: st.DrawFn, facts: ChipFacts) -> dict[str, Any]:
         },
         "lockdown": {
             "download_mode": mostly(download_modes, ["secure", "disabled", "open"]),
-            "jtag": st.sampled_from(["disabled", "open"]),
+            "jtag": st.sampled_from(["disabled", "open", "hmac"]),
             "rom_basic": st.sampled_from(["disabled", "open"]),
         },
     }
@@ -140,6 +141,9 @@ def profiles(draw: st.DrawFn, facts: ChipFacts) -> dict[str, Any]:
     for section, keys in wished.items():
         drawn = {name: draw(optional(strategy)) for name, strategy in keys.items()}
         document[section] = {name: value for name, value in drawn.items() if value is not None}
+    purposes = [*facts.ecdsa_purposes, *(HMAC_PURPOSES if facts.hmac else [])]
+    extra = draw(st.lists(st.sampled_from(purposes), max_size=2)) if purposes else []
+    document["extra_keys"] = {f"k{number}": {"purpose": one, "key": "generate"} for number, one in enumerate(extra)}
     number_of_keys = draw(st.sampled_from([1, 1, facts.digest_slots, 2, 3]))
     document["secure_boot"]["keys"] = [f"key{number}.pem" for number in range(number_of_keys)]
     return document
@@ -209,6 +213,7 @@ def check_made_plan(case: tuple[Chip, Policy, Plan]) -> None:
     assert bool(positions(steps, burns(CRYPT_COUNTS))) == policy.flash_encryption.enabled
     assert bool(positions(steps, burns(SECURE_BOOTS))) == policy.secure_boot.enabled
     assert (KeyRole.NVS_HMAC in roles) == (policy.nvs.scheme is NvsScheme.HMAC)
+    assert sum(role.is_extra for role in roles) >= len(policy.extra_keys)
     assert (roles >= HALVES) == (policy.flash_encryption.enabled and policy.flash_encryption.key_size.value == "256")
     assert [role in roles for role in DIGESTS[: len(policy.secure_boot.keys)]] == [True] * len(policy.secure_boot.keys)
     seal = [step.action for step in steps if step.stage is Stage.SEAL]

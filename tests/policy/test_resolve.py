@@ -16,6 +16,7 @@ from secure_ext.policy.policy import (
     BlankContent,
     DownloadMode,
     FlashEncryptionMode,
+    JtagAccess,
     KeySource,
     NvsScheme,
     Policy,
@@ -63,7 +64,7 @@ def test_defaults_of_release_mode(chip: str) -> None:
     assert policy.flash_encryption.key_size is facts.key_sizes[0]
     assert policy.flash_encryption.key == KeySource(None)
     assert not policy.flash_encryption.uart_encryption_allowed
-    assert policy.lockdown.jtag_disabled and policy.lockdown.rom_basic_disabled
+    assert policy.lockdown.jtag is JtagAccess.DISABLED and policy.lockdown.rom_basic_disabled
     closed = DownloadMode.SECURE if facts.secure_download_mode else DownloadMode.DISABLED
     assert policy.lockdown.download_mode is closed
     assert policy.flash_encryption.pseudo_round == int(load_chip(chip, 0).uses("XTS_DPA_PSEUDO_LEVEL"))
@@ -92,7 +93,7 @@ def test_sdkconfig_gives_the_defaults() -> None:
     assert not policy.secure_boot.revoke_unused
     assert policy.secure_boot.aggressive_revoke
     assert policy.secure_boot.read_protection_stays_writable
-    assert not policy.lockdown.jtag_disabled
+    assert policy.lockdown.jtag is JtagAccess.OPEN
     assert policy.lockdown.download_mode is DownloadMode.DISABLED
     assert (policy.nvs.scheme, policy.nvs.key_id) == (NvsScheme.HMAC, 4)
     assert policy.origin("flash_encryption.mode") == "CONFIG_SECURE_FLASH_ENCRYPTION_MODE_RELEASE"
@@ -133,7 +134,7 @@ def test_profile_overrides_sdkconfig() -> None:
     assert not policy.secure_boot.revoke_unused
     assert (policy.nvs.scheme, policy.nvs.key_id) == (NvsScheme.OFF, 0)
     assert policy.lockdown.download_mode is DownloadMode.OPEN
-    assert policy.lockdown.jtag_disabled and not policy.lockdown.rom_basic_disabled
+    assert policy.lockdown.jtag is JtagAccess.DISABLED and not policy.lockdown.rom_basic_disabled
     assert policy.images == {"storage": Path("/profiles/data/storage.bin")}
     assert policy.blank_partitions == {"other": BlankContent.ENCRYPTED}
     assert policy.accepted_findings == {"SP020"}

@@ -57,6 +57,7 @@ from support.doctor_case import (
     without_md5,
 )
 
+JTAG_KEY = {"jtag": {"purpose": "HMAC_DOWN_JTAG", "key": "generate"}}
 CASES: dict[str, Case] = {
     "SP001": Case(BOTH | {"table_offset": 0x8000}, change=bootloader_of(0xAE00)),
     "SP002": Case(BOTH | {"data_images": {"storage": bytes(0x100001)}}),
@@ -196,6 +197,9 @@ CASES: dict[str, Case] = {
     ),
     "SP156": Case(BOTH | {"partitions": rows(SECURE_CERT)}),
     "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
+    "SP175": Case(BOTH, {"extra_keys": {"own": {"purpose": "ECDSA_KEY", "key": "generate"}}}, chip="esp32h2"),
+    "SP176": Case(BOTH, {"extra_keys": {"own": {"purpose": "ECDSA_KEY_P192", "key": "generate"}}}, chip="esp32c5"),
+    "SP177": Case(BOTH, {"extra_keys": JTAG_KEY, "lockdown": {"jtag": "hmac"}}),
     "SP166": Case(BOTH, {"reserved_key_blocks": ["KEY0"]}),
     "SP165": Case(BOTH, {"efuses": {"VDD_SPI_AS_GPIO": 1}}),
     "SP164": Case(BOTH, {"keep": ["nvs"]}),

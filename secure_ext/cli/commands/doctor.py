@@ -74,7 +74,7 @@ def doctor(
         selection.chosen((), select, ignore)
         fingerprints = selection.read_baseline(baseline) if baseline else frozenset()
         decision = decision_from_options(**options)
-        check_key_files(decision.policy)
+        check_key_files(decision.policy, decision.build.chip)
         check_nvs_images(decision.images)
         findings = selection.chosen(decision.findings, select, ignore)
         if write_baseline is not None:

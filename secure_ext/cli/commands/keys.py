@@ -88,6 +88,24 @@ def key_digest(key: str, output: Path | None) -> None:
         click.echo(f"{public.scheme.value} {digest.hex()}")
 
 
+@keys.command("jtag-token")
+@click.argument("key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+def jtag_token(key: Path) -> None:
+    """Show the token with which firmware opens JTAG of boards that have the HMAC key in FILE (lockdown.jtag: hmac).
+
+    Whoever has the token can have a board debugged: it is as secret as the key.
+
+    \b
+    Example:
+        secure-provision keys jtag-token build/secure/keys/extra_key_0.bin
+    """
+    with shown_errors():
+        from secure_ext.keys.jtag_token import jtag_token_of  # noqa: PLC0415 (loaded when used)
+        from secure_ext.keys.symmetric import load_secret  # noqa: PLC0415
+
+        click.echo(jtag_token_of(load_secret(key, "jtag", (32,)).data).hex())
+
+
 def _public_half(key: str) -> VerificationKey:
     from secure_ext.keys.signing import load_verification_key  # noqa: PLC0415 (loaded when used)
     from secure_ext.keys.uri_signers import open_uri_signer  # noqa: PLC0415

@@ -13,12 +13,17 @@ from secure_ext.plan.document import plan_document
 from secure_ext.plan.recipe import RECIPE_NAMES, NvsFromCsv
 from secure_ext.plan.steps import Stage
 from secure_ext.plan.unplanned import unplanned_features
-from secure_ext.policy.policy import KeySource
+from secure_ext.policy.policy import JtagAccess, KeySource
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.one_line import printable
 from secure_ext.station.revision import revision_range, revision_text
 from secure_ext.station.typed_document import document_data
 
+_JTAG = {
+    JtagAccess.DISABLED: "disabled",
+    JtagAccess.BY_HMAC: "closed until it is opened with a token",
+    JtagAccess.OPEN: "OPEN",
+}
 _STAGE_TITLES = {
     Stage.FLASH: "flash: can be repeated",
     Stage.BURN: "burn: CANNOT BE UNDONE",
@@ -44,7 +49,7 @@ def summary_text(decision: Decision) -> str:
         f"{build.project_name or 'project'} for {build.chip}, chip revision {revisions}: "
         f"{', '.join(features)}; "
         f"download mode {policy.lockdown.download_mode.value}, "
-        f"JTAG {'disabled' if policy.lockdown.jtag_disabled else 'OPEN'}"
+        f"JTAG {_JTAG[policy.lockdown.jtag]}"
     )
 
 

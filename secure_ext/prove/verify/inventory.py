@@ -22,7 +22,7 @@ from secure_ext.prove.verify.documents import Documents
 
 _KEYS = "keys/"
 _KEY_NAMES = re.compile(
-    r"keys/(flash_encryption_key(_half_[12])?\.bin|nvs_hmac_key\.bin|nvs_keys\.bin|"
+    r"keys/(flash_encryption_key(_half_[12])?\.bin|nvs_hmac_key\.bin|nvs_keys\.bin|extra_key_[0-5]\.(bin|pem)|"
     r"secure_boot_signing_key_[0-2]\.pem|superseded/[A-Za-z0-9_-]+\.[0-9a-f]{32})"
 )
 
@@ -100,7 +100,7 @@ def _key_folder(files: BundleFiles, documents: Documents) -> Check:
     unknown = [name for name in present if not _KEY_NAMES.fullmatch(name)]
     later = documents.per_device_roles
     burned = [step for step in documents.plan.keys if step.role not in later]
-    needed = {step.file for step in burned if step.file.startswith(_KEYS)}
+    needed = {name for step in burned for name in (step.file, step.pem) if name and name.startswith(_KEYS)}
     missing = sorted(needed - set(present))
     if unknown:
         also = f"it also holds {', '.join(unknown)}"

@@ -16,11 +16,13 @@ from secure_ext.formats.flash_encryption import (
     FlashEncryptionScheme,
     flash_encryption_key,
 )
+from secure_ext.keys.ecdsa_key import pem_of_block
 from secure_ext.keys.symmetric import load_secret, refuse_weak
 from secure_ext.prove.verify.check import COPY_AGAIN, failed, judged
 from secure_ext.prove.verify.documents import Documents
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.fingerprint import fingerprint
+from secure_ext.station.plan_document import KeyStep
 
 KEY_FILE = "keys/flash_encryption_key.bin"
 _ROLE = "flash_encryption_key"
@@ -35,12 +37,23 @@ def check_key_files(files: BundleFiles, documents: Documents) -> Iterator[Check]
             yield failed("key-fingerprint", step.role, wrong, "find out what that is, and remove it")
         elif content is not None:
             fits = fingerprint(content[: step.length]) == step.fingerprint
-            if not step.is_digest and (weakness := _weakness(content)):
+            padded = step.purpose.startswith("ECDSA_")
+            if not step.is_digest and (weakness := _weakness(content.lstrip(b"\0") if padded else content)):
                 yield failed("key-fingerprint", step.role, weakness, "make the bundle again with another key")
                 continue
             evidence = f"fingerprint {step.fingerprint}"
             wrong = f"{step.file} is another key than the plan's"
             yield judged("key-fingerprint", step.role, fits, evidence, wrong, cure=COPY_AGAIN)
+            yield from _pem(step, content, files, documents.plan.chip)
+
+
+def _pem(step: KeyStep, key: bytes, files: BundleFiles, chip: str) -> Iterator[Check]:
+    """What espefuse burns of an ECDSA key is its PEM file, and not the one whose fingerprint the plan has."""
+    if step.pem is not None:
+        text = files.read(step.pem)
+        is_key = text is not None and text == pem_of_block(key, step.purpose, chip_facts(chip).ecdsa_purposes)
+        wrong = f"{step.pem} is missing, or is another key than {step.file}"
+        yield judged("key-fingerprint", step.pem, is_key, f"the key in {step.file}", wrong, cure=COPY_AGAIN)
 
 
 def find_flash_key(

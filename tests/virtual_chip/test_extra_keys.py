@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firmware's own keys: burned as the chip wants them, hidden, and seen by all that looks at a board."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from chip_tools import espefuse, new_chip, succeed
+from click.testing import Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from secure_ext.bundle.read import FinishedBundle, read_bundle
+from secure_ext.documents.rehearsal import FAILED
+from secure_ext.keys.symmetric import generate_secret
+from secure_ext.prove.boot_check.boot_check import boot_check
+from secure_ext.prove.rehearsal.power_cuts import power_cuts
+from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
+from secure_ext.prove.rehearsal.script_run import chip_for, run_script
+from secure_ext.prove.virtual_chip.fuses import Fuses
+from secure_ext.prove.virtual_chip.process import ChipProcess
+from secure_ext.sample.options import SampleOptions
+
+LONG = pytest.mark.long
+Run = Callable[..., Result]
+MakeBundle = Callable[..., FinishedBundle]
+CURVES: dict[str, ec.EllipticCurve] = {
+    "ECDSA_KEY": ec.SECP256R1(),
+    "ECDSA_KEY_P192": ec.SECP192R1(),
+    "ECDSA_KEY_P384": ec.SECP384R1(),
+}
+
+
+def key_file(folder: Path, purpose: str) -> Path:
+    """A key of the owner's: raw bytes, or a PEM file."""
+    path = folder / f"{purpose}.{'pem' if purpose in CURVES else 'bin'}"
+    if purpose in CURVES:
+        key = ec.generate_private_key(CURVES[purpose])
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(key.private_bytes(*form))
+    else:
+        path.write_bytes(generate_secret(purpose, 32).data)
+    return path
+
+
+def blocks_of(chip: ChipProcess) -> set[bytes]:
+    """What is in the chip's key blocks, hidden or not."""
+    fuses = Fuses(chip.state / "efuses.json")
+    return {fuses.decoded(block).data for block in range(4, 10)} - {bytes(32)}
+
+
+@pytest.fixture
+def make_bundle(
+    tmp_path: Path, new_build: Callable[..., Path], signing_key_for: Callable[[str], Path], run_cli: Run
+) -> MakeBundle:
+    def make(chip: str, extra: dict[str, dict[str, str]], *more: str) -> FinishedBundle:
+        profile = tmp_path / f"{chip}.yaml"
+        lines = ["schema: 1", f"extra_keys: {json.dumps(extra)}", *more]
+        profile.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        build = new_build(chip, SampleOptions(flash_encryption="release", secure_boot=True))
+        words = ("-B", build, "--profile", profile, "--signing-key", signing_key_for(chip))
+        done = run_cli("bundle", *words, "-o", tmp_path / f"bundle-{chip}")
+        assert done.exit_code == 0, done.output
+        verified = run_cli("verify", tmp_path / f"bundle-{chip}", *words)
+        assert verified.exit_code == 0, verified.output
+        return read_bundle(tmp_path / f"bundle-{chip}")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("chip", "purposes"),
+    [
+        ("esp32c3", ["HMAC_DOWN_DIGITAL_SIGNATURE", "HMAC_UP"]),
+        ("esp32c5", ["ECDSA_KEY"]),
+        *(
+            pytest.param(chip, purposes, marks=LONG)
+            for chip, purposes in (
+                ("esp32s2", ["HMAC_DOWN_ALL", "HMAC_DOWN_JTAG"]),
+                ("esp32s3", ["HMAC_DOWN_JTAG", "HMAC_UP", "HMAC_UP"]),
+                ("esp32c6", ["HMAC_DOWN_ALL"]),
+                ("esp32c5", ["ECDSA_KEY_P384", "ECDSA_KEY_P192"]),
+                ("esp32c61", ["ECDSA_KEY", "ECDSA_KEY"]),
+                ("esp32h2", ["ECDSA_KEY", "HMAC_DOWN_DIGITAL_SIGNATURE"]),
+                ("esp32p4", ["ECDSA_KEY_P384", "HMAC_UP"]),
+            )
+        ),
+    ],
+)
+def test_they_are_burned_hidden_and_seen(
+    chip: str, purposes: Sequence[str], make_bundle: MakeBundle, run_cli: Run, tmp_path: Path
+) -> None:
+    bundle = make_bundle(chip, {f"key{n}": {"purpose": one, "key": "generate"} for n, one in enumerate(purposes)})
+    assert rehearse_bundle(bundle, lambda _: None).passed
+    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+        done = run_script(bundle, board.url, tmp_path / "journal", "--until", "burn")
+        assert done.exit_code == 0, done.output
+        audited = run_cli("audit", bundle.folder, "--port", board.url, "--before", "no-reset", "--until", "burn")
+        assert audited.exit_code == 0, audited.output
+        done = run_script(bundle, board.url, tmp_path / "journal")
+        assert done.exit_code == 0, done.output
+        report = boot_check(board.state, bundle.folder)
+        assert report.boots, report.faults
+
+
+@pytest.mark.parametrize(
+    ("chip", "purpose"),
+    [
+        ("esp32c3", "HMAC_DOWN_ALL"),
+        ("esp32c5", "ECDSA_KEY"),
+        *(
+            pytest.param(chip, purpose, marks=LONG)
+            for chip, purpose in (
+                ("esp32s2", "HMAC_UP"),
+                ("esp32c5", "ECDSA_KEY_P384"),
+                ("esp32c5", "ECDSA_KEY_P192"),
+                ("esp32p4", "ECDSA_KEY_P384"),
+                ("esp32h2", "ECDSA_KEY"),
+                ("esp32c61", "ECDSA_KEY"),
+            )
+        ),
+    ],
+)
+def test_the_bits_are_those_that_espefuse_burns_from_the_owners_file(
+    chip: str, purpose: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    own = key_file(tmp_path, purpose)
+    bundle = make_bundle(chip, {"own": {"purpose": purpose, "key": str(own)}})
+    with ChipProcess(chip_for(bundle), tmp_path / "ours") as board:
+        done = run_script(bundle, board.url, tmp_path / "journal", "--until", "burn")
+        assert done.exit_code == 0, done.output
+    with new_chip(chip, tmp_path / "theirs") as judge:
+        succeed(espefuse(judge, "burn-key", "BLOCK_KEY0", str(own), purpose))
+        assert blocks_of(judge) and blocks_of(judge) <= blocks_of(board)
+
+
+@LONG
+@pytest.mark.parametrize("purpose", ["HMAC_UP", "ECDSA_KEY", "ECDSA_KEY_P384"])
+def test_a_key_that_the_power_was_cut_off_from(purpose: str, make_bundle: MakeBundle) -> None:
+    """Finished, or found to be damaged; never taken for done."""
+    bundle = make_bundle("esp32c5", {"own": {"purpose": purpose, "key": "generate"}})
+    report = power_cuts(bundle, lambda _: None)
+    assert report.passed, [str(cut) for cut in report.cuts if cut.outcome == FAILED]
+
+
+def test_its_files_are_for_their_owner_alone_and_the_log_does_not_show_them(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle("esp32c5", {"own": {"purpose": "ECDSA_KEY", "key": "generate"}})
+    files = sorted(path for path in (bundle.folder / "keys").glob("extra_key*"))
+    assert [path.name for path in files] == ["extra_key_0.bin", "extra_key_0.pem"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    secret = files[0].read_bytes().hex()
+    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+        done = run_script(bundle, board.url, tmp_path / "journal")
+    said = "".join(path.read_text("utf-8", "replace") for path in (tmp_path / "journal").iterdir() if path.is_file())
+    text = (
+        done.output + said + (bundle.folder / "plan.json").read_text() + (bundle.folder / "manifest.json").read_text()
+    )
+    assert secret not in text.lower() and "PRIVATE KEY" not in text
+
+
+def test_another_pem_beside_the_key_is_not_burned(make_bundle: MakeBundle, run_cli: Run, tmp_path: Path) -> None:
+    """espefuse would burn it, and nobody could read back that it is another one."""
+    bundle = make_bundle("esp32c5", {"own": {"purpose": "ECDSA_KEY", "key": "generate"}})
+    (bundle.folder / "keys" / "extra_key_0.pem").write_bytes(key_file(tmp_path, "ECDSA_KEY").read_bytes())
+    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+        done = run_script(bundle, board.url, tmp_path / "journal")
+        assert "SE820" in done.output and not blocks_of(board)
+    assert "extra_key_0.pem" in run_cli("verify", bundle.folder).output
