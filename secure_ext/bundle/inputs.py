@@ -22,6 +22,7 @@ from secure_ext.policy.signing_entry import SigningEntry, Signs
 
 SIGNING_KEYS = "secure_boot.keys"
 KEY_HOME = "keys.home"
+EXTRA_KEYS = "extra_keys"
 _SDKCONFIG = "config/sdkconfig.json"
 _KEY_FILES = ("flash_encryption.key", "nvs.key")
 _NO_FILES = ("generate", "per-device", "device")
@@ -39,6 +40,9 @@ def recorded_inputs(decision: Decision, output: Path, key_home: Path | None) -> 
     keys = profile.from_options if profile.sha256 else frozenset(profile.values)
     options = {key: profile.values[key] for key in sorted(keys) if key not in ("schema", KEY_HOME)}
     options |= {key: options[key] if options[key] in _NO_FILES else A_FILE for key in _KEY_FILES if key in options}
+    if EXTRA_KEYS in options:
+        named = profile.extra_keys(EXTRA_KEYS).items()
+        options[EXTRA_KEYS] = tuple(f"{name}: {one.purpose}" for name, one in named)
     if SIGNING_KEYS in options:
         options[SIGNING_KEYS] = len(profile.signing_entries(SIGNING_KEYS) or ())
     return Inputs(

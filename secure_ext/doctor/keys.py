@@ -23,6 +23,8 @@ def _sources(subject: Subject) -> Iterator[tuple[str, KeySource]]:
         yield "nvs.key", policy.nvs.key
     for source in policy.secure_boot.keys:
         yield "secure_boot.keys", source
+    for extra in policy.extra_keys:
+        yield f"extra_keys.{extra.name}", extra.key
 
 
 def _secret_files(subject: Subject) -> Iterator[tuple[str, Path, bytes]]:

@@ -10,6 +10,7 @@ from secure_ext.chips.chip import Chip, KeyBlock
 from secure_ext.errors import UsageError
 from secure_ext.plan.block_solver import solve
 from secure_ext.plan.steps import EXTRA_ROLES, BlockPart, BurnKey, KeyRole
+from secure_ext.policy.extra_key import PURPOSES
 from secure_ext.policy.policy import ExtraKeyPolicy, NvsScheme, Policy
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
@@ -117,6 +118,10 @@ def extra_key_roles(extra_keys: Sequence[ExtraKeyPolicy]) -> Iterator[tuple[KeyR
 def burned_purposes(purpose: str) -> tuple[str, ...]:
     """The key purposes of the blocks that a key takes: one of 384 bits takes two, the low half first."""
     return ("ECDSA_KEY_P384_L", _HIGH_HALF) if purpose == "ECDSA_KEY_P384" else (purpose,)
+
+
+EXTRA_PURPOSES = tuple(burned for purpose in PURPOSES for burned in burned_purposes(purpose))
+"""All key purposes that the blocks of the firmware's own keys can have, on some chip."""
 
 
 def _demands_of_fixed_blocks(chip: Chip, policy: Policy) -> Iterator[_Demand]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
-from secure_ext.plan.key_blocks import burned_purposes, can_hold
+from secure_ext.plan.key_blocks import EXTRA_PURPOSES, burned_purposes, can_hold
 from secure_ext.plan.steps import (
     EXTRA_ROLES,
     BlockPart,
@@ -34,7 +34,6 @@ from secure_ext.plan.steps import (
     WriteImages,
     WriteProtect,
 )
-from secure_ext.policy.extra_key import PURPOSES
 from secure_ext.policy.extra_keys import chip_purposes
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS
 from secure_ext.station.plan_document import MustBeClear
@@ -44,7 +43,6 @@ _FLASH_KEYS = (
     {KeyRole.FLASH_ENCRYPTION},
     {KeyRole.FLASH_ENCRYPTION_1, KeyRole.FLASH_ENCRYPTION_2},
 )
-_EXTRA_PURPOSES = tuple(burned for purpose in PURPOSES for burned in burned_purposes(purpose))
 _PURPOSES = {
     KeyRole.FLASH_ENCRYPTION: ("XTS_AES_128_KEY", "XTS_AES_128_KEY_DERIVED_FROM_128_EFUSE_BITS"),
     KeyRole.FLASH_ENCRYPTION_1: ("XTS_AES_256_KEY_1",),
@@ -53,7 +51,7 @@ _PURPOSES = {
     KeyRole.DIGEST_0: ("SECURE_BOOT_DIGEST0", "SECURE_BOOT_DIGEST"),
     KeyRole.DIGEST_1: ("SECURE_BOOT_DIGEST1",),
     KeyRole.DIGEST_2: ("SECURE_BOOT_DIGEST2",),
-    **dict.fromkeys(EXTRA_ROLES, _EXTRA_PURPOSES),
+    **dict.fromkeys(EXTRA_ROLES, EXTRA_PURPOSES),
 }
 """The key purposes that make a block hold what a role is for; the second ones are those of the ESP32-C2."""
 _FIXED_BLOCKS = {KeyRole.FLASH_ENCRYPTION: "BLOCK1", KeyRole.DIGEST_0: "BLOCK2"}

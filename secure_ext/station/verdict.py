@@ -140,8 +140,7 @@ def _enabled_without_keys(plan: PlanDocument, statuses: list[StepStatus], state:
             for item in statuses
             if isinstance(item.step, KeyStep)
             and item.status is Status.MISSING
-            # only flash encryption keys are burned last byte first, only digests have to stay readable
-            and (item.step.reversed if name in CRYPT_COUNTS else item.step.readable_bits)
+            and item.step.role.startswith("flash_encryption" if name in CRYPT_COUNTS else "secure_boot_digest")
         ]
         if state.values.get(name) and keys:
             lacking.append(f"{name} was burned before its key, which {' and '.join(keys)} still lacks")

@@ -142,14 +142,18 @@ def test_two_flash_encryption_keys_are_one_too_many(boards: Boards) -> None:
 
 
 def test_jtag_that_only_the_firmware_can_open_is_closed(boards: Boards) -> None:
-    """ESP-IDF takes SOFT_DIS_JTAG with an HMAC key in place of the pins' eFuses, and without the key does not."""
+    """ESP-IDF takes SOFT_DIS_JTAG with an HMAC key in place of the pins' eFuses, and without the key does not.
+
+    That key has to be hidden, too, which on these boards it is not.
+    """
     was = boards(Cell("esp32c3", "both"))
     open_pins = replace(was, state=burned(was, "DIS_PAD_JTAG", 0))
     assert failures(was, open_pins.state)
     with_key = burned(open_pins, "KEY_PURPOSE_3", 6, word="HMAC_DOWN_JTAG")
-    assert not failures(was, with_key)
+    unprotected = {name for name, _ in failures(was, with_key)}
+    assert unprotected == {"own-key-hidden", "own-key-write-protected"}
     soft_open = burned(replace(open_pins, state=with_key), "SOFT_DIS_JTAG", 1)
-    assert failures(was, soft_open) == {("jtag-closed", "DIS_PAD_JTAG")}
+    assert failures(was, soft_open) - failures(was, with_key) == {("jtag-closed", "DIS_PAD_JTAG")}
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import stat
 from collections.abc import Callable, Sequence
@@ -145,6 +146,81 @@ def test_a_key_that_the_power_was_cut_off_from(purpose: str, make_bundle: MakeBu
     bundle = make_bundle("esp32c5", {"own": {"purpose": purpose, "key": "generate"}})
     report = power_cuts(bundle, lambda _: None)
     assert report.passed, [str(cut) for cut in report.cuts if cut.outcome == FAILED]
+
+
+def test_jtag_that_a_token_opens(make_bundle: MakeBundle, run_cli: Run, tmp_path: Path) -> None:
+    """The pins stay, the soft disable is burned, and an audit without the plan takes it for closed."""
+    bundle = make_bundle(
+        "esp32c3", {"jtag": {"purpose": "HMAC_DOWN_JTAG", "key": "generate"}}, "lockdown: {jtag: hmac}"
+    )
+    burned = {step.field: step.value for step in bundle.plan.fields}
+    assert burned["SOFT_DIS_JTAG"] == 7 and not {"DIS_PAD_JTAG", "DIS_USB_JTAG"} & burned.keys()
+    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+        done = run_script(bundle, board.url, tmp_path / "journal", "--until", "burn")
+        assert done.exit_code == 0, done.output
+        words = ("--chip", "esp32c3", "--policy", "release", "--port", board.url, "--before", "no-reset")
+        audited = json.loads(run_cli("audit", *words, "--format", "json").stdout)
+        failed = {check["name"] for check in audited["checks"] if check["outcome"] == "failed"}
+        assert failed <= {"download-mode-closed"}, failed
+    key = bundle.folder / "keys" / "extra_key_0.bin"
+    token = hmac.new(key.read_bytes(), bytes(32), "sha256").hexdigest()
+    assert run_cli("keys", "jtag-token", key).stdout.strip() == token
+    assert "opened by the software for whoever has its token" in (bundle.folder / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("chip", "lines", "code"),
+    [
+        ("esp32c3", ["lockdown: {jtag: hmac}"], "SE324"),
+        ("esp32c61", ["lockdown: {jtag: hmac}"], "SE323"),
+        ("esp32", ["extra_keys: {a: {purpose: HMAC_UP, key: generate}}"], "SE325"),
+        ("esp32c3", ["extra_keys: {a: {purpose: ECDSA_KEY, key: generate}}"], "SE325"),
+        ("esp32c3", ["extra_keys: {a: {purpose: USER, key: generate}}"], "SE304"),
+        ("esp32c3", ["extra_keys: {A b: {purpose: HMAC_UP, key: generate}}"], "SE304"),
+        ("esp32c3", ["extra_keys: {a: {purpose: HMAC_UP, key: 'pkcs11:object=a'}}"], "SE313"),
+        ("esp32c3", ["extra_keys: {a: {purpose: HMAC_UP, key: own.bin}}"], "SE620"),
+        ("esp32c5", ["extra_keys: {a: {purpose: ECDSA_KEY, key: wrong.pem}}"], "SE612"),
+        (
+            "esp32c3",
+            [f"extra_keys: {{{', '.join(f'k{n}: {{purpose: HMAC_UP, key: generate}}' for n in range(7))}}}"],
+            "SE402",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(  # noqa: PLR0917 (fixtures)
+    chip: str,
+    lines: list[str],
+    code: str,
+    new_build: Callable[..., Path],
+    signing_key_for: Callable[[str], Path],
+    run_cli: Run,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "wrong.pem").write_bytes(key_file(tmp_path, "ECDSA_KEY_P384").read_bytes())
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("\n".join(["schema: 1", *lines]) + "\n", encoding="utf-8")
+    build = new_build(chip, SampleOptions(flash_encryption="release", secure_boot=True))
+    words = ("--profile", profile, "--signing-key", signing_key_for(chip))
+    done = run_cli("bundle", "-B", build, *words, "-o", tmp_path / "bundle")
+    assert (done.exit_code in (2, 3), code in done.stderr) == (True, True), done.output
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("purpose", ["HMAC_UP", "ECDSA_KEY", "ECDSA_KEY_P384"])
+def test_each_board_its_own(purpose: str, make_bundle: MakeBundle, run_cli: Run, tmp_path: Path) -> None:
+    """Two boards, two keys; nothing of them is left here."""
+    bundle = make_bundle("esp32c5", {"own": {"purpose": purpose, "key": "per-device"}})
+    assert rehearse_bundle(bundle, lambda _: None).passed
+    seen = []
+    for name in ("one", "two"):
+        with ChipProcess(chip_for(bundle), tmp_path / name) as board:
+            words = ("--port", board.url, "--before", "no-reset", "--after", "no-reset", "--yes")
+            done = run_cli("flash", bundle.folder, *words, "--journal", tmp_path / f"journal-{name}")
+            assert done.exit_code == 0, done.output
+            seen.append(blocks_of(board))
+    assert len(seen[0] - seen[1]) == (2 if "384" in purpose else 1)
+    assert not list((bundle.folder / "keys").glob("extra*"))
 
 
 def test_its_files_are_for_their_owner_alone_and_the_log_does_not_show_them(

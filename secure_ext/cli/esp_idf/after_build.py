@@ -97,8 +97,10 @@ def _inputs(build_dir: Path, menu: Menu, decision: Decision) -> Iterator[Path]:
     for image in decision.images:
         if image.recipe is not None:
             yield from image.recipe.inputs
-    sources = [decision.policy.flash_encryption.key, decision.policy.nvs.key, *decision.policy.secure_boot.keys]
-    for path in (menu.profile, decision.policy.per_device.seal_to, *(source.path for source in sources)):
+    policy = decision.policy
+    sources = [policy.flash_encryption.key, policy.nvs.key, *policy.secure_boot.keys]
+    sources += [extra.key for extra in policy.extra_keys]
+    for path in (menu.profile, policy.per_device.seal_to, *(source.path for source in sources)):
         if path is not None:
             yield path
 

@@ -44,6 +44,7 @@ def summary_text(decision: Decision) -> str:
         features.append("NVS HMAC key")
     elif policy.nvs.scheme.value == "flash-encryption":
         features.append(f"NVS keys {policy.nvs.key.describe()}")
+    features += [f"key {extra.name} ({extra.purpose})" for extra in policy.extra_keys]
     revisions = revision_range(decision.plan.min_revision, decision.plan.max_revision)
     return (
         f"{build.project_name or 'project'} for {build.chip}, chip revision {revisions}: "

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 from secure_ext.checks import Check, Outcome
 from secure_ext.chips.chip import Chip, KeyBlock, load_chip
+from secure_ext.plan.key_blocks import EXTRA_PURPOSES
+from secure_ext.policy.extra_key import OPENS_JTAG
 from secure_ext.prove.audit.against_plan import EfuseCheck, coding_errors_check, efuse_check
 from secure_ext.prove.audit.board import SEALED, Board
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
@@ -23,7 +25,6 @@ _P256_ONLY_LOCKED = 3
 _FLASH_KEYS = ("XTS_AES_128_KEY", "XTS_AES_256_KEY_1", "XTS_AES_256_KEY_2")
 _DIGEST = "SECURE_BOOT_DIGEST"
 _NEWEST = 9999
-_JTAG_BY_HMAC = ("HMAC_DOWN_JTAG", "HMAC_DOWN_ALL")
 _CURE = (
     "make a bundle of this board's firmware and run its provision.py: these eFuses are right only all together and in "
     "its order. One of them burned alone can stop the chip for good"
@@ -225,6 +226,8 @@ class _Conditions:
             yield self._burned("flash-power", "DOWNLOAD_MODE_XPD_ON", meaning)
         for _, block in self._blocks_for("HMAC_UP"):
             yield from self._secret(block, "nvs-key")
+        for _, block in self._blocks_for(*(purpose for purpose in EXTRA_PURPOSES if purpose != "HMAC_UP")):
+            yield from self._secret(block, "own-key")
 
     def _second_digests(self) -> Iterator[Check]:
         """The ROM takes the first block that it finds with a purpose."""
@@ -243,7 +246,7 @@ class _Conditions:
     def _jtag(self) -> Iterator[Check]:
         soft = self.chip.efuses.find("SOFT_DIS_JTAG")
         if soft and self.board.value(soft.name) == (1 << soft.bits) - 1:
-            if self._blocks_for(*_JTAG_BY_HMAC):
+            if self._blocks_for(*OPENS_JTAG):
                 return  # closed until the firmware opens it with an HMAC key: ESP-IDF takes that, too
         for field in JTAG_FIELDS:
             if self.chip.uses(field):
