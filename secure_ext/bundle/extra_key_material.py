@@ -9,7 +9,7 @@ from pathlib import Path
 from secure_ext.bundle.generated_keys import GeneratedKeys
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import UsageError
-from secure_ext.keys.ecdsa_key import curves_of, generate_ecdsa_key, key_as_pem, key_parts, load_ecdsa_key, pem_of_block
+from secure_ext.keys.ecdsa_key import generate_ecdsa_key, key_as_pem, key_parts, load_ecdsa_key, pem_of_block
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 from secure_ext.keys.symmetric import generate_secret, load_secret
 from secure_ext.plan.key_blocks import burned_purposes, extra_key_roles
@@ -47,11 +47,11 @@ def load_extra_keys(
 
 def pem_files(policy: Policy, chip: str, burned: Mapping[KeyRole, bytes]) -> dict[KeyRole, bytes]:
     """Those of the `burned` keys as PEM that espefuse takes so, by role."""
-    purposes = chip_facts(chip).ecdsa_purposes
+    curves = chip_facts(chip).ecdsa_curves
     return {
-        role: pem_of_block(burned[role], extra.purpose, purposes)
+        role: pem_of_block(burned[role], curves[extra.purpose])
         for role, extra in extra_key_roles(policy.extra_keys)
-        if role in burned and extra.purpose in purposes and len(burned_purposes(extra.purpose)) == 1
+        if role in burned and extra.purpose in curves and len(burned_purposes(extra.purpose)) == 1
     }
 
 
@@ -74,7 +74,7 @@ def _parts(extra: ExtraKeyPolicy, chip: str, generated: GeneratedKeys, secrets: 
         data = generate_secret(name, HMAC_BYTES).data
         generated.add(name, data)
         return (data,)
-    key = generate_ecdsa_key(curves_of(extra.purpose, chip_facts(chip).ecdsa_purposes)[0])
+    key = generate_ecdsa_key(chip_facts(chip).ecdsa_curves[extra.purpose][0])
     generated.add(name, key_as_pem(key))
     return key_parts(key)
 
@@ -82,4 +82,4 @@ def _parts(extra: ExtraKeyPolicy, chip: str, generated: GeneratedKeys, secrets: 
 def _from_file(extra: ExtraKeyPolicy, chip: str, path: Path, secrets: SecretSource) -> tuple[bytes, ...]:
     if extra.purpose in HMAC_PURPOSES:
         return (load_secret(path, extra.name, (HMAC_BYTES,)).data,)
-    return key_parts(load_ecdsa_key(path, curves_of(extra.purpose, chip_facts(chip).ecdsa_purposes), secrets))
+    return key_parts(load_ecdsa_key(path, chip_facts(chip).ecdsa_curves[extra.purpose], secrets))

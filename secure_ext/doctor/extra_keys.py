@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules about keys of the firmware's own: whether the chip guards them well, and what they open."""
+"""Rules about keys of the firmware's own: whether it can use them, and what they open."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ from collections.abc import Iterator
 
 from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.policy.policy import JtagAccess
-from secure_ext.station.revision import revision_text
-
-
-def _signs_in_varying_time(subject: Subject) -> Iterator[Match]:
-    safe = subject.chip.facts.ecdsa_curve_mode_revision
-    for extra in subject.policy.extra_keys:
-        if extra.purpose.startswith("ECDSA_") and subject.plan.min_revision < safe:
-            yield Match(
-                f"extra_keys.{extra.name}",
-                f"boards below {revision_text(safe)} sign in a time that tells about the key, and the build is "
-                "for them, too",
-                f"set the minimum chip revision to {revision_text(safe)} in menuconfig and build again, or keep the "
-                "countermeasures of menuconfig (mbedTLS, Hardware Acceleration) on",
-            )
 
 
 def _curve_is_off(subject: Subject) -> Iterator[Match]:
@@ -41,18 +27,6 @@ RULES = (
     Rule(
         "SP175",
         Severity.WARNING,
-        "ECDSA key that the chip's timing tells about",
-        _signs_in_varying_time,
-        explanation="The ECDSA peripheral of these revisions does not take the same time for every signature, and the "
-        "time depends on the private key. Whoever has the board and measures its power, or has it sign often and "
-        "measures the answer, learns something of the key each time. ESP-IDF has countermeasures in software, which "
-        "are on unless somebody turns them off.",
-        source="ESP-IDF components/mbedtls/Kconfig (MBEDTLS_HARDWARE_ECDSA_SIGN_MASKING_CM, ..._CONSTANT_TIME_CM)",
-        cure="set the minimum chip revision higher, or keep the countermeasures on",
-    ),
-    Rule(
-        "SP176",
-        Severity.WARNING,
         "ECDSA key on a curve that the firmware has not",
         _curve_is_off,
         explanation="P-192 is too short for what has to last, so ESP-IDF leaves it off, and some chips close it for "
@@ -62,7 +36,7 @@ RULES = (
         cure="use ECDSA_KEY (P-256), or set CONFIG_ESP_ECDSA_ENABLE_P192_CURVE=y and build again",
     ),
     Rule(
-        "SP177",
+        "SP176",
         Severity.INFO,
         "JTAG can be opened with a token",
         _jtag_by_token,

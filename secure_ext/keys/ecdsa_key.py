@@ -22,15 +22,7 @@ BLOCK_BYTES = 32
 _PADDING = 8
 """Bytes of zeros in front of a key on P-192."""
 _CURVES: dict[str, ec.EllipticCurve] = {"P-192": ec.SECP192R1(), "P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
-_P256 = "P-256"
 _OPENSSL_NAMES = {"P-192": "prime192v1", "P-256": "prime256v1", "P-384": "secp384r1"}
-
-
-def curves_of(purpose: str, chip_purposes: tuple[str, ...]) -> tuple[str, ...]:
-    """The curves of the keys that a purpose is for, the usual one first. Not each chip has one for P-192 alone."""
-    if purpose != "ECDSA_KEY":
-        return {"ECDSA_KEY_P192": ("P-192",), "ECDSA_KEY_P384": ("P-384",)}[purpose]
-    return (_P256,) if "ECDSA_KEY_P192" in chip_purposes else (_P256, "P-192")
 
 
 def load_ecdsa_key(
@@ -66,9 +58,8 @@ def generate_ecdsa_key(curve: str) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(_CURVES[curve])
 
 
-def pem_of_block(block: bytes, purpose: str, chip_purposes: tuple[str, ...]) -> bytes:
+def pem_of_block(block: bytes, curves: tuple[str, ...]) -> bytes:
     """As PEM the key that a block of 32 bytes holds, in the order of `key_parts`; one on P-192 has zeros in front."""
-    curves = curves_of(purpose, chip_purposes)
     curve = curves[-1] if not any(block[:_PADDING]) else curves[0]
     return key_as_pem(ec.derive_private_key(int.from_bytes(block, "big"), _CURVES[curve]))
 

@@ -42,9 +42,9 @@ class DeviceKeys:
 
     def pem_files(self, plan: PlanDocument) -> dict[str, bytes]:
         """Those of the keys that espefuse takes as PEM, by name of the file in the bundle."""
-        purposes = chip_facts(plan.chip).ecdsa_purposes
+        curves = chip_facts(plan.chip).ecdsa_curves
         return {
-            step.pem: pem_of_block(self.burned[step.role], step.purpose, purposes)
+            step.pem: pem_of_block(self.burned[step.role], curves[step.purpose])
             for step in plan.keys
             if step.pem and step.role in self.burned
         }

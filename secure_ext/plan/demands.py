@@ -72,12 +72,15 @@ def step_revision(chip: Chip, field: str) -> int:
 
 def least_revision(chip: Chip, steps: Iterable[Step]) -> int:
     """Least chip revision on which these steps do what they are for (major * 100 + minor)."""
+    steps = tuple(steps)
     facts, burned = chip.facts, _burned(steps)
     needed = facts.least_revision
     if chip.secure_boot_enable.name in burned:
         needed = max(needed, facts.secure_boot_revision)
         if SHA384 in burned:
             needed = max(needed, facts.sha384_revision)
+    if any(isinstance(step.action, BurnKey) and step.action.is_ecdsa for step in steps):
+        needed = max(needed, facts.ecdsa_key_revision)
     return needed
 
 

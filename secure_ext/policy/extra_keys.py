@@ -15,7 +15,7 @@ from secure_ext.policy.policy import ExtraKeyPolicy
 
 def chip_purposes(chip: Chip) -> tuple[str, ...]:
     """espefuse's names of the purposes that a further key can have on a chip."""
-    return (*(HMAC_PURPOSES if chip.facts.hmac else ()), *chip.facts.ecdsa_purposes)
+    return (*(HMAC_PURPOSES if chip.facts.hmac else ()), *chip.facts.ecdsa_curves)
 
 
 def extra_key_policies(choices: Choices) -> Iterator[ExtraKeyPolicy]:

@@ -11,7 +11,7 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - key block 5: ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` and the checks in ``espefuse/efuse/<chip>/fields.py``
 - cores: ``SOC_CPU_CORES_NUM``; the eFuse that leaves one of them: ``components/esp_system/port/cpu_start.c``
 - HMAC: ``SOC_HMAC_SUPPORTED``
-- ECDSA purposes: espefuse's key purposes
+- ECDSA curves, key revision: espefuse's key purposes and ``burn_key``; ``components/mbedtls/Kconfig``
 - left alone: fields that exist, but that neither the workflow document nor ESP-IDF's code uses
 - least esptool: the first release whose ``espefuse/efuse_defs`` has the chip's fields at their final places
 - least revision: below it the eFuses lie elsewhere (``efuse/esp32c5/esp_efuse_table.csv`` of 5.4.3 against 5.5), and
@@ -85,7 +85,8 @@ class ChipFacts:
         reed_solomon: its key blocks have check bytes.
         short_security_info: what it tells of itself in secure download mode has no chip id, and shows another eFuse of
             JTAG.
-        ecdsa_purposes: the purposes that its ECDSA peripheral gives keys in eFuse.
+        ecdsa_curves: the purposes that keys of its ECDSA peripheral have in eFuse, each with the curves that it is for.
+        ecdsa_key_revision: below it espefuse burns another eFuse with such a key, and its signing tells of the key.
     """
 
     name: str
@@ -134,7 +135,8 @@ class ChipFacts:
     crystal_by_baud: bool = False
     reed_solomon: bool = True
     short_security_info: bool = False
-    ecdsa_purposes: tuple[str, ...] = ()
+    ecdsa_curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    ecdsa_key_revision: int = 0
 
     @property
     def has_xts(self) -> bool:
@@ -145,8 +147,10 @@ class ChipFacts:
 _XTS = (KeySize.XTS_128,)
 _XTS_BOTH = (KeySize.XTS_128, KeySize.XTS_256)
 _RSA = ("rsa3072",)
-_ECDSA = ("ECDSA_KEY",)
-_ECDSA_TO_384 = ("ECDSA_KEY", "ECDSA_KEY_P192", "ECDSA_KEY_P384")
+_ECDSA = {"ECDSA_KEY": ("P-256", "P-192")}
+_ECDSA_TO_384 = {"ECDSA_KEY": ("P-256",), "ECDSA_KEY_P192": ("P-192",), "ECDSA_KEY_P384": ("P-384",)}
+_ECDSA_OF_4_BITS = {"ECDSA_KEY": ("P-256",)}
+"""The other purposes have five bits, which the older chips have not, and the newer ones have in two fields."""
 
 _FACTS = (
     ChipFacts(
@@ -229,7 +233,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
-        ecdsa_purposes=_ECDSA_TO_384,
+        ecdsa_curves=_ECDSA_TO_384,
         secure_boot_revision=1,
         least_revision=100,
         least_esptool=(4, 9),
@@ -255,7 +259,7 @@ _FACTS = (
         ("ecdsa256",),
         schemes_with_errata=("ecdsa256",),
         hmac=False,
-        ecdsa_purposes=_ECDSA,
+        ecdsa_curves=_ECDSA,
     ),
     ChipFacts(
         "esp32h2",
@@ -266,7 +270,8 @@ _FACTS = (
         schemes_with_errata=("ecdsa256",),
         xts_key_in_block_key5=False,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
-        ecdsa_purposes=_ECDSA,
+        ecdsa_curves=_ECDSA,
+        ecdsa_key_revision=102,
         pseudo_round_revision=102,
         ecdsa_curve_mode_revision=102,
         least_esptool=(4, 9),
@@ -280,7 +285,7 @@ _FACTS = (
         ("rsa3072", "ecdsa256", "ecdsa384"),
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
-        ecdsa_purposes=_ECDSA_TO_384,
+        ecdsa_curves=_ECDSA_OF_4_BITS,
         pseudo_round_revision=300,
         sha384_revision=300,
         flash_power_revision=302,
@@ -298,7 +303,7 @@ _FACTS = (
         _RSA,
         preview=True,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
-        ecdsa_purposes=_ECDSA,
+        ecdsa_curves=_ECDSA,
         least_esptool=(5, 3),
         makers_blocks=(1, 2, 10),
     ),
@@ -311,7 +316,7 @@ _FACTS = (
         preview=True,
         xts_key_in_block_key5=False,
         left_alone=("SOFT_DIS_JTAG",),
-        ecdsa_purposes=_ECDSA_TO_384,
+        ecdsa_curves=_ECDSA_TO_384,
         least_esptool=(5, 3),
         cores=2,
         makers_blocks=(1, 2, 10),
@@ -324,7 +329,7 @@ _FACTS = (
         _RSA,
         preview=True,
         key_manager=True,
-        ecdsa_purposes=_ECDSA_TO_384,
+        ecdsa_curves=_ECDSA_TO_384,
         least_esptool=(5, 2),
         cores=2,
         makers_blocks=(1, 2, 9),

@@ -62,7 +62,7 @@ def profiles(draw: st.DrawFn) -> tuple[str, Profile]:
     nvs: Profile = {"scheme": draw(st.sampled_from(["off", "hmac"] if facts.hmac else ["off"]))}
     if draw(st.booleans()):
         nvs["key_id"] = draw(st.integers(0, 5))
-    purposes = [*facts.ecdsa_purposes[:1], *(["HMAC_UP", "HMAC_DOWN_ALL"] if facts.hmac else [])]
+    purposes = [*list(facts.ecdsa_curves)[:1], *(["HMAC_UP", "HMAC_DOWN_ALL"] if facts.hmac else [])]
     one_key = st.fixed_dictionaries(
         {"purpose": st.sampled_from(purposes or ["HMAC_UP"]), "key": st.just("generate")}, optional={"block": block}
     )

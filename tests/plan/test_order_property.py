@@ -141,7 +141,7 @@ def profiles(draw: st.DrawFn, facts: ChipFacts) -> dict[str, Any]:
     for section, keys in wished.items():
         drawn = {name: draw(optional(strategy)) for name, strategy in keys.items()}
         document[section] = {name: value for name, value in drawn.items() if value is not None}
-    purposes = [*facts.ecdsa_purposes, *(HMAC_PURPOSES if facts.hmac else [])]
+    purposes = [*facts.ecdsa_curves, *(HMAC_PURPOSES if facts.hmac else [])]
     extra = draw(st.lists(st.sampled_from(purposes), max_size=2)) if purposes else []
     document["extra_keys"] = {f"k{number}": {"purpose": one, "key": "generate"} for number, one in enumerate(extra)}
     number_of_keys = draw(st.sampled_from([1, 1, facts.digest_slots, 2, 3]))

@@ -51,7 +51,7 @@ def _pem(step: KeyStep, key: bytes, files: BundleFiles, chip: str) -> Iterator[C
     """What espefuse burns of an ECDSA key is its PEM file, and not the one whose fingerprint the plan has."""
     if step.pem is not None:
         text = files.read(step.pem)
-        is_key = text is not None and text == pem_of_block(key, step.purpose, chip_facts(chip).ecdsa_purposes)
+        is_key = text is not None and text == pem_of_block(key, chip_facts(chip).ecdsa_curves[step.purpose])
         wrong = f"{step.pem} is missing, or is another key than {step.file}"
         yield judged("key-fingerprint", step.pem, is_key, f"the key in {step.file}", wrong, cure=COPY_AGAIN)
 
