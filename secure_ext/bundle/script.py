@@ -54,6 +54,8 @@ RUNNER_MODULES = (
     "secure_ext.station.progress",
     "secure_ext.station.arguments",
     "secure_ext.station.sealed",
+    "secure_ext.station.lock_check",
+    "secure_ext.station.adoption",
     "secure_ext.station.runner",
 )
 """The modules of the runner, each after those it needs; they import nothing but these and the standard library."""

@@ -42,5 +42,10 @@ def parse_arguments(plan: PlanDocument, arguments: Optional[list[str]]) -> argpa
     parser.add_argument(
         "--flash-is-written", action="store_true", help="the flash was written before: compare it, and write nothing"
     )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="take over a board whose flash encryption key is hidden, if the chip shows that it is this bundle's",
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and show; change nothing")
     return parser.parse_args(arguments)

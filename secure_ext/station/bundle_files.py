@@ -62,6 +62,15 @@ class BundleFiles:
         key = self.path_of(step.file).read_bytes()[: step.length]
         return key[::-1] if step.reversed else key
 
+    def flash_encryption_key(self) -> bytes:
+        """The flash encryption key, its halves in their order. Raises Stop SE820 if it is not at hand."""
+        parts = []
+        for key in sorted(self.plan.keys, key=lambda key: key.role):
+            if key.role.startswith("flash_encryption"):
+                self._check_key(key)
+                parts.append(self.path_of(key.file).read_bytes()[: key.length])
+        return b"".join(parts)
+
     def _is_gone(self, step: KeyStep) -> bool:
         return self._without_keys and bool(step.rd_dis_bits) and not self.path_of(step.file).exists()
 

@@ -150,7 +150,7 @@ _RSA = ("rsa3072",)
 _ECDSA = {"ECDSA_KEY": ("P-256", "P-192")}
 _ECDSA_TO_384 = {"ECDSA_KEY": ("P-256",), "ECDSA_KEY_P192": ("P-192",), "ECDSA_KEY_P384": ("P-384",)}
 _ECDSA_OF_4_BITS = {"ECDSA_KEY": ("P-256",)}
-"""The other purposes have five bits, which the older chips have not, and the newer ones have in two fields."""
+"""The other purposes have five bits, which chips before v3.0 have not, and later ones have in two fields."""
 
 _FACTS = (
     ChipFacts(

@@ -39,6 +39,7 @@ class JournalEntry:
         burning_begun: when burning began.
         read_back: when all that was burned was read back; empty as long as it was not.
         kept: stands for the copies of what the board keeps in its flash.
+        adopted: when the board showed that it holds these keys, which nobody here had burned.
         taken_away: when the board was taken away while it was burned, and how far it was.
     """
 
@@ -49,6 +50,7 @@ class JournalEntry:
     read_back: Optional[str] = None
     taken_away: Optional[str] = None
     kept: Optional[str] = None
+    adopted: Optional[str] = None
 
 
 class Journal:
@@ -123,6 +125,10 @@ class Journal:
         """Records that burning begins; the seal does not undo that all before it was read back. Raises Stop SE830."""
         read_back = self._entry.read_back if self.burning_begun and is_seal else ""
         self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
+
+    def note_adopted(self) -> None:
+        """Records that the board has shown that it holds these keys. Raises Stop SE830."""
+        self._write(replace(self._entry, adopted=_now(), burning_begun=_now(), read_back=""))
 
     def note_taken_away(self, how_far: str) -> None:
         """Records that another board came in while this one was burned; a full disk does not hide that from anybody."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
@@ -22,8 +22,6 @@ from secure_ext.station.flash_sectors import SECTOR_SIZE
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import KeepStep, PlanDocument
-
-_FLASH_KEY = "flash_encryption_key"
 
 
 @frozen
@@ -135,18 +133,8 @@ class KeptFlash:
     def _final(self, link: BoardLink, step: KeepStep, copy: bytes) -> bytes:
         if not step.encrypt:
             return copy
-        key = b"".join(self._flash_keys())
+        key = self.files.flash_encryption_key()
         return link.encrypt(key, step.offset, copy, xts=FACTS[self.plan.chip].has_xts)
-
-    def _flash_keys(self) -> Iterator[bytes]:
-        """The flash encryption key, or its halves in their order."""
-        for key in sorted(self.plan.keys, key=lambda key: key.role):
-            if key.role.startswith(_FLASH_KEY):
-                try:
-                    yield self.files.path_of(key.file).read_bytes()[: key.length]
-                except OSError as error:
-                    cure = "put the bundle's folder keys beside this script: archives of a bundle hold no keys"
-                    raise Stop(3, "SE820", f"{key.file} cannot be read: {error.strerror}", cure) from None
 
     def _require_unchanged(
         self, link: BoardLink, folder: Path, copies: dict[int, bytes], pieces: tuple[KeptPiece, ...]

@@ -98,7 +98,8 @@ def check_conflicts(statuses: list[StepStatus], journal: Journal) -> None:
             5,
             "SE822",
             f"{hidden[0].block} holds a hidden key, and nothing here shows that this bundle burned it",
-            "continue on the station that began this board (its journal folder), or set the board aside",
+            "continue on the station that began this board (its journal folder); a board in development mode can show "
+            "that it has this bundle's key: run with --adopt; or set the board aside",
         )
 
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from secure_ext.station.adoption import KeyProof
 from secure_ext.station.arguments import CONFIRMATION, STAGES, parse_arguments
 from secure_ext.station.board_link import BoardLink, Connection, taken_away
 from secure_ext.station.bundle_files import BundleFiles
@@ -26,18 +27,19 @@ from secure_ext.station.flash_images import FlashImages, detected_flash_size
 from secure_ext.station.flash_stage import FlashLook
 from secure_ext.station.flash_status import FlashStatus
 from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
+from secure_ext.station.lock_check import require_burned
 from secure_ext.station.no_core import no_core_files
 from secure_ext.station.plan_check import check_plan
-from secure_ext.station.plan_document import EfuseStep, KeyStep, PlanDocument, ProtectStep
+from secure_ext.station.plan_document import EfuseStep, PlanDocument
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.progress import WriteProgress, announcement
 from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
 from secure_ext.station.revision import revision_text
 from secure_ext.station.run_log import RunLog
 from secure_ext.station.sealed import closed_as_planned
-from secure_ext.station.step_status import Status, StepStatus, compare
+from secure_ext.station.step_status import StepStatus, compare
 from secure_ext.station.typed_document import DocumentFault, read_document
-from secure_ext.station.verdict import classify, sealed_verdict
+from secure_ext.station.verdict import Verdict, classify, sealed_verdict
 from secure_ext.station.virtual_efuses import prepare_virtual_efuses
 
 
@@ -90,7 +92,7 @@ class Runner:
         check_layout(self.plan, state)
         self.images.check_power(link, state.revision)
         statuses = compare(self.plan.efuse_steps, state)
-        verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
+        verdict = self.judge(link, state, statuses, journal)
         todo = [item for item in statuses if not item.is_done and item.step.stage in self.stages]
         flash = FlashLook(self.images, link, journal).stage(state, statuses, verdict)
         self.show(statuses, state, flash.status)
@@ -129,6 +131,19 @@ class Runner:
                 if stage == "burn":
                     journal.note_read_back()
         self.say(announcement(self.closing_words()))
+
+    def judge(self, link: BoardLink, state: ChipState, statuses: list[StepStatus], journal: Journal) -> Verdict:
+        """What kind of board it is; with `--adopt` one with hidden keys of unknown origin may prove that it is ours.
+
+        Raises Stop SE867, SE868 if it does not.
+        """
+        verdict = classify(self.plan, state, statuses, journal, self.files.key_as_burned)
+        is_unknown = verdict.stop is not None and verdict.stop.code == "SE822"
+        if not is_unknown or not self.options.adopt or self.options.dry_run:
+            return verdict
+        KeyProof(self.plan, self.files, link, self.images.flash_size, self.say).require(state, statuses)
+        journal.note_adopted()
+        return classify(self.plan, state, statuses, journal, self.files.key_as_burned)
 
     def look_again(self, link: BoardLink, before: ChipState) -> None:
         """Reads the board through its ROM loader, which alone burns. Raises Stop SE828 if it is another one now."""
@@ -305,7 +320,7 @@ class Runner:
             if number:
                 state = self.same_board(read_chip(link), state)
             if number and call[0] == "write-protect-efuse":
-                self.require_burned(compare(steps, state))
+                require_burned(compare(steps, state))
             self.say("espefuse " + " ".join(word for word in call if not word.endswith((".bin", ".pem"))))
             how_far = f"stage {stage!r}, espefuse call {number + 1} of {len(calls)}"
             result = link.burn(call, state.mac, how_far)
@@ -317,24 +332,6 @@ class Runner:
                     "run the script again: it reads the chip and continues; if that fails, set the board aside",
                 )
         return self.read_back(stage, steps, link, state)
-
-    @staticmethod
-    def require_burned(statuses: list[StepStatus]) -> None:
-        """All that is about to be write-protected is on the chip, and its keys are hidden. Raises Stop SE826."""
-        lacking = [
-            item.step.title
-            for item in statuses
-            if not isinstance(item.step, ProtectStep)
-            and not item.is_done
-            and not (item.status is Status.BEGUN and (item.hidden or not _hides(item.step)))
-        ]
-        if lacking:
-            raise Stop(
-                5,
-                "SE826",
-                "not write-protected, because this is not burned: " + "; ".join(lacking),
-                "run the script again: it continues; if that fails, set the board aside",
-            )
 
     def read_back(self, stage: str, steps: list[EfuseStep], link: BoardLink, before: ChipState) -> ChipState:
         """Compares every eFuse of a stage with the plan, and returns the new state."""
@@ -360,10 +357,6 @@ class Runner:
             return
         if link.reset(self.options.after).exit_code:
             self.say("The board could not be reset from here: switch its power off and on.")
-
-
-def _hides(step: EfuseStep) -> bool:
-    return isinstance(step, KeyStep) and bool(step.rd_dis_bits)
 
 
 def _steps(items: list[StepStatus]) -> str:

@@ -21,7 +21,7 @@ OF_FIVE_BITS = {"ECDSA_KEY_P192", "ECDSA_KEY_P384"}
 
 @pytest.mark.parametrize("name", CHIP_NAMES)
 def test_the_purposes_of_a_chip(name: str) -> None:
-    """espefuse burns a number of five bits also where the field has four: into what lies beside it."""
+    """A number of five bits is not for a field of four, even if the chip has the fifth in another one."""
     fields = Path(str(metadata.distribution("esptool").locate_file(f"espefuse/efuse/{name}/fields.py")))
     if not fields.exists():
         pytest.skip("this espefuse does not know the chip")

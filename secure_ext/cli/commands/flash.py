@@ -59,6 +59,11 @@ if TYPE_CHECKING:
     help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
 )
 @click.option("--flash-is-written", is_flag=True, help="The flash was written before: compare it, and write nothing.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take over a board whose flash encryption key is hidden, if the chip shows that it is this bundle's.",
+)
 @older_option
 @click.option("--without-rehearsal", is_flag=True, help="Also take a bundle that was not rehearsed.")
 def flash(
@@ -77,6 +82,7 @@ def flash(
     sealed: Path | None,
     private: Path | None,
     flash_is_written: bool,
+    adopt: bool,
     without_rehearsal: bool,
     older_bundle: bool,
 ) -> None:
@@ -107,6 +113,7 @@ def flash(
     options += ["--yes"] if yes else []
     options += ["--log", str(log)] if log else []
     options += ["--flash-is-written"] if flash_is_written else []
+    options += ["--adopt"] if adopt else []
     if opened.has_per_device_keys:
         from secure_ext.per_device.board import BoardRun  # noqa: PLC0415 (loaded when used)
 
@@ -151,6 +158,13 @@ def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:
     from secure_ext.station.esp_tools import Stop, redact  # noqa: PLC0415 (loaded when used)
 
     with shown_errors():
+        if "--adopt" in run.options:
+            raise UsageError(
+                "SE869",
+                "a board cannot be taken over with this bundle: each of its boards has a key of its own",
+                cure="leave out --adopt; with the board's key, from its sealed copy, make a bundle for it alone",
+                place="--adopt",
+            )
         if "--flash-is-written" in run.options:
             raise UsageError(
                 "SE864",

@@ -11,20 +11,20 @@ import hashlib
 import importlib
 import struct
 import zlib
-from dataclasses import dataclass, field
 from typing import Any
 
 from secure_ext.prove.virtual_chip.efuse_controller import EfuseController
+from secure_ext.prove.virtual_chip.encrypted_write import as_the_chip_encrypts
 from secure_ext.prove.virtual_chip.flash import SECTOR, Flash
 from secure_ext.prove.virtual_chip.flash_power import has_flash_power
 from secure_ext.prove.virtual_chip.packets import BAD_COMMAND, FAILED, Refused, packet, payload_of
 from secure_ext.prove.virtual_chip.power import Event, Power, PowerLost
+from secure_ext.prove.virtual_chip.rom_session import FlashRead, FlashWrite, Session
 from secure_ext.prove.virtual_chip.security_info import security_info
 from secure_ext.prove.virtual_chip.wire_clock import WireClock
 from secure_ext.station.chip_facts import FACTS
 
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
-INITIAL_BAUD = 115200
 _MAX_MEMORY_WORDS = 4096
 _MOST_BLOCKS_AHEAD = 64
 _ALLOWED_IN_SECURE_DOWNLOAD = {0x02, 0x03, 0x04, 0x08, 0x0B, 0x0D, 0x0F, 0x10, 0x11, 0x12, 0x14}
@@ -34,47 +34,10 @@ _CONFIRMATION = 0xFF
 """Stands for what is no command: the confirmations of a flash read, and noise."""
 _SPI_START = 1 << 18
 _RDID = 0x9F
-_ROM_FLASH_SIZE = 0x200000
-"""The flash that a ROM loader believes in until SPI_SET_PARAMS tells it another size (esptool, `erase_region`)."""
 
 
 class Unknown(Exception):
     """The loader does not know the command, or does not allow it."""
-
-
-@dataclass
-class _Write:
-    """A flash write that was begun."""
-
-    offset: int = 0
-    left: int = 0
-    inflate: Any = None
-
-
-@dataclass
-class _Read:
-    """A flash read of the stub: blocks are sent ahead of the counts of bytes that confirm them."""
-
-    content: bytes
-    block_size: int
-    ahead: int
-    sent: int = 0
-
-
-@dataclass
-class _Session:
-    """What a reset forgets."""
-
-    is_stub: bool = False
-    has_program: bool = False
-    burns: bool = False
-    is_running: bool = False
-    baud: int = INITIAL_BAUD
-    is_attached: bool = False
-    flash_size: int = _ROM_FLASH_SIZE
-    write: _Write = field(default_factory=_Write)
-    read: _Read | None = None
-    registers: dict[int, int] = field(default_factory=dict)
 
 
 class RomLoader:
@@ -99,11 +62,11 @@ class RomLoader:
         self.flash = flash
         self.power = power
         self.clock = clock
-        self._session = _Session()
+        self._session = Session()
 
     def reset(self) -> None:
         """Power on, in download mode if the eFuses allow it."""
-        self._session = _Session()
+        self._session = Session()
         self.efuses.reset()
         is_eco3 = self.efuses.field("CHIP_VER_REV1") and self.efuses.field("CHIP_VER_REV2")
         if is_eco3 and self.efuses.field("UART_DOWNLOAD_DIS"):
@@ -167,7 +130,7 @@ class RomLoader:
         if self.is_secure_download and command not in _ALLOWED_IN_SECURE_DOWNLOAD:
             raise Unknown
         action = _ACTIONS.get(command)
-        stub_only = command in (0xD0, 0xD1, 0xD2)
+        stub_only = command >= 0xD0
         if (
             action is None
             or (stub_only and not self._session.is_stub)
@@ -285,12 +248,12 @@ class RomLoader:
 
     def _begin(self, data: bytes, inflate: Any) -> None:
         size, blocks, block_size, offset = struct.unpack_from("<IIII", data)
-        if len(data) > 16 and struct.unpack_from("<I", data, 16)[0]:
-            raise Refused(FAILED)  # encrypting on the chip: this one does not
+        encrypts = len(data) > 16 and bool(struct.unpack_from("<I", data, 16)[0])
         self._require_flash(offset, size)
         if size:
             self._erase(offset, size, begins_write=True)
-        self._session.write = _Write(offset, size if inflate else min(blocks * block_size, self.flash.size), inflate)
+        left = size if inflate else min(blocks * block_size, self.flash.size)
+        self._session.write = FlashWrite(offset, left, inflate, encrypts)
 
     def _erase(self, offset: int, size: int, *, begins_write: bool = False) -> None:
         self._require_flash(offset, size)
@@ -305,6 +268,10 @@ class RomLoader:
         self._program(payload_of(data, checksum))
         return 0, b""
 
+    def _flash_encrypted_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
+        self._session.write.encrypts = True
+        return self._flash_data(data, checksum)
+
     def _flash_deflate_data(self, data: bytes, checksum: int) -> tuple[int, bytes]:
         payload, write = payload_of(data, checksum), self._session.write
         if write.inflate is None:
@@ -318,6 +285,8 @@ class RomLoader:
         self._require_flash(write.offset, len(content))
         if len(content) > write.left:
             raise Refused(FAILED)
+        if write.encrypts:
+            content = as_the_chip_encrypts(self.efuses, write.offset, content)
         self.clock.flash_programmed(len(content), is_stub=self._session.is_stub)
         if self.power.count(Event.FLASH):
             self.flash.write(write.offset, content[: len(content) // 2])
@@ -328,7 +297,7 @@ class RomLoader:
 
     def _flash_end(self, data: bytes, _: int) -> tuple[int, bytes]:
         (stay,) = struct.unpack_from("<I", data)
-        self._session.write = _Write()
+        self._session.write = FlashWrite()
         if not stay:
             self._session.is_running = True
         return 0, b""
@@ -361,10 +330,10 @@ class RomLoader:
         if not 0 < block_size <= SECTOR or not blocks_ahead:
             raise Refused(FAILED)
         ahead = block_size * min(blocks_ahead, _MOST_BLOCKS_AHEAD)
-        self._session.read = _Read(self.flash.read(offset, size), block_size, ahead)
+        self._session.read = FlashRead(self.flash.read(offset, size), block_size, ahead)
         return 0, b""
 
-    def _send_on(self, read: _Read, confirmed: int) -> list[bytes]:
+    def _send_on(self, read: FlashRead, confirmed: int) -> list[bytes]:
         confirmed = min(confirmed, read.sent)
         packets = []
         while read.sent < min(len(read.content), confirmed + read.ahead):
@@ -397,4 +366,5 @@ _ACTIONS = {
     0xD0: RomLoader._erase_flash,
     0xD1: RomLoader._erase_region,
     0xD2: RomLoader._read_flash,
+    0xD4: RomLoader._flash_encrypted_data,
 }
