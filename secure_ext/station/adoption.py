@@ -84,7 +84,9 @@ class KeyProof:
     def _run_stub(self, *, is_needed: bool) -> None:
         """An esp32 encrypts through esptool's stub alone; and the ROM loader sees no more than 2 MB of the flash."""
         if self.link.connection.resets and not self.link.is_stub:
-            self.link.start_stub()
+            started = self.link.start_stub()
+            if started.exit_code and self.link.connect().exit_code:
+                raise _unprovable(f"it does not answer any more: {started.last_words()}")
         if is_needed and not self.link.is_stub:
             raise _unprovable("esptool's flasher stub, which it takes, does not start")
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chip_tools import esptool, new_chip, some_chips, succeed
-from support.matrix_tools import esptool_version
+from chip_tools import espefuse, esptool, new_chip, some_chips, succeed
+from support.matrix_tools import espsecure, esptool_version
 
+from secure_ext.keys.symmetric import generate_secret
 from secure_ext.prove.virtual_chip.process import ChipProcess
 
 CONTENT = random.Random(1).randbytes(9_000)
@@ -86,3 +87,35 @@ def test_the_rom_loader_erases_a_region(board: ChipProcess, content_file: str) -
     succeed(esptool(board, "write-flash", hex(PLACE), content_file))
     succeed(esptool(board, "erase-region", hex(PLACE + 0x1000), "0x1000"))
     assert written(board) == CONTENT[:0x1000] + b"\xff" * 0x1000 + CONTENT[0x2000:]
+
+
+def test_the_stub_starts_on_an_esp32s3_with_secure_boot(tmp_path: Path) -> None:
+    """Its ROM is led to it through a flash read, which then has no answer of its own."""
+    with new_chip("esp32s3", tmp_path / "chip") as board:
+        succeed(espefuse(board, "burn-efuse", "SECURE_BOOT_EN", "1"))
+        assert "Stub flasher running" in succeed(esptool(board, "flash-id", stub=True))
+
+
+@pytest.mark.parametrize(
+    ("chip", "purpose"),
+    [("esp32c3", "XTS_AES_128_KEY"), pytest.param("esp32", "", marks=pytest.mark.long)],
+)
+def test_the_chip_encrypts_what_it_is_asked_to(chip: str, purpose: str, content_file: str, tmp_path: Path) -> None:
+    """As espsecure does with the same key; and no more once its eFuse says so."""
+    key, cipher = tmp_path / "key.bin", tmp_path / "cipher.bin"
+    key.write_bytes(generate_secret("flash", 32).data)
+    plain = Path(content_file)
+    plain.write_bytes(CONTENT.ljust(-(-len(CONTENT) // 32) * 32, b"\xff"))
+    block = "flash_encryption" if chip == "esp32" else "BLOCK_KEY0"
+    config = ("burn-efuse", "FLASH_CRYPT_CONFIG", "15") if chip == "esp32" else ()
+    off = "DISABLE_DL_ENCRYPT" if chip == "esp32" else "DIS_DOWNLOAD_MANUAL_ENCRYPT"
+    words = ["--keyfile", str(key), "--address", hex(PLACE), "--output", str(cipher)]
+    espsecure(["encrypt-flash-data", *words, *(["--aes-xts"] if purpose else []), str(plain)])
+    with new_chip(chip, tmp_path / "chip") as board:
+        succeed(espefuse(board, "burn-key", block, str(key), *([purpose] if purpose else [])))
+        if config:
+            succeed(espefuse(board, *config))
+        succeed(esptool(board, "write-flash", "--encrypt", hex(PLACE), content_file, stub=True))
+        assert board.flash[PLACE : PLACE + plain.stat().st_size] == cipher.read_bytes()
+        succeed(espefuse(board, "burn-efuse", off, "1"))
+        assert esptool(board, "write-flash", "--encrypt", hex(PLACE), content_file, stub=True).exit_code

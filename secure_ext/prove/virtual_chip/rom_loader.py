@@ -28,6 +28,7 @@ SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 _MAX_MEMORY_WORDS = 4096
 _MOST_BLOCKS_AHEAD = 64
 _ALLOWED_IN_SECURE_DOWNLOAD = {0x02, 0x03, 0x04, 0x08, 0x0B, 0x0D, 0x0F, 0x10, 0x11, 0x12, 0x14}
+_READ_FLASH_SLOW = 0x0E
 _FRAME = 2
 """Bytes that SLIP adds to a packet without escapes."""
 _CONFIRMATION = 0xFF
@@ -111,7 +112,8 @@ class RomLoader:
         packets = [packet(command, value, result, self._status(0))]
         if self._session.has_program and self._starts_program(command, data):
             self._session.is_stub = True
-            packets.append(b"OHAI")
+            # the flash read that an ESP32-S3 with secure boot is led astray by never ends
+            packets = [b"OHAI"] if command == _READ_FLASH_SLOW else [*packets, b"OHAI"]
         if command == 0xD2 and self._session.read:
             packets += self._send_on(self._session.read, 0)
         return packets
@@ -121,7 +123,7 @@ class RomLoader:
             return False
         if command == 0x06 and len(data) >= 8:
             return data[4:8] != bytes(4)
-        return command == 0x0E and data == bytes(8)  # how esptool starts its stub on an ESP32-S3 with secure boot
+        return command == _READ_FLASH_SLOW and data == bytes(8)  # of an ESP32-S3 with secure boot
 
     def _status(self, reason: int) -> bytes:
         return bytes([1 if reason else 0, reason]) + (b"" if self._session.is_stub else b"\0\0")
