@@ -12,6 +12,7 @@ from secure_ext.doctor import (
     boards,
     boards_in_field,
     boot,
+    bootloaders,
     extra_keys,
     firmware,
     fit,
@@ -55,6 +56,7 @@ FILES = (
     signatures,
     unplanned,
     making,
+    bootloaders,
 )
 """The files with rules."""
 

@@ -14,6 +14,7 @@ from secure_ext.errors import CheckError
 from secure_ext.formats.image import NO_REVISION_LIMIT
 from secure_ext.formats.partition_table import Partition
 from secure_ext.plan.boot_slot import boot_slot
+from secure_ext.plan.bootloader_versions import bootloader_efuses
 from secure_ext.plan.first_boot import FirstBootBurn, first_boot_burns
 from secure_ext.plan.images import BlankPartition, PlannedImage, blank_partitions, plan_images
 from secure_ext.plan.kept import kept_ranges
@@ -89,6 +90,7 @@ def decide_on(build: Build, profile: Profile) -> Decision:
         max_revision=_max_revision(build, images),
         requirements=board_requirements(build, chip, policy, images, kept),
         kept=kept,
+        bootloaders=bootloader_efuses(build, chip, images),
     )
     boot = boot_slot(build, policy)
     first_boot = first_boot_burns(build, chip, plan, images, boot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from secure_ext.build.build import Role
 from secure_ext.doctor.rule import Concern, Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import (
     DATA_NVS,
@@ -104,7 +105,8 @@ def _coredump(subject: Subject) -> Iterator[Match]:
 def _outside_table(subject: Subject) -> Iterator[Match]:
     own = (subject.build.bootloader_offset, subject.build.table_offset)
     for image in subject.images:
-        if image.partition is None and image.offset not in own:
+        is_recovery = image.role is Role.BOOTLOADER  # the plan tells the ROM of its place
+        if image.partition is None and image.offset not in own and not is_recovery:
             yield Match(
                 image.source,
                 f"the image at 0x{image.offset:x} lies in no partition; it is written in plaintext",

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from secure_ext.doctor.rule import Match, Rule, Severity, Subject
 from secure_ext.formats.partition_table import TYPE_BOOTLOADER
+from secure_ext.plan.bootloader_efuses import told_by
 from secure_ext.plan.steps import WriteProtect
 from secure_ext.plan.unplanned import unplanned_features
+from secure_ext.station.revision import revision_text
 
 _RECOVERY = 0x02
 _SECURE_CERT_TYPE = 0x3F
@@ -23,24 +25,27 @@ _IDENTITY_SETTINGS = {
 def _recovery_bootloader(subject: Subject) -> Iterator[Match]:
     if not subject.policy.locks_down:
         return
-    for feature in unplanned_features(subject.build.config):
+    chip = subject.chip
+    for feature in unplanned_features(subject.build.config, chip):
         yield Match(
             feature.setting,
-            f"it needs {feature.needs}, and no plan brings that yet: {feature.left_open} would stay open, and any code "
-            "on the board could set it for ever",
+            f"it needs the eFuse {feature.missing}, which {chip.name} from {revision_text(chip.revision)} on does not "
+            f"have with esptool {chip.efuses.esptool_version}: {feature.without}",
             f"set {feature.setting}=n (menuconfig, Bootloader config, Recovery Bootloader and Rollback) and build "
-            "again",
+            "again; or build for chips that have it, and take an esptool that knows it",
         )
 
 
 def _unused_recovery_partition(subject: Subject) -> Iterator[Match]:
-    if subject.build.config.enabled("BOOTLOADER_RECOVERY_ENABLE") or not subject.policy.locks_down:
+    if not subject.policy.locks_down:
         return
+    offset = told_by(subject.chip, subject.plan.steps).recovery_offset
     for row in subject.build.partitions.partitions:
-        if (row.type, row.subtype) == (TYPE_BOOTLOADER, _RECOVERY):
+        if (row.type, row.subtype) == (TYPE_BOOTLOADER, _RECOVERY) and row.offset != offset:
+            told = "is not burned" if offset is None else f"says 0x{offset:x}"
             yield Match(
                 f"partition {row.label}",
-                "the ROM never starts a recovery bootloader from there: the eFuse that tells it where is not burned",
+                f"the ROM never starts a recovery bootloader from there: the eFuse that tells it where {told}",
             )
 
 
@@ -84,15 +89,15 @@ RULES = (
         _recovery_bootloader,
         explanation="The ROM of some chips starts a recovery bootloader when the first one fails, and refuses "
         "bootloaders that are too old. Where the recovery bootloader lies, and which version is the least, stands in "
-        "eFuses that somebody has to burn, and the recovery bootloader is an image of its own, signed and encrypted "
-        "for its own place. None of that is planned here yet. A board that is sealed without it cannot be recovered, "
-        "and the first code that runs on it with enough rights can point the ROM elsewhere, once and for ever.",
+        "eFuses, which the plan burns. ESP-IDF lets a build ask for both on chips that do not have these eFuses: an "
+        "ESP32-P4 has the one for the place from v3.0 on, and none for versions. An old esptool may not know them. A "
+        "board without them is less than what its project counts on: a failed update of its bootloader is the end.",
         source="ESP-IDF components/bootloader/Kconfig.bootloader_rollback; components/efuse/src/esp_efuse_fields.c "
         "(esp_efuse_set_recovery_bootloader_offset)",
         cure="set CONFIG_BOOTLOADER_RECOVERY_ENABLE=n (menuconfig, Bootloader config, Recovery Bootloader and "
         "Rollback) and build again",
         acceptable=False,
-        why="the eFuses that the feature needs would stay open to any code on the board, or stop the bootloader",
+        why="the firmware would update its bootloader as if there were a second one",
         settings=(("BOOTLOADER_RECOVERY_ENABLE", False),),
     ),
     Rule(
@@ -128,11 +133,12 @@ RULES = (
         "recovery partition that the ROM does not know",
         _unused_recovery_partition,
         explanation="The partition table has a place for a recovery bootloader. The ROM looks only where an eFuse "
-        "(RECOVERY_BOOTLOADER_FLASH_SECTOR) says, and the plan does not burn it. The partition is dead weight, until "
-        "code on the board burns that eFuse, and then whatever lies there has to be signed and encrypted for that "
-        "place, or a failed bootloader is the end.",
+        "(RECOVERY_BOOTLOADER_FLASH_SECTOR) says, and the plan does not burn it, or burns another place. The partition "
+        "is dead weight, until code on the board burns that eFuse, and then whatever lies there has to be signed and "
+        "encrypted for that place, or a failed bootloader is the end.",
         source="ESP-IDF components/efuse/src/esp_efuse_fields.c (esp_efuse_set_recovery_bootloader_offset); manual, "
         "Bootloader, Recovery Bootloader",
-        cure="take the row out of the partition table's CSV and build again",
+        cure="set CONFIG_BOOTLOADER_RECOVERY_ENABLE=y with CONFIG_BOOTLOADER_RECOVERY_OFFSET at this partition and "
+        "build again; or take the row out of the partition table's CSV",
     ),
 )

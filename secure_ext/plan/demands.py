@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from secure_ext.chips.chip import Chip
+from secure_ext.plan.bootloader_efuses import bootloader_fault, clear_for_bootloaders, is_bootloader_efuse
 from secure_ext.plan.erased import erased_around
 from secure_ext.plan.further_efuses import is_further_value
 from secure_ext.plan.steps import (
@@ -101,6 +102,7 @@ def must_be_clear(chip: Chip, steps: Iterable[Step]) -> Iterator[MustBeClear]:
                 yield MustBeClear(f"SECURE_BOOT_KEY_REVOKE{slot}", "the slot of a signing key is revoked")
         if SHA384 not in burned and chip.efuses.find(SHA384):
             yield MustBeClear(SHA384, "the chip verifies ECDSA-384 signatures only")
+    yield from clear_for_bootloaders(chip, steps)
     if not encrypts and signs:
         yield MustBeClear(chip.crypt_count.name, "flash encryption is on, but this bundle holds plaintext")
     if not signs:
@@ -112,9 +114,9 @@ def must_be_clear(chip: Chip, steps: Iterable[Step]) -> Iterator[MustBeClear]:
 def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
     """The first thing in a plan that the chip would not survive, or that no plan does: the step, and why."""
     for step in plan.steps:
-        fault = _step_fault(chip, step)
-        if fault:
-            return step.id, fault
+        wrong = _step_fault(chip, step)
+        if wrong:
+            return step.id, wrong
     erased = [step.action for step in plan.steps if isinstance(step.action, EraseFlash)]
     if erased != list(erased_around(sorted(plan.kept, key=lambda kept: kept.offset), erase_start(chip))):
         return "erase-flash", f"all flash from 0x{erase_start(chip):x} on is erased but for what is kept"
@@ -122,6 +124,9 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
     whole = any(key.part is BlockPart.WHOLE and key.role is KeyRole.FLASH_ENCRYPTION for key in plan.keys)
     if chip.has_one_key_block and whole != (length in _burned(plan.steps)):
         return length, "it says whether the key fills its whole block, and it is the other way round"
+    fault = bootloader_fault(chip, plan)
+    if fault:
+        return fault
     needed = least_revision(chip, plan.steps)
     if plan.min_revision < needed:
         return "min_revision", f"it needs at least {revision_text(needed)} of the chip"
@@ -175,4 +180,6 @@ def _is_planned_value(chip: Chip, action: BurnField) -> bool:
         return value == 0xF
     if field.name == "XTS_DPA_PSEUDO_LEVEL":
         return value in (1, 2, 3)
+    if is_bootloader_efuse(field.name):
+        return True  # `bootloader_fault` looks at all parts of a value together
     return (field.name in _ONE and value == 1) or is_further_value(chip, field.name, value)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, revision_bits
+from secure_ext.chips.cut_fields import parts_of
+from secure_ext.plan.bootloader_efuses import VERSION, told_by
 from secure_ext.plan.steps import (
     Action,
     BlockPart,
@@ -135,6 +137,8 @@ def _read_for_requirements(plan: Plan, chip: Chip) -> list[str]:
     names += ["DISABLE_APP_CPU", "DIS_APP_CPU"] if asked.cores > 1 else []
     names += ["FLASH_TYPE"] if asked.octal_flash else []
     names += ["SECURE_VERSION"] if asked.secure_version is not None else []
+    if told_by(chip, plan.steps).secure_version is not None:
+        names += [field.name for field in parts_of(chip, VERSION)]
     return [name for name in names if chip.efuses.find(name) is not None]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
+from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE, SECTOR
 from secure_ext.policy.policy import Policy
 
 SAFE = frozenset(
@@ -37,10 +38,12 @@ _ELSEWHERE = {
     "flash_encryption.mode": ("SPI_BOOT_CRYPT_CNT", "FLASH_CRYPT_CNT", "FLASH_CRYPT_CONFIG"),
     "flash_encryption.pseudo_round": ("XTS_DPA_PSEUDO_LEVEL",),
     "secure_boot.enabled": ("SECURE_BOOT_EN", "ABS_DONE_1"),
+    "CONFIG_BOOTLOADER_RECOVERY_OFFSET": tuple(f"{SECTOR}{part}" for part in ("", "_LO", "_HI")),
+    "CONFIG_BOOTLOADER_ANTI_ROLLBACK_ENABLE": (ROLLBACK_ENABLE,),
     "secure_boot.aggressive_revoke": ("SECURE_BOOT_AGGRESSIVE_REVOKE",),
     "secure_boot.revoke_unused": ("SECURE_BOOT_KEY_REVOKE0", "SECURE_BOOT_KEY_REVOKE1", "SECURE_BOOT_KEY_REVOKE2"),
 }
-"""The settings of a profile that burn an eFuse together with what belongs to it."""
+"""The settings of a profile, or of the build, that burn an eFuse together with what belongs to it."""
 
 
 def further_efuses(chip: Chip, policy: Policy, secure_version: int | None) -> Iterator[tuple[str, int]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from secure_ext.build.build import Build, BuildFile, Role
 from secure_ext.build.files import read_bytes
+from secure_ext.chips.chip import load_chip
 from secure_ext.errors import UsageError
 from secure_ext.formats.image import ImageHeader, parse_image, signature_position, without_padding
 from secure_ext.formats.nvs_csv import read_nvs_csv
@@ -25,6 +26,7 @@ from secure_ext.formats.partition_table import (
 from secure_ext.formats.windows_names import is_device
 from secure_ext.plan.boot_slot import boot_data, boot_slot, ota_data_partition, placed_files
 from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
+from secure_ext.plan.recovery import recovery_offset
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.flash_sectors import SECTOR_SIZE, whole_sectors
@@ -99,11 +101,12 @@ def plan_images(build: Build, policy: Policy) -> tuple[PlannedImage, ...]:
 
     Raises InputError of `parse_image` for an image that is damaged, encrypted or not one, and of `read_nvs_csv`;
     UsageError SE410 for a label the table does not have, SE411 for a partition with two images, SE331 for NVS values in
-    a partition that is none for NVS; what `boot_slot` and `placed_files` raise.
+    a partition that is none for NVS; what `boot_slot`, `placed_files` and `recovery_offset` raise.
     """
     slot = boot_slot(build, policy)
     images = [_from_build(build, policy, file) for file in placed_files(build, policy, slot)]
     images += _from_profile(build, policy, {image.partition for image in images})
+    images += _recovery_bootloader(build, images)
     images += _ota_data(build, policy, slot)
     images += _nvs(build, policy, {image.partition for image in images})
     images += _made_here(build, policy, {image.partition for image in images})
@@ -175,6 +178,16 @@ def _from_profile(build: Build, policy: Policy, taken: Collection[str | None]) -
             encrypt=policy.flash_encryption.enabled and covered_by_flash_encryption(partition),
             fill_to=_fill_to(policy, partition),
         )
+
+
+def _recovery_bootloader(build: Build, images: Collection[PlannedImage]) -> Iterator[PlannedImage]:
+    """The bootloader once more, where the ROM looks for it when the first one fails; if nobody gives another one."""
+    offset = recovery_offset(build, load_chip(build.chip, build.min_revision))
+    first = next((image for image in images if image.offset == build.bootloader_offset), None)
+    if offset is None or first is None or any(image.offset == offset for image in images):
+        return
+    row = next((row for row in build.partitions.partitions if row.offset == offset), None)
+    yield replace(first, name="bootloader-recovery", partition=row.label if row else None, offset=offset)
 
 
 def _free_partition(build: Build, label: str, taken: Collection[str | None], setting: str) -> Partition:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
+from secure_ext.plan.bootloader_efuses import BootloaderEfuses, burned_for_bootloaders
 from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.erased import erased_around
@@ -35,6 +36,8 @@ from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.efuse_features import DOWNLOAD_FIELDS, JTAG_FIELDS
 from secure_ext.station.plan_document import BoardRequirements
 
+_NOTHING_TOLD = BootloaderEfuses()
+
 
 def make_plan(
     chip: Chip,
@@ -45,6 +48,7 @@ def make_plan(
     has_images: bool = True,
     requirements: BoardRequirements | None = None,
     kept: tuple[KeepFlash, ...] = (),
+    bootloaders: BootloaderEfuses = _NOTHING_TOLD,
 ) -> Plan:
     """The plan for a chip.
 
@@ -56,6 +60,7 @@ def make_plan(
         has_images: False to plan the eFuses alone (for tests of the order).
         requirements: what the firmware asks of the board.
         kept: what stays in flash, by address.
+        bootloaders: what the ROM is told of them.
 
     Raises CheckError SE403 when there is nothing to do; UsageError SE402, SE406, SE408, ToolError SE201.
     """
@@ -73,6 +78,7 @@ def make_plan(
         steps += planner.flash()
     steps += planner.keys()
     steps += planner.fields()
+    steps += [burn_field(*burned) for burned in burned_for_bootloaders(chip, bootloaders)]
     steps += planner.enabling()
     steps += planner.write_protections()
     steps += planner.seal()

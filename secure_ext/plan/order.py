@@ -12,6 +12,7 @@ The rules and where they come from:
 - read-protected keys before RD_DIS is write-protected (same document, the note under "Enable Flash Encryption and
   Secure Boot v2 Externally");
 - a field before the write-protect bit it shares (espefuse's ``efuse_defs``);
+- the bootloaders in flash before the eFuses that tell the ROM of them;
 - the digest of a slot before anything revokes slots, and no revocation of a slot in use.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
+from secure_ext.plan.bootloader_efuses import is_bootloader_efuse
 from secure_ext.plan.key_blocks import EXTRA_PURPOSES, burned_purposes, can_hold
 from secure_ext.plan.steps import (
     EXTRA_ROLES,
@@ -197,6 +199,8 @@ class PlanBuilder:
             self._check_turning_secure_boot_on(step)
         if action.field.startswith("SECURE_BOOT_KEY_REVOKE"):
             self._check_revocation(step, action.field)
+        if is_bootloader_efuse(action.field):
+            self._check_images_are_written(step)
 
     def _check_turning_flash_encryption_on(self, step: Step) -> None:
         if not self._has_flash_key:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.errors import CheckError, SecureProvisionError
+from secure_ext.plan.bootloader_efuses import told_by
 from secure_ext.plan.carried import known_blocks
 from secure_ext.plan.demands import demand_fault
 from secure_ext.plan.document import document_step, plan_document
@@ -81,6 +82,9 @@ def _check_demands(document: PlanDocument, plan: Plan, chip: Chip) -> None:
     end = max([0, *(image.end for image in document.images), *(kept.end for kept in plan.kept)])
     if plan.requirements is not None and plan.requirements.flash_end < end:
         raise _harmful("requirements", f"images and what is kept need flash up to 0x{end:x}")
+    recovery = told_by(chip, plan.steps).recovery_offset
+    if recovery is not None and document.images and recovery not in [image.offset for image in document.images]:
+        raise _harmful("images", f"none is at 0x{recovery:x}, where the ROM would look for a recovery bootloader")
     for kept in plan.kept:
         if any(image.offset < kept.end and kept.offset < whole_sectors(image.end) for image in document.images):
             raise _harmful("images", f"one is written over {kept.label}, which is kept")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a firmware needs besides its plan: security eFuses and images that nothing here burns or writes.
+"""What a firmware needs besides its plan: security eFuses that its chip does not have, so that nothing burns them.
 
-Source: ESP-IDF ``components/bootloader/Kconfig.bootloader_rollback`` (v5.5 to v6.1), ``components/efuse/src/
-esp_efuse_fields.c`` (esp_efuse_set_recovery_bootloader_offset), ``components/efuse/<chip>/esp_efuse_table.csv``.
+ESP-IDF offers them by chip (``SOC_RECOVERY_BOOTLOADER_SUPPORTED``), whatever its revision: an ESP32-P4 has the eFuse of
+the recovery bootloader from v3.0 on, and none for versions. Source: ``components/bootloader/
+Kconfig.bootloader_rollback``, ``components/efuse/src/esp_efuse_fields.c`` (esp_efuse_set_recovery_bootloader_offset),
+``components/efuse/<chip>/esp_efuse_table.csv`` (v5.5 to v6.1).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.build.sdkconfig import SdkConfig
+from secure_ext.chips.chip import Chip
+from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE, SECTOR, can_compare_versions, can_have_recovery
 from secure_ext.station.frozen import frozen
 
 
@@ -19,28 +23,22 @@ class UnplannedFeature:
 
     Attributes:
         setting: the Kconfig symbol that asks for it, with ``CONFIG_``.
-        left_open: the eFuses that are neither burned nor protected.
-        needs: what would have to be done for it, in words.
+        missing: the eFuse that the chip would need for it.
+        without: what is not done without it, in words.
     """
 
     setting: str
-    left_open: str
-    needs: str
+    missing: str
+    without: str
 
 
-def unplanned_features(config: SdkConfig) -> Iterator[UnplannedFeature]:
-    """The features that leave eFuses of the boot chain to whoever runs code on the board, in a fixed order."""
-    if config.enabled("BOOTLOADER_RECOVERY_ENABLE"):
-        offset = config.integer("BOOTLOADER_RECOVERY_OFFSET")
-        where = f" at 0x{offset:x}" if offset is not None else ""
+def unplanned_features(config: SdkConfig, chip: Chip) -> Iterator[UnplannedFeature]:
+    """The features that the chip has no eFuse for, on this revision and with this espefuse, in a fixed order."""
+    if config.enabled("BOOTLOADER_RECOVERY_ENABLE") and not can_have_recovery(chip):
         yield UnplannedFeature(
-            "CONFIG_BOOTLOADER_RECOVERY_ENABLE",
-            "RECOVERY_BOOTLOADER_FLASH_SECTOR",
-            f"a recovery bootloader{where}, signed and encrypted for that place, and its sector in eFuse",
+            "CONFIG_BOOTLOADER_RECOVERY_ENABLE", SECTOR, "the ROM starts no recovery bootloader, and none is written"
         )
-    if config.enabled("BOOTLOADER_ANTI_ROLLBACK_ENABLE"):
+    if config.enabled("BOOTLOADER_ANTI_ROLLBACK_ENABLE") and not can_compare_versions(chip):
         yield UnplannedFeature(
-            "CONFIG_BOOTLOADER_ANTI_ROLLBACK_ENABLE",
-            "BOOTLOADER_ANTI_ROLLBACK_EN and BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION",
-            "the secure version of the bootloader in eFuse, and the bit that has the ROM compare it",
+            "CONFIG_BOOTLOADER_ANTI_ROLLBACK_ENABLE", ROLLBACK_ENABLE, "the ROM starts bootloaders however old they are"
         )

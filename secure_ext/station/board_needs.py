@@ -16,6 +16,7 @@ from secure_ext.station.revision import revision_range, revision_text
 
 MEGABYTE = 0x100000
 _BOOTLOADER_VERSION = "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION"
+_ROLLBACK_ENABLE = "BOOTLOADER_ANTI_ROLLBACK_EN"
 _SET_ASIDE = "set this board aside, "
 _NOTHING_ASKED = BoardRequirements(None, 0, 0, None, 1, False, None, 0, 0, ())
 """Plans of 0.1.0 ask for nothing."""
@@ -73,7 +74,8 @@ def board_needs(
         needs.append(_octal_flash(value_of))
     if asked.secure_version is not None:
         needs.append(_secure_version(asked.secure_version, asked.secure_version_bits, value_of))
-    if _burned(value_of("BOOTLOADER_ANTI_ROLLBACK_EN")):
+    is_planned = any(step.field == _ROLLBACK_ENABLE for step in plan.fields)
+    if is_planned or _burned(value_of(_ROLLBACK_ENABLE)):
         needs.append(_bootloader_version(asked, value_of))
     return needs
 
@@ -205,16 +207,17 @@ def _secure_version(most: int, bits: int, value_of: Callable[[str], Optional[int
 def _bootloader_version(asked: BoardRequirements, value_of: Callable[[str], Optional[int]]) -> Need:
     """The same for the bootloader, which the ROM checks where BOOTLOADER_ANTI_ROLLBACK_EN is burned."""
     parts = [value_of(_BOOTLOADER_VERSION + part) for part in ("", "_LO", "_HI")]
-    found = sum(bin(part).count("1") for part in parts if part is not None)
+    seen = [part for part in parts if part is not None]
+    found = sum(bin(part).count("1") for part in seen)
     wanted = asked.bootloader_secure_version
     return Need(
         "SE857",
         "bootloader-secure-version",
         "a bootloader secure version of",
         _BOOTLOADER_VERSION,
-        found <= wanted,
+        found <= wanted if seen else None,
         f"{wanted} or less",
-        str(found),
-        "BOOTLOADER_ANTI_ROLLBACK_EN is burned: the ROM starts no bootloader with a lower version than the board's",
+        str(found) if seen else "",
+        f"with {_ROLLBACK_ENABLE} burned the ROM starts no bootloader with a lower version than the board's",
         _SET_ASIDE + "or use a bootloader whose CONFIG_BOOTLOADER_SECURE_VERSION is at least the board's",
     )

@@ -17,6 +17,8 @@ from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, Prot
 _RD_DIS_OF_FIELDS = {"FLASH_CRYPT_CONFIG": 3}
 """Of the esp32: the bit of RD_DIS that hides a field which is no key."""
 
+_RAISED = ("SECURE_VERSION", "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION")
+
 
 class Status(enum.Enum):
     """Where a step stands on the chip."""
@@ -76,10 +78,15 @@ def _lockable(item: StepStatus, name: str, bits: tuple[int, ...], state: ChipSta
     return item
 
 
+def holds(field: str, value: int, wanted: int) -> bool:
+    """Whether a field is what a plan makes it, or what firmware has made of that since: it raises the versions."""
+    return value == wanted or (field.startswith(_RAISED) and not wanted & ~value)
+
+
 def _field_status(step: FieldStep, state: ChipState) -> StepStatus:
     name, wanted = step.field, step.value
     value = state.values[name]
-    if value == wanted or (name == "SECURE_VERSION" and not wanted & ~value):  # the firmware raises it, too
+    if holds(name, value, wanted):
         return StepStatus(step, Status.DONE)
     if name in _RD_DIS_OF_FIELDS and state.has_bit("RD_DIS", _RD_DIS_OF_FIELDS[name]):
         return StepStatus(step, Status.CONFLICT, f"{name} is read-protected: nobody can see what it holds")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from support.doctor_case import ANTI_ROLLBACK, BOTH, DEVELOPMENT, ENCRYPTED, Case, examine_case
+from support.doctor_case import ANTI_ROLLBACK, BOTH, DEVELOPMENT, ENCRYPTED, SECOND_BOOTLOADER, Case, examine_case
 
 from secure_ext.chips.facts import CHIP_NAMES, chip_facts
 from secure_ext.plan.first_boot import FirstBootBurn
@@ -119,14 +119,14 @@ def test_a_bootloader_that_refuses_to_start_burns_nothing(tmp_path: Path) -> Non
     assert burns(Case(BOTH, {"flash_encryption": {"mode": "off"}}, chip="esp32c2"), tmp_path) == ()
 
 
-def test_plan_names_what_it_leaves_open(tmp_path: Path, run_cli: Any) -> None:
-    """A recovery bootloader and its rollback protection are not planned: the eFuses stay open, and the plan says so."""
-    options = {"BOOTLOADER_RECOVERY_ENABLE": True, "BOOTLOADER_ANTI_ROLLBACK_ENABLE": True}
-    examine_case(Case(BOTH | {"config": options}, chip="esp32c5"), tmp_path)
+def test_plan_names_what_the_chip_does_not_have(tmp_path: Path, run_cli: Any) -> None:
+    """ESP-IDF lets any ESP32-P4 be built for eFuses that early ones, or all of them, do not have."""
+    options = SECOND_BOOTLOADER | {"BOOTLOADER_ANTI_ROLLBACK_ENABLE": True}
+    examine_case(Case(BOTH | {"config": options, "min_revision": 100}, chip="esp32p4"), tmp_path)
     arguments = ("-B", tmp_path / "project" / "build", "--signing-key", tmp_path / "signing.pem")
     shown: Result = run_cli("plan", *arguments)
     for efuse in ("RECOVERY_BOOTLOADER_FLASH_SECTOR", "BOOTLOADER_ANTI_ROLLBACK_EN"):
-        assert efuse in shown.stdout
+        assert f"esp32p4 has no {efuse}" in shown.stdout
     accepted: Result = run_cli("bundle", *arguments, "--accept", "SP155", "-o", tmp_path / "out")
     assert accepted.exit_code == 2 and "SE405" in accepted.stderr
     refused: Result = run_cli("bundle", *arguments, "-o", tmp_path / "out")

@@ -11,6 +11,7 @@ from support.doctor_cases import CASES, case_decision
 from secure_ext.doctor import ALL_RULES, examination
 from secure_ext.doctor.decide import Decision
 from secure_ext.doctor.rule import Subject
+from secure_ext.plan.bootloader_versions import bootloader_efuses
 from secure_ext.plan.first_boot import first_boot_burns
 from secure_ext.plan.images import blank_partitions
 from secure_ext.plan.kept import kept_ranges
@@ -29,6 +30,7 @@ def without_images(decision: Decision) -> Subject:
         max_revision=build.max_revision,
         requirements=board_requirements(build, decision.chip, decision.policy, ()),
         kept=kept_ranges(build, decision.policy, ()),
+        bootloaders=bootloader_efuses(build, decision.chip, ()),
     )
     blanks = blank_partitions(build, decision.policy, ())
     first_boot = first_boot_burns(build, decision.chip, plan, ())

@@ -72,6 +72,9 @@ def stage_violations(steps: Sequence[Step]) -> Iterator[str]:
     enabled = positions(steps, burns(ENABLING))
     if enabled and (not written or min(written) > min(enabled)):
         yield "the images are in flash before anything is enabled"
+    told = positions(steps, lambda step: isinstance(step.action, BurnField) and "BOOTLOADER" in step.action.field)
+    if told and (not written or min(written) > min(told)):
+        yield "the bootloaders are in flash before the ROM is told of them"
 
 
 def sectors_of(action: object) -> range:

@@ -19,6 +19,7 @@ from order_rules import CRYPT_COUNTS, DIGESTS, HALVES, SECURE_BOOTS, burns, posi
 from secure_ext.chips.chip import Chip, load_chip
 from secure_ext.chips.facts import CHIP_NAMES
 from secure_ext.errors import CheckError, UsageError
+from secure_ext.plan.bootloader_efuses import BootloaderEfuses, can_compare_versions, can_have_recovery
 from secure_ext.plan.further_efuses import SAFE
 from secure_ext.plan.make import burn_field, make_plan
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
@@ -183,12 +184,29 @@ def kept_parts(draw: st.DrawFn) -> tuple[KeepFlash, ...]:
 
 
 @st.composite
+def bootloaders(draw: st.DrawFn, chip: Chip) -> BootloaderEfuses:
+    """What the ROM is told of them, of what the chip has eFuses for."""
+    offset = draw(st.none() | st.integers(1, 0xFFE).map(lambda sector: sector * 0x1000))
+    version = draw(st.none() | st.integers(0, 4))
+    return BootloaderEfuses(
+        offset if can_have_recovery(chip) else None, version if can_compare_versions(chip) else None
+    )
+
+
+@st.composite
 def plans(draw: st.DrawFn, name: str) -> tuple[Chip, Policy, Plan]:
     """A chip, a policy, and the plan for both."""
     chip, policy = draw(policies(name))
     assume(policy.locks_down or policy.nvs.scheme is NvsScheme.HMAC)
     try:
-        plan = make_plan(chip, policy, min_revision=chip.revision, max_revision=None, kept=draw(kept_parts()))
+        plan = make_plan(
+            chip,
+            policy,
+            min_revision=chip.revision,
+            max_revision=None,
+            kept=draw(kept_parts()),
+            bootloaders=draw(bootloaders(chip)),
+        )
     except UsageError as error:
         assert error.code == "SE402", error
         assume(False)

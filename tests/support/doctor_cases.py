@@ -32,6 +32,7 @@ from support.doctor_case import (
     PLAIN,
     READABLE,
     RECOVERY,
+    SECOND_BOOTLOADER,
     SECURE_CERT,
     SIGNED,
     STORAGE,
@@ -192,9 +193,7 @@ CASES: dict[str, Case] = {
     ),
     "SP152": Case(BOTH, {"secure_boot": {"keys": []}}),
     "SP153": Case(BOTH, {"secure_boot": {"keys": ["a.pem", {"digest": "5a" * 32}]}}),
-    "SP155": Case(
-        BOTH | {"config": {"BOOTLOADER_RECOVERY_ENABLE": True, "BOOTLOADER_RECOVERY_OFFSET": 0x3F0000}}, chip="esp32c5"
-    ),
+    "SP155": Case(BOTH | {"config": SECOND_BOOTLOADER | {"BOOTLOADER_ANTI_ROLLBACK_ENABLE": True}}, chip="esp32p4"),
     "SP156": Case(BOTH | {"partitions": rows(SECURE_CERT)}),
     "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
     "SP175": Case(BOTH, {"extra_keys": {"own": {"purpose": "ECDSA_KEY_P192", "key": "generate"}}}, chip="esp32c5"),
@@ -203,7 +202,13 @@ CASES: dict[str, Case] = {
     "SP165": Case(BOTH, {"efuses": {"VDD_SPI_AS_GPIO": 1}}),
     "SP164": Case(BOTH, {"keep": ["nvs"]}),
     "SP163": Case(BOTH | {"flash_size": "32MB", "partitions": rows(*FAR_APPS)}),
-    "SP158": Case(BOTH | {"partitions": rows(RECOVERY)}, chip="esp32c5"),
+    "SP158": Case(BOTH | {"partitions": rows(RECOVERY, without=("storage",))}, chip="esp32c5"),
+    "SP170": Case(BOTH | {"config": SECOND_BOOTLOADER | {"BOOTLOADER_RECOVERY_OFFSET": 0x300000}}, chip="esp32c5"),
+    "SP171": Case(
+        BOTH | {"config": SECOND_BOOTLOADER | {"SECURE_BOOT_ENABLE_AGGRESSIVE_KEY_REVOKE": True}},
+        {"secure_boot": {"keys": ["a.pem", "b.pem"]}},
+        chip="esp32c5",
+    ),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (
@@ -239,12 +244,9 @@ MORE_CASES: tuple[tuple[str, Case], ...] = (
     ("SP110", Case(BOTH, DISABLED, chip="esp32c5", change=built_with("v5.4.3-12-g0123abc"))),
     ("SP110", Case(BOTH, DISABLED, chip="esp32s3", change=built_with("0123abcd"))),
     ("SP111", Case(BOTH | {"flash_size": "128MB"}, chip="esp32h2")),
-    *(
-        ("SP155", Case(BOTH | {"config": {symbol: True}}, chip=chip))
-        for symbol in ("BOOTLOADER_RECOVERY_ENABLE", "BOOTLOADER_ANTI_ROLLBACK_ENABLE")
-        for chip in ("esp32c61", "esp32p4")
-    ),
-    ("SP155", Case(ENCRYPTED | {"config": {"BOOTLOADER_RECOVERY_ENABLE": True}}, chip="esp32c5")),
+    ("SP155", Case(BOTH | {"config": SECOND_BOOTLOADER, "min_revision": 100}, chip="esp32p4")),
+    ("SP158", Case(BOTH | {"config": SECOND_BOOTLOADER, "partitions": rows(RECOVERY)}, chip="esp32c61")),
+    ("SP170", Case(BOTH | {"config": SECOND_BOOTLOADER, "flash_size": "2MB"}, chip="esp32c61")),
     *(
         ("SP163", Case(BOTH | {"flash_size": "32MB", "partitions": rows(*FAR_APPS)}, chip=chip))
         for chip in ("esp32", "esp32s2", "esp32s3", "esp32c5")

@@ -33,6 +33,9 @@ QUICK_CASES = {
     "boot/test_header_flash_size.py": {
         "test_the_flash_must_hold_what_the_header_says": 1,
     },
+    "boot/test_second_bootloader.py": {
+        "test_what_the_rom_would_not_start": 4,
+    },
     "bundle/test_kept_keys.py": {
         "test_a_weak_key_in_the_home_is_refused": 1,
         "test_the_place_of_the_homes_is_nobody_elses": 1,

@@ -31,6 +31,11 @@ ANTI_ROLLBACK = {
     "BOOTLOADER_APP_SECURE_VERSION": 1,
     "BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD": 16,
 }
+COMPARED = {
+    "BOOTLOADER_RECOVERY_ENABLE": True,
+    "BOOTLOADER_RECOVERY_OFFSET": 0x3F0000,
+    "BOOTLOADER_ANTI_ROLLBACK_ENABLE": True,
+}
 OCTAL = {"ESPTOOLPY_OCT_FLASH": True, "ESPTOOLPY_FLASH_MODE_AUTO_DETECT": False}
 LONG = pytest.mark.long
 
@@ -169,6 +174,13 @@ REFUSED = [
         Firmware("esp32c5", bootloader=("v6.1", 1)),
         Board({"BOOTLOADER_ANTI_ROLLBACK_EN": 1, "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION_LO": 3}),
         Board(),  # with these burned a board carries something that is not the plan's, whatever the version
+    ),
+    case(
+        "SE857",
+        Firmware("esp32c5", config=pairs(COMPARED), bootloader=("v6.1", 1)),
+        Board({"BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION_LO": 1, "BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION_HI": 1}),
+        Board({"BOOTLOADER_ANTI_ROLLBACK_SECURE_VERSION_LO": 1}),
+        quick=True,
     ),
 ]
 

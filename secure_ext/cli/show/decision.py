@@ -120,9 +120,9 @@ def _first_boot_lines(decision: Decision) -> Iterator[str]:
 
 
 def _left_open(decision: Decision) -> Iterator[str]:
-    """The eFuses of features that no plan covers; the doctor refuses them (SP155)."""
-    for feature in unplanned_features(decision.build.config):
-        yield f"NOT PLANNED: {feature.setting} needs {feature.needs}; {feature.left_open} stays open."
+    """Features that the chip has no eFuse for; the doctor refuses them (SP155)."""
+    for feature in unplanned_features(decision.build.config, decision.chip):
+        yield f"NOT PLANNED: {feature.setting}: {decision.chip.name} has no {feature.missing}; {feature.without}."
 
 
 def plan_data(decision: Decision) -> dict[str, Any]:

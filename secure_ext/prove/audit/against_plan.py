@@ -14,7 +14,7 @@ from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
 from secure_ext.station.refusals import other_key
 from secure_ext.station.revision import revision_text
-from secure_ext.station.step_status import Status, StepStatus, compare, key_content
+from secure_ext.station.step_status import Status, StepStatus, compare, holds, key_content
 from secure_ext.station.verdict import Condition, Verdict, classify, sealed_verdict
 
 _CONTINUE = "run the bundle's script again: it burns what is missing"
@@ -165,7 +165,7 @@ class _Comparison:
         return efuse_check(
             "efuse",
             field,
-            None if value is None or needed is None else value == wanted and not reason,
+            None if value is None or needed is None else holds(field, value, wanted) and not reason,
             wanted=str(wanted),
             found=self.board.why_unseen(field) if value is None else str(value),
             meaning=step.why,

@@ -15,6 +15,11 @@ from secure_ext.prove.boot_check.app_choice import chosen_app
 from secure_ext.prove.boot_check.app_image import Region, WholeImage, read_image
 from secure_ext.prove.boot_check.app_start import Board, check_app_start
 from secure_ext.prove.boot_check.bootloader_start import check_app_scheme, check_bootloader_start, check_reach
+from secure_ext.prove.boot_check.bootloaders import (
+    check_bootloader_version,
+    check_recovery_wish,
+    recovery_offset,
+)
 from secure_ext.prove.boot_check.bundle_documents import Promise, read_promise
 from secure_ext.prove.boot_check.chip_facts import CHIPS
 from secure_ext.prove.boot_check.contents import check_contents, check_kept
@@ -95,6 +100,10 @@ def _boot(promise: Promise, efuses: Efuses, state: Path, findings: Findings) -> 
     except Refused as refused:
         findings.add(refused.fault)
     try:
+        chip.recovery(tables[0].offset)
+    except Refused as refused:
+        findings.add(refused.fault)
+    try:
         partitions = chip.table(tables[0].offset, believed.least if believed else len(chip.view.raw))
         chip.app(partitions, bootloader, believed)
     except Refused as refused:
@@ -117,15 +126,29 @@ class _Chip:
     def rom(self, table_offset: int) -> tuple[Firmware, BelievedSize]:
         """The ROM starts the bootloader: what it is, and the flash that it believes in."""
         start = CHIPS[self.efuses.chip].bootloader_offset
-        image, _ = self._image(Region("bootloader", start, table_offset - start, self.view.seen))
-        sectors, most = -(-len(image.content) // SECTOR), CHIPS[self.efuses.chip].verifies
-        if self.trusted is not None and sectors * SECTOR > most:
-            raise Refused("BC38", f"the bootloader has {sectors * SECTOR:#x} bytes; the ROM verifies at most {most:#x}")
-        bootloader = bootloader_firmware(image, self.promise.settings, self.promise.idf_version)
-        check_bootloader_start(bootloader, self.efuses, self.findings)
+        image, bootloader = self._bootloader("bootloader", start, table_offset - start)
         believed = believed_size(self.efuses.chip, image.flash_size_code, bootloader.version)
         self.findings.say(f"bootloader: takes the flash for {believed.least >> 20} MB, from its header")
         return bootloader, believed
+
+    def recovery(self, table_offset: int) -> None:
+        """What the ROM starts where the bootloader fails: as good a bootloader, where the chip is told to look."""
+        settings, offset = self.promise.settings, recovery_offset(self.efuses)
+        asked, place = settings.get("BOOTLOADER_RECOVERY_ENABLE"), settings.get("BOOTLOADER_RECOVERY_OFFSET")
+        check_recovery_wish(asked, place, self.efuses, self.findings)
+        if offset is not None:
+            self._bootloader("recovery bootloader", offset, table_offset - CHIPS[self.efuses.chip].bootloader_offset)
+
+    def _bootloader(self, name: str, start: int, room: int) -> tuple[WholeImage, Firmware]:
+        """A bootloader that the ROM starts."""
+        image, _ = self._image(Region(name, start, room, self.view.seen))
+        sectors, most = -(-len(image.content) // SECTOR), CHIPS[self.efuses.chip].verifies
+        if self.trusted is not None and sectors * SECTOR > most:
+            raise Refused("BC38", f"the {name} has {sectors * SECTOR:#x} bytes; the ROM verifies at most {most:#x}")
+        bootloader = bootloader_firmware(image, self.promise.settings, self.promise.idf_version)
+        check_bootloader_version(name, bootloader, self.efuses)
+        check_bootloader_start(bootloader, self.efuses, self.findings)
+        return image, bootloader
 
     def table(self, offset: int, flash_size: int) -> list[Partition]:
         """The bootloader reads the partition table."""

@@ -17,6 +17,7 @@ from secure_ext.errors import SecureProvisionError
 from secure_ext.formats.app_description import AppDescription, read_app_description
 from secure_ext.formats.bootloader_description import read_bootloader_description
 from secure_ext.formats.image import NO_REVISION_LIMIT, ImageHeader, parse_image
+from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE
 from secure_ext.prove.verify.check import judged, unseen
 from secure_ext.prove.verify.documents import Documents
 
@@ -71,8 +72,19 @@ def _of_image(documents: Documents, image: ManifestImage, content: bytes) -> Ite
     if image.role == "app":
         yield from _of_app(documents, header, read_app_description(content))
     described = None if asked is None else read_bootloader_description(content)
-    if asked is not None and described is not None and described.secure_version > asked.bootloader_secure_version:
-        yield "has a secure version that is not asked for"
+    if image.role == "bootloader" and asked is not None:
+        yield from _of_bootloader(documents, image, 0 if described is None else described.secure_version)
+
+
+def _of_bootloader(documents: Documents, image: ManifestImage, version: int) -> Iterator[str]:
+    """A recovery bootloader may be newer than the first one, whose version is asked for."""
+    plan, asked = documents.plan, documents.plan.requirements
+    is_first = image.offset == chip_facts(plan.chip).bootloader_offset
+    if asked is not None and is_first and version != asked.bootloader_secure_version:
+        yield f"has secure version {version}, and {asked.bootloader_secure_version} is asked for"
+    compared = any(step.field == ROLLBACK_ENABLE for step in plan.fields)
+    if asked is not None and compared and not is_first and version < asked.bootloader_secure_version:
+        yield f"has secure version {version}; the ROM starts no bootloader below {asked.bootloader_secure_version}"
 
 
 def _of_app(documents: Documents, header: ImageHeader, app: AppDescription | None) -> Iterator[str]:
