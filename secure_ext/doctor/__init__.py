@@ -54,9 +54,9 @@ FILES = (
     flashed,
     signed_updates,
     signatures,
+    bootloaders,
     unplanned,
     making,
-    bootloaders,
 )
 """The files with rules."""
 

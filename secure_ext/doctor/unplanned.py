@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_ext.doctor.rule import Match, Rule, Severity, Subject
-from secure_ext.formats.partition_table import TYPE_BOOTLOADER
+from secure_ext.formats.partition_table import DATA_UNDEFINED, TYPE_BOOTLOADER, TYPE_DATA
+from secure_ext.formats.signed_data import signed_size
 from secure_ext.plan.bootloader_efuses import told_by
 from secure_ext.plan.steps import WriteProtect
 from secure_ext.plan.unplanned import unplanned_features
@@ -76,9 +77,25 @@ def _signed_data(subject: Subject) -> Iterator[Match]:
     if subject.build.config.enabled("SECURE_SIGNED_DATA_PARTITION"):
         yield Match(
             "CONFIG_SECURE_SIGNED_DATA_PARTITION",
-            "the app takes updates of data partitions (subtype undefined) only if they are signed, and data is not "
-            "signed here",
+            "the app takes updates of data partitions (subtype undefined) only if they are signed, and what a bundle "
+            "writes there is not signed",
         )
+
+
+def _no_room_for_a_signature(subject: Subject) -> Iterator[Match]:
+    if not subject.build.config.enabled("SECURE_SIGNED_DATA_PARTITION"):
+        return
+    for row in subject.build.partitions.partitions:
+        if (row.type, row.subtype) != (TYPE_DATA, DATA_UNDEFINED):
+            continue
+        image = next((image for image in subject.images if image.partition == row.label), None)
+        needed = signed_size(1 if image is None else image.final_size)
+        if needed > row.size:
+            yield Match(
+                f"partition {row.label}",
+                f"it has 0x{row.size:x} bytes, and an update of what is there would have 0x{needed:x}, signature "
+                "included",
+            )
 
 
 RULES = (
@@ -119,13 +136,14 @@ RULES = (
     Rule(
         "SP157",
         Severity.INFO,
-        "data updates have to be signed elsewhere",
+        "data updates have to be signed",
         _signed_data,
         explanation="With this option the app verifies updates of data partitions like those of apps. The images that "
-        "are flashed first are not verified, so the board starts as it is. But what is sent to it later has to carry a "
-        "signature, and `ota` signs apps only.",
+        "are flashed first are not verified, so the board starts as it is, and a bundle does not sign them. But what "
+        "is sent to it later has to carry a signature.",
         source="ESP-IDF components/app_update/Kconfig.projbuild (SECURE_SIGNED_DATA_PARTITION); esp_ota_ops.c",
-        cure="sign data updates with espsecure sign-data --version 2, with a key whose digest is burned",
+        cure="have updates made by `secure-provision ota --data LABEL=FILE`, or signed with espsecure sign-data "
+        "--version 2, with a key whose digest is burned",
     ),
     Rule(
         "SP158",
@@ -140,5 +158,19 @@ RULES = (
         "Bootloader, Recovery Bootloader",
         cure="set CONFIG_BOOTLOADER_RECOVERY_ENABLE=y with CONFIG_BOOTLOADER_RECOVERY_OFFSET at this partition and "
         "build again; or take the row out of the partition table's CSV",
+    ),
+    Rule(
+        "SP172",
+        Severity.WARNING,
+        "data partition without room for a signed update",
+        _no_room_for_a_signature,
+        explanation="A signed update of a data partition is padded to whole sectors of 4 KB, and has one more with its "
+        "signatures. The app looks for them in the last sector that was written, so data that fill their partition can "
+        "never be sent as an update, and a partition of one sector can never be updated at all.",
+        source="ESP-IDF components/app_update/esp_ota_ops.c (ota_verify_data_partition_signature); manual, Over The "
+        "Air Updates, Signed Data Partition Updates",
+        cure="give the partition a sector (0x1000 bytes) more than its data have, in the partition table's CSV, and "
+        "build again",
+        needs_images=True,
     ),
 )

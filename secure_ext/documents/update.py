@@ -48,6 +48,27 @@ class SlotFile:
 
 
 @frozen
+class UpdatedData:
+    """Data of an update, signed and not encrypted.
+
+    Attributes:
+        partition: label of the partition that they are for.
+        file: path in the package.
+        size: bytes, with padding and signatures.
+        sha256: of the file.
+        source_sha256: of the data as they were given.
+        signed_by: SHA-256 of the public key of each signature.
+    """
+
+    partition: SomeText
+    file: Annotated[str, Matching(r"data/[A-Za-z0-9._-]+-at-0x[0-9a-f]+\.bin")]
+    size: _Size
+    sha256: Sha256
+    source_sha256: Sha256
+    signed_by: Annotated[tuple[Sha256, ...], Items(least=1)]
+
+
+@frozen
 class UpdateSlot:
     """A partition that boards write an update to.
 
@@ -102,6 +123,7 @@ class UpdateManifest:
         key_fingerprints: of the flash encryption key that slots are encrypted with.
         checks: what was checked.
         findings: of the doctor; absent in packages of 0.1.0.
+        data: for data partitions; absent where there are none.
     """
 
     schema: Literal[1]
@@ -118,3 +140,4 @@ class UpdateManifest:
     key_fingerprints: tuple[Fingerprint, ...]
     checks: tuple[RecordedCheck, ...]
     findings: tuple[RecordedFinding, ...] | None = None
+    data: tuple[UpdatedData, ...] | None = None

@@ -21,7 +21,7 @@ DEFAULT_TABLE_OFFSET = 0x8000
 """Bytes of the table's data area; what follows in the 4 KB sector is no part of the table."""
 
 TYPE_APP, TYPE_DATA, TYPE_BOOTLOADER, TYPE_PARTITION_TABLE = 0x00, 0x01, 0x02, 0x03
-DATA_OTA, DATA_NVS, DATA_NVS_KEYS, DATA_TEE_OTA = 0x00, 0x02, 0x04, 0x90
+DATA_OTA, DATA_NVS, DATA_NVS_KEYS, DATA_UNDEFINED, DATA_TEE_OTA = 0x00, 0x02, 0x04, 0x06, 0x90
 
 FLAG_ENCRYPTED = 1 << 0
 FLAG_READONLY = 1 << 1
@@ -52,7 +52,7 @@ _SUBTYPE_NAMES: dict[int, dict[int, str]] = {
         0x03: "coredump",
         DATA_NVS_KEYS: "nvs_keys",
         0x05: "efuse",
-        0x06: "undefined",
+        DATA_UNDEFINED: "undefined",
         0x80: "esphttpd",
         0x81: "fat",
         0x82: "spiffs",

@@ -26,12 +26,15 @@ __all__ = [
     "SECTOR",
     "SignatureBlock",
     "add_signatures",
+    "check_keys",
     "content_to_sign",
     "is_signed",
     "proved_blocks",
     "public_key_digest",
     "read_signature_blocks",
     "sign",
+    "signature_sector",
+    "signed_block",
     "signed_by",
     "signed_content",
     "valid_signers",
@@ -78,7 +81,7 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
             cure="give the unsigned image, or add a signature to this one",
             place=place,
         )
-    _check_keys([], keys, place)
+    check_keys([], keys, place)
     if stray_bytes(image):
         raise InputError(
             "SE768",
@@ -87,7 +90,7 @@ def sign(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
             place=place,
         )
     content = content_to_sign(without_padding(image))
-    return content + _sector([_signed_block(content, key) for key in keys])
+    return content + signature_sector([signed_block(content, key) for key in keys])
 
 
 def add_signatures(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes:
@@ -100,9 +103,9 @@ def add_signatures(image: bytes, keys: Sequence[Signer], *, place: str) -> bytes
     """
     blocks = _intact_blocks(image, place)
     signers = [_proved_signer(image, blocks, index, place) for index in range(len(blocks))]
-    _check_keys(signers, keys, place)
+    check_keys(signers, keys, place)
     content = signed_content(image)
-    return content + _sector([block.raw for block in blocks] + [_signed_block(content, key) for key in keys])
+    return content + signature_sector([block.raw for block in blocks] + [signed_block(content, key) for key in keys])
 
 
 def proved_blocks(image: bytes, *, place: str) -> tuple[SignatureBlock, ...]:
@@ -234,7 +237,8 @@ def _intact_blocks(image: bytes, place: str) -> tuple[SignatureBlock, ...]:
     return blocks
 
 
-def _check_keys(present: Sequence[VerificationKey], new: Sequence[Signer], place: str) -> None:
+def check_keys(present: Sequence[VerificationKey], new: Sequence[Signer], place: str) -> None:
+    """Whether these keys may sign one image together. Raises InputError SE520, SE521, SE522."""
     total = [*present, *(key.verification_key for key in new)]
     if not new:
         raise _wrong_number("no signing key is given", place)
@@ -275,7 +279,8 @@ def _no_valid_signature(key: VerificationKey, name: str, blocks: Sequence[Signat
     )
 
 
-def _signed_block(content: bytes, key: Signer) -> bytes:
+def signed_block(content: bytes, key: Signer) -> bytes:
+    """The block of a signature of `content`."""
     digest = _digest(content, key.verification_key)
     return make_block(key.verification_key, digest, key.sign(digest))
 
@@ -284,7 +289,8 @@ def _digest(content: bytes, key: VerificationKey) -> bytes:
     return hashlib.new(key.scheme.hash_name, content).digest()
 
 
-def _sector(blocks: Sequence[bytes]) -> bytes:
+def signature_sector(blocks: Sequence[bytes]) -> bytes:
+    """The sector that holds these blocks."""
     return b"".join(blocks).ljust(SECTOR, b"\xff")
 
 

@@ -209,6 +209,14 @@ CASES: dict[str, Case] = {
         {"secure_boot": {"keys": ["a.pem", "b.pem"]}},
         chip="esp32c5",
     ),
+    "SP172": Case(
+        BOTH
+        | {
+            "config": {"SECURE_SIGNED_DATA_PARTITION": True},
+            "partitions": rows(Partition("web", TYPE_DATA, 6, BEHIND_STORAGE, 0x3000)),
+            "data_images": {"web": bytes(0x2001)},
+        }
+    ),
 }
 # further places where a rule must find something
 MORE_CASES: tuple[tuple[str, Case], ...] = (

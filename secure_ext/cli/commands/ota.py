@@ -13,6 +13,19 @@ from secure_ext.cli.front import build_dir_option, format_option, print_json, sh
 from secure_ext.cli.secret_prompt import passphrase_option, secrets_of_the_command
 
 
+def _labelled_files(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, Path], ...]:
+    """Labels of partitions, each with a file."""
+    files = [value.partition("=") for value in values]
+    for label, _, path in files:
+        if not label or not path:
+            raise click.BadParameter("give LABEL=FILE: the partition, and the data that go there")
+    if len({label for label, _, _ in files}) < len(files):
+        raise click.BadParameter("a partition is named twice")
+    return tuple((label, Path(path)) for label, _, path in files)
+
+
 @click.command()
 @build_dir_option("ESP-IDF build directory of the new app.")
 @click.option(
@@ -48,6 +61,14 @@ from secure_ext.cli.secret_prompt import passphrase_option, secrets_of_the_comma
     metavar="N",
     help="Anti-rollback: what boards in the field want at least. [default: that of the fleet's app, if readable]",
 )
+@click.option(
+    "--data",
+    "data_files",
+    multiple=True,
+    metavar="LABEL=FILE",
+    callback=_labelled_files,
+    help="Also data for a data partition, signed as CONFIG_SECURE_SIGNED_DATA_PARTITION wants it. Repeatable.",
+)
 @click.option("--accept", multiple=True, metavar="CODE", help="A finding of the doctor to accept. Repeatable.")
 @click.option("--pre-encrypted", is_flag=True, help="Also one encrypted image a slot, for boards that share one key.")
 @click.option(
@@ -73,6 +94,7 @@ def ota(
     passphrase_fd: int | None,
     revoked_slot: tuple[int, ...],
     least_secure_version: int | None,
+    data_files: tuple[tuple[str, Path], ...],
     accept: tuple[str, ...],
     pre_encrypted: bool,
     flash_encryption_key: Path | None,
@@ -116,7 +138,8 @@ def ota(
         wanted = Wanted(keys, frozenset(accept))
         with shown_progress() as progress:
             progress("signing and checking")
-            made = write_package(build, boards, wanted, output or build_dir / "ota", pre_encrypted=pre_encrypted)
+            to = output or build_dir / "ota"
+            made = write_package(build, boards, wanted, to, pre_encrypted=pre_encrypted, data_files=data_files)
     if output_format == "json":
         print_json({"package": str(made.folder), "manifest": made.manifest})
     else:

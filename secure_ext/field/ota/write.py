@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from secure_ext import __version__
@@ -16,6 +17,7 @@ from secure_ext.doctor.rule import Finding
 from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.update import UpdateManifest
 from secure_ext.field.ota.app import UpdateApp, Wanted, make_app
+from secure_ext.field.ota.data import SignedData, sign_all_data
 from secure_ext.field.ota.fleet import FleetBundle, ota_slots
 from secure_ext.field.ota.slots import SlotImage, first_update, pre_encrypt, size_checks
 from secure_ext.formats.partition_table import Partition
@@ -37,26 +39,37 @@ class Package:
     findings: tuple[Finding, ...]
 
 
-def write_package(build: Build, fleet: FleetBundle, wanted: Wanted, output: Path, *, pre_encrypted: bool) -> Package:
+def write_package(
+    build: Build,
+    fleet: FleetBundle,
+    wanted: Wanted,
+    output: Path,
+    *,
+    pre_encrypted: bool,
+    data_files: Sequence[tuple[str, Path]] = (),
+) -> Package:
     """Makes the update in the directory `output`, whole or not at all; an earlier update there is replaced.
 
-    Raises what `make_app`, `ota_slots` and `pre_encrypt` raise; InputError SE701, SE702 if it cannot be
-    written.
+    `data_files` are files with the labels of the data partitions that they are for. Raises what `make_app`,
+    `ota_slots`, `sign_all_data` and `pre_encrypt` raise; InputError SE701, SE702 if it cannot be written.
     """
     table_sha256 = hashlib.sha256(read_bytes(build.partition_table_file.path)).hexdigest()
     slots = ota_slots(fleet, build.partitions, table_sha256)
     app = make_app(build, fleet, slots, wanted)
     sizes = tuple(size_checks(slots, app.content))
     images = pre_encrypt(slots, app.content, fleet) if pre_encrypted else ()
+    data = sign_all_data(data_files, build, fleet, fleet.boards.table or build.partitions, wanted)
     first = first_update(slots, fleet.boot)
-    checks = (*app.checks, *sizes, *first, *(check for image in images for check in image.checks))
-    manifest = _manifest(fleet, app, slots, images, checks)
+    of_data = dict.fromkeys(check for one in data for check in one.checks)
+    checks = (*app.checks, *sizes, *first, *(check for image in images for check in image.checks), *of_data)
+    manifest = _manifest(fleet, app, slots, images, data=data, checks=checks)
     with replaced_directory(output, Kind.UPDATE_PACKAGE) as folder:
         (folder / APP).write_bytes(app.content)
-        for image in images:
-            path = folder / _file(image.slot)
+        contents = {_file(image.slot): image.content for image in images} | {one.file: one.content for one in data}
+        for name, content in contents.items():
+            path = folder / name
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(image.content)
+            path.write_bytes(content)
         (folder / README).write_text(readme(manifest), encoding="utf-8", newline="\n")
         (folder / MANIFEST).write_text(document_text(manifest), encoding="utf-8", newline="\n")
     return Package(output, manifest, checks, app.findings)
@@ -71,6 +84,8 @@ def _manifest(
     app: UpdateApp,
     slots: tuple[Partition, ...],
     images: tuple[SlotImage, ...],
+    *,
+    data: tuple[SignedData, ...],
     checks: tuple[Check, ...],
 ) -> UpdateManifest:
     encrypted = {image.slot: image for image in images}
@@ -98,6 +113,7 @@ def _manifest(
         "key_fingerprints": list(fleet.key_fingerprints) if images else [],
         "checks": checks_data(checks)["checks"],
         "findings": [finding.as_dict() for finding in app.findings],
+        **({"data": [_data(one) for one in data]} if data else {}),
     }
     return read_document(UpdateManifest, members)
 
@@ -106,6 +122,17 @@ def _image(image: SlotImage | None) -> dict[str, object] | None:
     if image is None:
         return None
     return {"file": _file(image.slot), "size": len(image.content), "sha256": image.sha256}
+
+
+def _data(data: SignedData) -> dict[str, object]:
+    return {
+        "partition": data.partition.label,
+        "file": data.file,
+        "size": len(data.content),
+        "sha256": hashlib.sha256(data.content).hexdigest(),
+        "source_sha256": data.source_sha256,
+        "signed_by": [digest.hex() for digest in data.signed_by],
+    }
 
 
 def readme(manifest: UpdateManifest) -> str:
@@ -128,5 +155,13 @@ def readme(manifest: UpdateManifest) -> str:
             f"fingerprint {', '.join(manifest.key_fingerprints)}.",
             "",
             *(f"  0x{slot.offset:06x}  {slot.partition:16}  {image.file}" for slot, image in images),
+        ]
+    if manifest.data:
+        lines += [
+            "",
+            "data/: for data partitions, signed, not encrypted. Write all of a file with esp_ota_write, signature",
+            "included, to a partition of this label as esp_ota_begin's final one: esp_ota_end verifies it.",
+            "",
+            *(f"  {one.partition:16}  {one.file}" for one in manifest.data),
         ]
     return "\n".join([*lines, "", f"{MANIFEST} has the hashes, and what was checked.", ""])
