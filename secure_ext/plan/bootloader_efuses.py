@@ -9,6 +9,7 @@ None of them can be write-protected: firmware may burn more of their bits, for e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from secure_ext.chips.chip import Chip
@@ -16,7 +17,7 @@ from secure_ext.chips.cut_fields import cut, joined, width_of
 from secure_ext.plan.steps import BurnField, Plan, Step
 from secure_ext.station.flash_sectors import SECTOR_SIZE
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import MustBeClear
+from secure_ext.station.plan_document import MustBeClear, PlanDocument
 
 SECTOR = "RECOVERY_BOOTLOADER_FLASH_SECTOR"
 ROLLBACK_ENABLE = "BOOTLOADER_ANTI_ROLLBACK_EN"
@@ -90,6 +91,23 @@ def told_by(chip: Chip, steps: Iterable[Step]) -> BootloaderEfuses:
         sector * SECTOR_SIZE if sector else None,
         joined(chip, VERSION, burned).bit_count() if compares else None,
     )
+
+
+def recovery_offset_of(document: PlanDocument) -> int | None:
+    """Flash address of the recovery bootloader of a plan document, by its own layout; None if it burns none."""
+    burned = {step.field: step.value for step in document.fields}
+    rows = [row for row in document.layout if row.field.startswith(SECTOR)]
+    sector = position = 0
+    for row in sorted(rows, key=lambda row: _number_of_part(row.field)):
+        sector |= burned.get(row.field, 0) << position
+        position += row.bits
+    return sector * SECTOR_SIZE if sector else None
+
+
+def _number_of_part(field: str) -> int:
+    """What a part comes after: its first bit, or 1 for a high one."""
+    digits = re.search(r"_(\d+)_\d+$", field)
+    return int(digits[1]) if digits else int(field.endswith("_HI"))
 
 
 def clear_for_bootloaders(chip: Chip, steps: Iterable[Step]) -> Iterator[MustBeClear]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from secure_ext.documents.read import read_manifest
 from secure_ext.errors import InputError
+from secure_ext.plan.bootloader_efuses import SECTOR, recovery_offset_of
 from secure_ext.plan.effects import Effects, effects_of
 from secure_ext.plan.read_document import not_a_plan, read_plan
 from secure_ext.reading import read_json
@@ -153,6 +154,9 @@ def _identity(step: PlanStep) -> str:
 def _facts(plan: PlanDocument) -> Iterator[tuple[str, Fact]]:
     for step in plan.efuse_steps:
         identity = _identity(step)
+        if isinstance(step, FieldStep) and step.field.startswith(SECTOR):  # where it is does not grow, and is a setting
+            yield "recovery-bootloader", Fact("Tell the ROM of a recovery bootloader", 1)
+            continue
         if isinstance(step, FieldStep):
             yield identity, Fact(f"Burn {step.field}", step.value)
             continue
@@ -187,6 +191,9 @@ def _settings(plan: PlanDocument) -> Iterator[tuple[str, Value]]:
     yield "eFuses that must not be burned", tuple(sorted(item.field for item in plan.must_be_clear))
     for row in plan.layout:
         yield f"place of {row.field}", (row.block, row.start, row.bits)
+    recovery = recovery_offset_of(plan)
+    if recovery is not None:
+        yield "recovery bootloader at", recovery
     if plan.carried is not None:
         yield "may hold what is not the plan's", tuple(block.block for block in plan.carried)
     for step in plan.steps:

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ota_world import (  # noqa: F401 (fixtures)
     DASH,
@@ -89,6 +89,7 @@ def test_the_same_as_espsecure_makes_it(world: World, web: Path) -> None:
     assert data_signers(theirs, "web") == data_signers(ours, "web") != ()
 
 
+@settings(deadline=None, max_examples=30)
 @given(content=st.binary(max_size=3 * SECTOR) | st.binary(max_size=64).map(lambda end: b"\xe9\x01" + bytes(9000) + end))
 def test_whatever_the_data_look_like(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Also like the beginning of an app: the signature is in the last sector."""

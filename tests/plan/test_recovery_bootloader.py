@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.doctor_case import SECOND_BOOTLOADER
 from support.typed_documents import load
@@ -24,7 +24,10 @@ from secure_ext.chips.cut_fields import cut, joined, parts_of, width_of
 from secure_ext.doctor.decide import Decision, decide
 from secure_ext.errors import CheckError, SecureProvisionError
 from secure_ext.formats.partition_table import TYPE_BOOTLOADER, Partition
-from secure_ext.plan.bootloader_efuses import SECTOR, VERSION
+from secure_ext.plan.bootloader_efuses import SECTOR, VERSION, recovery_offset_of
+from secure_ext.plan.diff import compare
+from secure_ext.plan.document import plan_document
+from secure_ext.plan.release import release
 from secure_ext.plan.replay import replay_plan
 from secure_ext.plan.steps import BurnField
 from secure_ext.policy.profile import Profile
@@ -62,6 +65,7 @@ def efuses_of(decision: Decision) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("chip", "revision"), CHIPS)
+@settings(deadline=None)
 @given(sector=st.integers(0, 0xFFF))
 def test_a_sector_is_put_together_as_it_was_cut(chip: str, revision: int, sector: int) -> None:
     facts = load_chip(chip, revision)
@@ -162,6 +166,24 @@ def test_where_it_cannot_be(at: int | None, why: str, tmp_path: Path) -> None:
     with pytest.raises(SecureProvisionError) as caught:
         decided(tmp_path, "esp32c5", config)
     assert (caught.value.code, why in caught.value.cause) == ("SE440", True), caught.value.cause
+
+
+@pytest.mark.parametrize(("chip", "revision"), CHIPS)
+def test_another_place_is_a_change_and_nothing_weaker(chip: str, revision: int, tmp_path: Path) -> None:
+    """A sector is no amount, whatever its parts have."""
+    places = {"old": 0x3F0000, "new": 0x900000, "none": None}
+    sides = {}
+    for name, at in places.items():
+        config = {} if at is None else SECOND_BOOTLOADER | {"BOOTLOADER_RECOVERY_OFFSET": at}
+        made = decided(tmp_path / name, chip, config, flash_size="16MB", min_revision=revision)
+        document = plan_document(made.plan, made.chip)
+        assert recovery_offset_of(document) == at
+        sides[name] = release(document, {})
+    moved = compare(sides["old"], sides["new"])
+    assert not moved.newly_irreversible and not moved.no_longer_done and not moved.is_weaker
+    assert ("recovery bootloader at", 0x3F0000, 0x900000) in {(one.subject, one.old, one.new) for one in moved.changed}
+    (added,) = compare(sides["none"], sides["old"]).newly_irreversible
+    assert added.what == "Tell the ROM of a recovery bootloader"
 
 
 @pytest.fixture(scope="module")
