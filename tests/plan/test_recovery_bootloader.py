@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -215,6 +216,20 @@ def test_it_is_rehearsed_verified_and_audited(
     for efuse in (f"{SECTOR}_LO", f"{SECTOR}_HI", f"{VERSION}_LO", "BOOTLOADER_ANTI_ROLLBACK_EN"):
         assert checks["efuse", efuse] == "passed"
     assert checks["bootloader-secure-version", VERSION] == "passed"
+
+
+def test_verify_wants_a_bootloader_there(
+    bundled: tuple[Path, tuple[object, ...]], run_cli: Run, tmp_path: Path
+) -> None:
+    """The plan of a bundle lists images; only the manifest says what they are."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundled[0], folder)
+    manifest = load(folder / "manifest.json")
+    next(image for image in manifest["images"] if image["offset"] == AT)["role"] = "data"
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    checks = json.loads(run_cli("verify", folder, "--format", "json").stdout)["checks"]
+    (check,) = [check for check in checks if check["name"] == "plan-requirements"]
+    assert check["outcome"] == "failed" and "at 0x3f0000, where the bundle has none" in check["evidence"]
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ from secure_ext.errors import SecureProvisionError
 from secure_ext.formats.app_description import AppDescription, read_app_description
 from secure_ext.formats.bootloader_description import read_bootloader_description
 from secure_ext.formats.image import NO_REVISION_LIMIT, ImageHeader, parse_image
-from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE
+from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE, recovery_offset_of
 from secure_ext.prove.verify.check import judged, unseen
 from secure_ext.prove.verify.documents import Documents
 
@@ -28,7 +28,7 @@ _PROGRAMS = ("app", "bootloader")
 def check_requirements(documents: Documents, readable: dict[str, bytes]) -> Check:
     """`readable` is what `read_images` returns."""
     programs = [image for image in documents.images if image.role in _PROGRAMS]
-    wrong = [*_of_documents(documents)]
+    wrong = [*_of_documents(documents), *_of_recovery(documents)]
     for image in programs:
         content = readable.get(image.name)
         if content is not None:
@@ -61,6 +61,12 @@ def _of_documents(documents: Documents) -> Iterator[str]:
         yield f"the firmware looks for its NVS key in BLOCK_KEY{number}"
 
 
+def _of_recovery(documents: Documents) -> Iterator[str]:
+    place = recovery_offset_of(documents.plan)
+    if place is not None and place not in [image.offset for image in documents.images if image.role == "bootloader"]:
+        yield f"the ROM is told of a recovery bootloader at 0x{place:x}, where the bundle has none"
+
+
 def _of_image(documents: Documents, image: ManifestImage, content: bytes) -> Iterator[str]:
     plan, asked = documents.plan, documents.plan.requirements
     try:
@@ -79,12 +85,12 @@ def _of_image(documents: Documents, image: ManifestImage, content: bytes) -> Ite
 def _of_bootloader(documents: Documents, image: ManifestImage, version: int) -> Iterator[str]:
     """A recovery bootloader may be newer than the first one, whose version is asked for."""
     plan, asked = documents.plan, documents.plan.requirements
-    is_first = image.offset == chip_facts(plan.chip).bootloader_offset
-    if asked is not None and is_first and version != asked.bootloader_secure_version:
-        yield f"has secure version {version}, and {asked.bootloader_secure_version} is asked for"
+    least = 0 if asked is None else asked.bootloader_secure_version
+    if image.offset == chip_facts(plan.chip).bootloader_offset and version != least:
+        yield f"has secure version {version}, and {least} is asked for"
     compared = any(step.field == ROLLBACK_ENABLE for step in plan.fields)
-    if asked is not None and compared and not is_first and version < asked.bootloader_secure_version:
-        yield f"has secure version {version}; the ROM starts no bootloader below {asked.bootloader_secure_version}"
+    if compared and image.offset == recovery_offset_of(plan) and version < least:
+        yield f"has secure version {version}; the ROM starts no bootloader below {least}"
 
 
 def _of_app(documents: Documents, header: ImageHeader, app: AppDescription | None) -> Iterator[str]:
