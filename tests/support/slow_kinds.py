@@ -191,6 +191,10 @@ QUICK_CASES = {
         "test_made_again_keeps_the_keys_and_saves_those_not_used_any_more": 1,
         "test_verify_reads_the_values_if_the_keys_are_at_hand": 1,
     },
+    "ota/test_signed_data.py": {
+        "test_what_is_no_data_for_a_partition": 3,
+        "test_which_app_looks_at_it": 2,
+    },
     "ota/test_refused_updates.py": {
         "test_a_refusal_has_its_code_and_writes_nothing": 2,
     },
@@ -211,6 +215,12 @@ QUICK_CASES = {
     "per_device/test_rotation.py": {
         "test_a_spare_that_has_not_signed_the_bootloader_is_told": 1,
         "test_an_update_needs_one_trusted_key": 2,
+    },
+    "plan/test_recovery_bootloader.py": {
+        "test_another_place_is_a_change_and_nothing_weaker": 2,
+        "test_espefuse_puts_it_together_likewise": 1,
+        "test_the_copy_and_its_place": 2,
+        "test_the_least_version_is_the_bootloaders_own": 2,
     },
     "plan/test_order_property.py": {
         "test_builder_refuses_exactly_the_illegal_orders": 1,
