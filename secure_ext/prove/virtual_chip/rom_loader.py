@@ -103,6 +103,9 @@ class RomLoader:
             return []
         if command == 0x08 and data == SYNC:
             return [packet(0x08, 0 if self._session.is_stub else 0x20120707, b"", self._status(0))] * 8
+        if self._is_led_astray(command, data):
+            self._session.is_stub = True
+            return [b"OHAI"]
         try:
             value, result = self._act(command, data, checksum)
         except Unknown:
@@ -112,18 +115,18 @@ class RomLoader:
         packets = [packet(command, value, result, self._status(0))]
         if self._session.has_program and self._starts_program(command, data):
             self._session.is_stub = True
-            # the flash read that an ESP32-S3 with secure boot is led astray by never ends
-            packets = [b"OHAI"] if command == _READ_FLASH_SLOW else [*packets, b"OHAI"]
+            packets.append(b"OHAI")
         if command == 0xD2 and self._session.read:
             packets += self._send_on(self._session.read, 0)
         return packets
 
     def _starts_program(self, command: int, data: bytes) -> bool:
-        if self._session.is_stub:
-            return False
-        if command == 0x06 and len(data) >= 8:
-            return data[4:8] != bytes(4)
-        return command == _READ_FLASH_SLOW and data == bytes(8)  # of an ESP32-S3 with secure boot
+        return not self._session.is_stub and command == 0x06 and len(data) >= 8 and data[4:8] != bytes(4)
+
+    def _is_led_astray(self, command: int, data: bytes) -> bool:
+        """How esptool starts its stub on an ESP32-S3 with secure boot: through a flash read, which never ends."""
+        session = self._session
+        return session.has_program and not session.is_stub and command == _READ_FLASH_SLOW and data == bytes(8)
 
     def _status(self, reason: int) -> bytes:
         return bytes([1 if reason else 0, reason]) + (b"" if self._session.is_stub else b"\0\0")
