@@ -17,7 +17,7 @@ from secure_ext.station.flash_status import FlashStatus, flash_status, is_securi
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.step_status import StepStatus
-from secure_ext.station.verdict import Verdict, carrying
+from secure_ext.station.verdict import Verdict, carrying, other_release, trusts_our_signing_key
 
 _REFUSES_A_BOOTLOADER_UNTIL = (5, 2)
 
@@ -59,7 +59,10 @@ class FlashLook:
         if self.images.are_there(self.link):
             return FlashStage(FlashStatus.DONE if status is FlashStatus.UNKNOWN else status)
         if all(item.is_done for item in statuses if item.step.stage == "burn"):
-            return FlashStage(status, stop=_images_missing("the firmware may have run, and have its data there"))
+            missing = _images_missing("the firmware may have run, and have its data there")
+            is_ours = trusts_our_signing_key(self.images.plan, state) and not self.journal.burning_begun
+            other = other_release(missing, verdict.carried) if is_ours else None
+            return FlashStage(status, stop=other.stop if other else missing, verdict=other)
         over_security = is_security_on(self.images.plan, state)
         stop = why_not_writable(state, self.link.version) if over_security else None
         if may_lose and stop is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of board this is: untouched, begun, finished, sealed, with something on it, foreign, damaged; and why.
+"""What kind of board this is: untouched, begun, finished, sealed, of another release, foreign, damaged; and why.
 
 Part of ``provision.py``: standard library only, Python 3.9 and later.
 """
@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Optional
 
 from secure_ext.station.chip_state import ChipState
-from secure_ext.station.efuse_features import CRYPT_COUNTS
+from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.efuse_owner import other_efuses
 from secure_ext.station.esp_tools import Stop
+from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.flash_status import FlashStatus, flash_status
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
@@ -31,6 +32,7 @@ class Condition(enum.Enum):
     DONE = "finished"
     SEALED = "sealed"
     CARRYING = "carries something"
+    OTHER_RELEASE = "provisioned by another release of yours"
     FOREIGN = "not for this bundle"
     DAMAGED = "damaged"
 
@@ -80,6 +82,8 @@ def classify(
     except Stop as stop:
         if stop.code == "SE819" and journal.burning_begun and not journal.is_read_back:
             return _damaged((stop.cause, "this bundle had begun to burn it, and was interrupted"))
+        if trusts_our_signing_key(plan, state):
+            return other_release(stop, carried)
         return Verdict(Condition.FOREIGN, (stop.cause,), stop, carried)
     burned = [item for item in statuses if item.status is Status.DONE]
     begun = [item for item in statuses if item.status is Status.BEGUN]
@@ -100,6 +104,20 @@ def classify(
 def carrying(carried: tuple[str, ...]) -> Verdict:
     """The verdict on a board that holds something of somebody else's, and whose flash would be erased."""
     return Verdict(Condition.CARRYING, carried, something_else_on_it(carried), carried)
+
+
+def trusts_our_signing_key(plan: PlanDocument, state: ChipState) -> bool:
+    """Whether secure boot is on, and one of the plan's digests is in a key block: its owner has provisioned it."""
+    digests = {step.fingerprint for step in plan.keys if step.is_digest and step.fingerprint}
+    found = {fingerprint(part) for block in state.blocks.values() for part in (block, block[16:])}
+    return bool(digests & found) and any(state.values.get(name) for name in SECURE_BOOT_SWITCHES)
+
+
+def other_release(stop: Stop, carried: tuple[str, ...]) -> Verdict:
+    """The verdict on a board that trusts the plan's signing key, and was not provisioned with this bundle."""
+    cure = f"{stop.cure}. For a new firmware on this board there is `secure-provision update`"
+    evidence = ("secure boot is on, and it trusts the signing key of this bundle", stop.cause)
+    return Verdict(Condition.OTHER_RELEASE, evidence, Stop(stop.exit_code, stop.code, stop.cause, cure), carried)
 
 
 def _damaged(evidence: tuple[str, ...]) -> Verdict:

@@ -205,7 +205,7 @@ def test_a_key_that_can_be_read_is_compared(chip: str, boards: Boards) -> None:
         assert by_key == {Outcome.PASSED if name == "own" else Outcome.FAILED} or name == "own"
         text = json.dumps(report.as_dict())
         assert content.hex() not in text and key.hex() not in text
-    assert kinds == {"own": Condition.FOREIGN, "other": Condition.FOREIGN, "half": Condition.DAMAGED}
+    assert kinds == {"own": Condition.OTHER_RELEASE, "other": Condition.OTHER_RELEASE, "half": Condition.DAMAGED}
 
 
 @pytest.mark.long

@@ -56,6 +56,7 @@ class State:
 
 NEW, BEGUN, DONE = "This board is untouched", "This board is begun with this bundle", "This board is finished"
 CARRIES, FOREIGN, SEALED = "This board carries something", "This board is not for this bundle", "This board is sealed"
+OTHER = "This board is provisioned by another release of yours"
 
 IDENTITY = "espefuse burn-key BLOCK_KEY4 {key} HMAC_DOWN_DIGITAL_SIGNATURE"
 MAC = "espefuse burn-custom-mac AA:CD:EF:01:02:03"
@@ -105,7 +106,7 @@ STATES = (
     State("count 1, our key", (OURS_OPEN, COUNT_1), BEGUN, chips=NOT_C2),
     State("count 1, no copy", (COUNT_1,), BEGUN, "SE861", "keep"),
     State("development, ours", ("script development",), BEGUN, chips=NOT_C5),
-    State("development for ever", ("script development",), FOREIGN, "SE819", chips=("esp32c5",)),
+    State("development for ever", ("script development",), OTHER, "SE819", chips=("esp32c5",)),
     State("development, count 3", ("script development", COUNT_3), BEGUN, chips=NOT_C5),
     State("development, again", ("script development",), DONE, profile="development"),
     State("development, kept too late", ("script development",), BEGUN, "SE861", "keep", NOT_C5),
@@ -114,7 +115,7 @@ STATES = (
     State("until flash, lost", (UNTIL_FLASH, "lose the journal"), NEW),
     State("until flash, kept", ("script keep --until flash",), NEW, profile="keep"),
     State("until burn", (UNTIL_BURN,), BEGUN),
-    State("until burn, lost", (UNTIL_BURN, "lose the journal"), FOREIGN, "SE822"),
+    State("until burn, lost", (UNTIL_BURN, "lose the journal"), OTHER, "SE822"),
     State("until burn, kept", ("script keep --until burn",), BEGUN, profile="keep"),
     State(
         "certificate changed", ("script keep --until flash", "esptool write-flash 0x1e000 {data}"), NEW, "SE862", "keep"

@@ -93,7 +93,7 @@ def flash_note(plan: PlanDocument) -> str:
 
 def _cure(verdict: Verdict) -> str:
     """What to do about an eFuse that is not as planned; a board that carries something is not to be thrown away."""
-    if verdict.condition is Condition.CARRYING and verdict.stop:
+    if verdict.condition in (Condition.CARRYING, Condition.OTHER_RELEASE) and verdict.stop:
         return verdict.stop.cure
     return _SET_ASIDE if verdict.stop else _CONTINUE
 
