@@ -36,6 +36,8 @@ RUNNER_MODULES = (
     "secure_ext.station.plan_check",
     "secure_ext.station.chip_state",
     "secure_ext.station.step_status",
+    "secure_ext.station.block_solver",
+    "secure_ext.station.key_places",
     "secure_ext.station.efuse_owner",
     "secure_ext.station.security_info",
     "secure_ext.station.bundle_files",

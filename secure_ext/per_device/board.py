@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.bundle.manifest import SEAL_TO
@@ -31,6 +32,7 @@ from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_status import FlashStatus, flash_status
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import board_journal
+from secure_ext.station.key_places import place_keys
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.refusals import check_layout
@@ -170,6 +172,7 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     if begun is not None:
         begun = as_the_bundle_has_it(begun, template)
     known = begun or template
+    known = replace(known, plan=place_keys(known.plan, state))
     runner = Runner(known.plan, known.folder, options)
     check_layout(known.plan, state)
     statuses = compare(known.plan.efuse_steps, state)

@@ -91,7 +91,9 @@ def plan_document(
         "images": document_data(images),
         "steps": [_members(step, fingerprints or {}) for step in plan.steps],
     }
-    return replace(read_document(PlanDocument, members), requirements=plan.requirements, carried=plan.carried)
+    return replace(
+        read_document(PlanDocument, members), requirements=plan.requirements, carried=plan.carried, places=plan.places
+    )
 
 
 def _least_esptool(plan: Plan, chip: Chip) -> tuple[int, int]:
@@ -117,6 +119,8 @@ def _layout(plan: Plan, chip: Chip) -> list[dict[str, object]]:
             revisions.setdefault(step.action.field, step.min_revision)
         elif isinstance(step.action, BurnKey) and step.action.block.purpose_field:
             revisions.setdefault(step.action.block.purpose_field, 0)
+    for place in plan.places or ():
+        revisions.setdefault(place.purpose_field, 0)
     for name in _read_for_requirements(plan, chip):
         revisions.setdefault(name, 0)
     fields = [(chip.efuses.require(name), revision) for name, revision in revisions.items()]

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from secure_ext.chips.chip import Chip, KeyBlock
 from secure_ext.errors import UsageError
-from secure_ext.plan.block_solver import solve
 from secure_ext.plan.steps import EXTRA_ROLES, BlockPart, BurnKey, KeyRole
 from secure_ext.policy.extra_key import PURPOSES
 from secure_ext.policy.policy import ExtraKeyPolicy, NvsScheme, Policy
+from secure_ext.station.block_solver import solve
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
+from secure_ext.station.plan_document import KeyPlace
 
 _DIGESTS = (KeyRole.DIGEST_0, KeyRole.DIGEST_1, KeyRole.DIGEST_2)
 _HIGH_HALF = "ECDSA_KEY_P384_H"
@@ -75,6 +76,22 @@ def can_hold(chip: Chip, block: KeyBlock, purpose: str) -> bool:
     """
     is_quirky = block.name == "BLOCK_KEY5" and not chip.facts.xts_key_in_block_key5
     return not (is_quirky and purpose.startswith(("XTS_", "ECDSA_")))
+
+
+def key_places(chip: Chip, reserved: frozenset[str] = frozenset()) -> tuple[KeyPlace, ...]:
+    """The blocks from which a station chooses; none on a chip whose blocks have fixed purposes."""
+    return tuple(
+        KeyPlace(
+            block.name,
+            block.number,
+            block.purpose_field,
+            (block.wr_dis_bit, block.purpose_wr_dis_bit),
+            block.rd_dis_bits,
+            can_hold(chip, block, "XTS_AES_128_KEY"),
+        )
+        for block in chip.key_blocks
+        if block.purpose_field and block.purpose_wr_dis_bit is not None and _short(block) not in reserved
+    )
 
 
 def _demands(chip: Chip, policy: Policy) -> Iterator[_Demand]:

@@ -17,7 +17,7 @@ from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
 from secure_ext.plan.erased import erased_around
 from secure_ext.plan.further_efuses import further_efuses
-from secure_ext.plan.key_blocks import assign_key_blocks, extra_key_roles
+from secure_ext.plan.key_blocks import assign_key_blocks, extra_key_roles, key_places
 from secure_ext.plan.key_words import KEY_TITLES, key_origin, key_reason
 from secure_ext.plan.order import PlanBuilder
 from secure_ext.plan.steps import (
@@ -89,7 +89,12 @@ def make_plan(
         max_revision=max_revision,
         must_be_clear=tuple(must_be_clear(chip, steps)),
     )
-    return replace(plan, requirements=requirements, carried=carried_blocks(chip, policy))
+    return replace(
+        plan,
+        requirements=requirements,
+        carried=carried_blocks(chip, policy),
+        places=key_places(chip, policy.reserved_key_blocks) if policy.placed_at_station else None,
+    )
 
 
 class _Planner:

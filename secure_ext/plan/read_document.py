@@ -69,6 +69,7 @@ def plan_of(document: PlanDocument, chip: Chip) -> Plan:
         must_be_clear=document.must_be_clear,
         requirements=document.requirements,
         carried=document.carried,
+        places=document.places,
     )
 
 

@@ -17,6 +17,7 @@ from secure_ext.plan.bootloader_efuses import told_by
 from secure_ext.plan.carried import known_blocks
 from secure_ext.plan.demands import demand_fault
 from secure_ext.plan.document import document_step, plan_document
+from secure_ext.plan.key_blocks import key_places
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.read_document import step_of
 from secure_ext.plan.steps import BurnField, Plan, Step
@@ -55,6 +56,7 @@ def replay_plan(document: PlanDocument) -> Plan:
             ),
             requirements=document.requirements,
             carried=document.carried,
+            places=document.places,
         )
     except PlanOrderError as error:
         raise _harmful(error.step, error.reason) from None
@@ -79,6 +81,8 @@ def _check_demands(document: PlanDocument, plan: Plan, chip: Chip) -> None:
             raise _harmful("carried", f"it says of {block.block} what espefuse does not say")
         if any(key.block.number == block.number for key in plan.keys):
             raise _harmful("carried", f"the plan burns {block.block}")
+    if not set(document.places or ()) <= set(key_places(chip)):
+        raise _harmful("places", "it says of a key block what espefuse does not say")
     end = max([0, *(image.end for image in document.images), *(kept.end for kept in plan.kept)])
     if plan.requirements is not None and plan.requirements.flash_end < end:
         raise _harmful("requirements", f"images and what is kept need flash up to 0x{end:x}")

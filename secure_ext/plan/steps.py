@@ -8,7 +8,7 @@ import enum
 from secure_ext.chips.chip import KeyBlock
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import BoardRequirements, CarriedBlock, MustBeClear
+from secure_ext.station.plan_document import BoardRequirements, CarriedBlock, KeyPlace, MustBeClear
 
 
 class Stage(str, enum.Enum):
@@ -181,6 +181,7 @@ class Plan:
         must_be_clear: what is asked of the chip before the first step.
         requirements: what this firmware asks of the board beyond that; None in plans of earlier versions.
         carried: the eFuse blocks in which a board may carry something that is not the plan's; None if it may not.
+        places: the blocks from which the station chooses where a block is taken; None where it may not choose.
     """
 
     chip: str
@@ -190,6 +191,7 @@ class Plan:
     must_be_clear: tuple[MustBeClear, ...]
     requirements: BoardRequirements | None = None
     carried: tuple[CarriedBlock, ...] | None = None
+    places: tuple[KeyPlace, ...] | None = None
 
     def of(self, stage: Stage) -> tuple[Step, ...]:
         """The steps of one stage."""

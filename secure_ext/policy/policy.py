@@ -197,6 +197,7 @@ class Policy:
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
     `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
     carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become.
+    With `placed_at_station` a key goes into a free block where its own is taken.
     `extra_keys` are burned for the firmware, in the order of the profile.
     `boot` names the app partition that a new board starts, by label or subtype; None leaves it to the build.
     """
@@ -217,6 +218,7 @@ class Policy:
     efuses: Mapping[str, int] = field(default_factory=dict)
     boot: str | None = None
     extra_keys: tuple[ExtraKeyPolicy, ...] = ()
+    placed_at_station: bool = False
 
     @property
     def has_per_device_keys(self) -> bool:

@@ -48,7 +48,7 @@ def resolve_policy(
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
         key_may_be_missing: resolve without a signing key as if there were one, which then `is_missing`.
 
-    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE325, SE337, SE339, SE545, SE680 for what is
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE326, SE337, SE339, SE545, SE680 for what is
     recognised but cannot be done, by name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for
     a bad PKCS#11 URI.
     """
@@ -77,7 +77,25 @@ def resolve_policy(
         efuses=profile.numbers("efuses"),
         boot=profile.text("boot"),
         extra_keys=extra_keys,
+        placed_at_station=_placed_at_station(chip, profile),
     )
+
+
+def _placed_at_station(chip: Chip, profile: Profile) -> bool:
+    if profile.text("place") != "station":
+        return False
+    if profile.texts("keep") is None or any(block.purpose_field is None for block in chip.key_blocks):
+        raise UsageError(
+            "SE326",
+            "keys are placed at the station where boards carry keys, and the profile does not say what such boards keep"
+            if profile.texts("keep") is None
+            else f"{chip.name} has fixed key blocks: nothing can be placed elsewhere",
+            cure="say it with keep; `keep: []` if nothing in their flash belongs to them"
+            if profile.texts("keep") is None
+            else "take place out of the profile",
+            place="place",
+        )
+    return True
 
 
 def _per_device(profile: Profile) -> PerDevicePolicy:

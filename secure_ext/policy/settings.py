@@ -171,6 +171,14 @@ SETTINGS = (
         "{signature: {purpose: HMAC_DOWN_DIGITAL_SIGNATURE, key: ds.bin, block: KEY4}}",
     ),
     Setting(
+        "place",
+        Kind.CHOICE,
+        "Where a board has a key of somebody else's in a block of the plan: stop (plan), or put the key of flash "
+        "encryption and the digests into free blocks (station). Wants keep.",
+        "station",
+        choices=("plan", "station"),
+    ),
+    Setting(
         "keys.home",
         Kind.TEXT,
         "Folder that keeps generated keys, apart for each project, chip and output; else secure_keys in the project.",

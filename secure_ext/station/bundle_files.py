@@ -78,7 +78,7 @@ class BundleFiles:
         self._check(step.file, step.fingerprint, lambda data: fingerprint(data[: step.length]))
         if step.pem:
             key = self.path_of(step.file).read_bytes()[: step.length].lstrip(b"\0")
-            self._check(step.pem, "the same key", lambda text: "the same key" if _holds(text, key) else "")
+            self._check(step.pem, "the same key", lambda text: "the same key" if _pem_holds(text, key) else "")
 
     def _check(self, name: str, expected: Optional[str], digest: Callable[[bytes], str]) -> None:
         try:
@@ -92,7 +92,7 @@ class BundleFiles:
             raise Stop(3, "SE820", f"{name} is not the file the plan was made for", "copy the whole bundle again")
 
 
-def _holds(pem: bytes, key: bytes) -> bool:
+def _pem_holds(pem: bytes, key: bytes) -> bool:
     """Whether a PEM file has the bytes of a key in it: it is then that one, for it is too short for two."""
     lines = pem.split(b"-----\n")
     content = base64.b64decode(lines[1].partition(b"-----")[0]) if len(lines) > 1 else b""

@@ -20,7 +20,8 @@ from typing import Any, Optional
 from secure_ext.station.durable import write_durably
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import PlanDocument
+from secure_ext.station.key_places import is_movable
+from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 
 _LIMIT = 0x10000
@@ -39,6 +40,7 @@ class JournalEntry:
         burning_begun: when burning began.
         read_back: when all that was burned was read back; empty as long as it was not.
         kept: stands for the copies of what the board keeps in its flash.
+        placed: which keys are in other blocks than the plan's, in words.
         adopted: when the board showed that it holds these keys, which nobody here had burned.
         taken_away: when the board was taken away while it was burned, and how far it was.
     """
@@ -51,6 +53,7 @@ class JournalEntry:
     taken_away: Optional[str] = None
     kept: Optional[str] = None
     adopted: Optional[str] = None
+    placed: Optional[tuple[str, ...]] = None
 
 
 class Journal:
@@ -121,10 +124,13 @@ class Journal:
         """Records that there are copies of what the board keeps in its flash. Raises Stop SE830."""
         self._write(replace(self._entry, kept=copies))
 
-    def note_burning(self, *, is_seal: bool = False) -> None:
-        """Records that burning begins; the seal does not undo that all before it was read back. Raises Stop SE830."""
+    def note_burning(self, *, is_seal: bool = False, placed: tuple[str, ...] = ()) -> None:
+        """Records that burning begins, with keys `placed` otherwise than planned. Raises Stop SE830.
+
+        The seal does not undo that all before it was read back.
+        """
         read_back = self._entry.read_back if self.burning_begun and is_seal else ""
-        self._write(replace(self._entry, burning_begun=_now(), read_back=read_back))
+        self._write(replace(self._entry, burning_begun=_now(), read_back=read_back, placed=placed or None))
 
     def note_adopted(self) -> None:
         """Records that the board has shown that it holds these keys. Raises Stop SE830."""
@@ -188,8 +194,13 @@ def _content(path: Path) -> bytes:
 
 def board_journal(plan: PlanDocument, path: Path) -> Journal:
     """The journal at `path` of a board that the plan's keys and images are meant for."""
-    keys = [[key.block, key.part, key.purpose, key.fingerprint] for key in plan.keys]
+    keys = [[_block_of(key, plan), key.part, key.purpose, key.fingerprint] for key in plan.keys]
     return Journal(path, _digest([plan.chip, keys]), _digest(document_data(plan.images)))
+
+
+def _block_of(key: KeyStep, plan: PlanDocument) -> Optional[str]:
+    """None for a key that stations place: it is known by its purpose."""
+    return None if plan.places is not None and is_movable(key.role) else key.block
 
 
 def boards_not_read_back(plan: PlanDocument, folder: Path) -> tuple[str, ...]:

@@ -120,6 +120,27 @@ class CarriedBlock:
 
 
 @frozen
+class KeyPlace:
+    """A key block into which the station may put a key, where another one is in the block that the plan names.
+
+    Attributes:
+        block: espefuse's name.
+        block_number: number of the block.
+        purpose_field: the field of its purpose.
+        wr_dis_bits: bits of WR_DIS that protect it, and the purpose of its key.
+        rd_dis_bits: bits of RD_DIS that hide it.
+        holds_flash_key: whether a flash encryption key works there.
+    """
+
+    block: Annotated[str, Matching("BLOCK_KEY[0-5]")]
+    block_number: Annotated[int, Between(0, 10)]
+    purpose_field: Annotated[str, Matching("KEY_PURPOSE_[0-5]")]
+    wr_dis_bits: Bits
+    rd_dis_bits: Bits
+    holds_flash_key: bool
+
+
+@frozen
 class ImageEntry:
     """One image of the bundle.
 
@@ -320,6 +341,7 @@ class PlanDocument:
         steps: what is done, in order.
         requirements: what this firmware asks of a board; absent in plans of 0.1.0.
         carried: where a board may carry something that is not the plan's; absent where it may carry nothing.
+        places: the blocks from which the station chooses, if one is taken; absent where the plan's blocks are final.
     """
 
     schema: Literal[1]
@@ -340,6 +362,7 @@ class PlanDocument:
     steps: Annotated[tuple[PlanStep, ...], Items(least=1)]
     requirements: Optional[BoardRequirements] = None
     carried: Optional[tuple[CarriedBlock, ...]] = None
+    places: Optional[tuple[KeyPlace, ...]] = None
 
     @property
     def efuse_steps(self) -> tuple[EfuseStep, ...]:

@@ -6,12 +6,13 @@ Part of ``provision.py``: standard library only, Python 3.9 and later.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Optional
 
 from secure_ext.station.board_needs import Need, board_needs
 from secure_ext.station.chip_state import ChipState
-from secure_ext.station.esp_tools import Stop
+from secure_ext.station.esp_tools import Stop, ToolResult
 from secure_ext.station.journal import Journal
 from secure_ext.station.plan_document import KeyStep, PlanDocument
 from secure_ext.station.step_status import Status, StepStatus
@@ -78,6 +79,24 @@ def other_esptool(plan: PlanDocument, how: str) -> Stop:
         "SE829",
         f"this esptool does not fit the plan: it {how}, and would burn wrong bits",
         f"install esptool {least} or later, best the newest: pip install --upgrade esptool",
+    )
+
+
+def not_identified(chip: str, port: str, result: ToolResult) -> Stop:
+    """Why esptool does not say which chip and how much flash there is: another chip (SE814), or no answer (SE810)."""
+    wrong = re.search(r"[Tt]his chip is (\S+?),? not", result.output)
+    if wrong:
+        return Stop(
+            5,
+            "SE814",
+            f"the board has an {wrong.group(1)}, this bundle is for {chip}",
+            "connect the right board, or use the bundle for this one",
+        )
+    return Stop(
+        4,
+        "SE810",
+        f"no chip answers on {port}: {result.last_words()}",
+        "check cable, port and boot button; a board whose download mode was disabled never answers again",
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -27,13 +26,14 @@ from secure_ext.station.flash_images import FlashImages, detected_flash_size
 from secure_ext.station.flash_stage import FlashLook
 from secure_ext.station.flash_status import FlashStatus
 from secure_ext.station.journal import Journal, board_journal, boards_not_read_back
+from secure_ext.station.key_places import moved_keys, place_keys
 from secure_ext.station.lock_check import require_burned
 from secure_ext.station.no_core import no_core_files
 from secure_ext.station.plan_check import check_plan
 from secure_ext.station.plan_document import EfuseStep, PlanDocument
 from secure_ext.station.port_lock import lock_port
 from secure_ext.station.progress import WriteProgress, announcement
-from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, other_esptool
+from secure_ext.station.refusals import check_conflicts, check_flash_size, check_layout, not_identified, other_esptool
 from secure_ext.station.revision import revision_text
 from secure_ext.station.run_log import RunLog
 from secure_ext.station.sealed import closed_as_planned
@@ -54,6 +54,7 @@ class Runner:
         self.stages = STAGES[: STAGES.index(options.until) + 1]
         self.connection = Connection(plan.chip, options.port, options.before, options.baud, options.virt)
         self.burning = False
+        self.moved: tuple[str, ...] = ()
         self.images = FlashImages(plan, self.files, self.connection, self.say, is_written=options.flash_is_written)
         self.log = RunLog()
         self.progress = WriteProgress(plan.images)
@@ -88,6 +89,7 @@ class Runner:
         """Looks at the board, decides, and does what is missing."""
         state = read_chip(link)
         self.require_mac(state)
+        self.take_places(state)
         journal = self.open_journal(state)
         check_layout(self.plan, state)
         self.images.check_power(link, state.revision)
@@ -131,6 +133,14 @@ class Runner:
                 if stage == "burn":
                     journal.note_read_back()
         self.say(announcement(self.closing_words()))
+
+    def take_places(self, state: ChipState) -> None:
+        """Goes on with the plan as it fits this board, if that is left to the station."""
+        placed = place_keys(self.plan, state)
+        self.moved = tuple(moved_keys(self.plan, placed))
+        for words in self.moved:
+            self.say(f"Placed at this station: {words}.")
+        self.plan = self.files.plan = self.images.plan = self.images.kept.plan = placed
 
     def judge(self, link: BoardLink, state: ChipState, statuses: list[StepStatus], journal: Journal) -> Verdict:
         """What kind of board it is; with `--adopt` one with hidden keys of unknown origin may prove that it is ours.
@@ -208,20 +218,7 @@ class Runner:
         if "in Secure Download Mode" in result.output:
             self.report_sealed(link)
         if result.exit_code:
-            wrong = re.search(r"[Tt]his chip is (\S+?),? not", result.output)
-            if wrong:
-                raise Stop(
-                    5,
-                    "SE814",
-                    f"the board has an {wrong.group(1)}, this bundle is for {self.plan.chip}",
-                    "connect the right board, or use the bundle for this one",
-                )
-            raise Stop(
-                4,
-                "SE810",
-                f"no chip answers on {self.options.port}: {result.last_words()}",
-                "check cable, port and boot button; a board whose download mode was disabled never answers again",
-            )
+            raise not_identified(self.plan.chip, self.options.port, result)
         self.images.flash_size = detected_flash_size(result.output)
         check_flash_size(self.plan, self.images.flash_size)
 
@@ -314,7 +311,7 @@ class Runner:
         if self.log.lost and not self.burning:
             cure = "make room, or give another file with --log; no eFuse was burned by this run"
             raise Stop(3, "SE821", f"the log cannot be written: {self.log.lost}", cure)
-        journal.note_burning(is_seal=stage == "seal")
+        journal.note_burning(is_seal=stage == "seal", placed=self.moved)
         self.burning = True
         for number, call in enumerate(calls):
             if number:

@@ -18,6 +18,7 @@ from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.flash_status import FlashStatus, flash_status
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
+from secure_ext.station.key_places import place_keys_as_shown
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
 from secure_ext.station.refusals import check_chip, check_conflicts, check_other_keys, other_key, something_else_on_it
 from secure_ext.station.security_info import parse_security_info
@@ -214,6 +215,7 @@ def _compare_sealed(plan: PlanDocument, security_info: str) -> tuple[list[str], 
     """What a sealed chip shows of the plan's eFuses, and how that differs from the plan."""
     placed = {row.field for row in plan.layout}
     info = parse_security_info(security_info, {*placed, *_SHOWN_EVERYWHERE})
+    plan = place_keys_as_shown(plan, info.purposes)
     steps = {step.field: step for step in plan.fields}
     seen, other = [], []
     for name, value in info.values.items():

@@ -17,12 +17,12 @@ from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.bundle.read import read_bundle
 from secure_ext.chips.chip import load_chip
 from secure_ext.errors import UsageError
-from secure_ext.plan.block_solver import solve
 from secure_ext.plan.key_blocks import assign_key_blocks, can_hold
 from secure_ext.policy.policy import Policy
 from secure_ext.policy.profile import check_profile
 from secure_ext.policy.resolve import resolve_policy
 from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
+from secure_ext.station.block_solver import solve
 from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.plan_document import KeyStep
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import secure_ext
+from secure_ext.bundle.script import RUNNER_MODULES
 
 PACKAGE = Path(secure_ext.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -39,3 +40,15 @@ def test_error_codes_are_documented_and_raised_in_one_class_each() -> None:
 def test_a_file_names_its_licence() -> None:
     unnamed = [path for path in FILES if "SPDX-License-Identifier: Apache-2.0" not in path.read_text("utf-8")[:200]]
     assert unnamed == []
+
+
+def test_names_are_unique_in_the_script() -> None:
+    """``provision.py`` is all of its modules one after the other: the later of two names would be both."""
+    names: dict[str, str] = {}
+    for module in RUNNER_MODULES:
+        tree = ast.parse((PACKAGE / Path(*module.split(".")[1:])).with_suffix(".py").read_text(encoding="utf-8"))
+        for node in tree.body:
+            targets = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+            targets += [one.id for one in getattr(node, "targets", []) if isinstance(one, ast.Name)]
+            for name in targets:
+                assert names.setdefault(name, module) == module, f"{name} is in {names[name]} and in {module}"

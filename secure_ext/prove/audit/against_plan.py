@@ -11,6 +11,7 @@ from secure_ext.prove.audit.unplanned_efuses import MEANING, unplanned_fields
 from secure_ext.station.board_needs import board_needs, needed_flash, size_text
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
+from secure_ext.station.key_places import place_keys, place_keys_as_shown
 from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
 from secure_ext.station.refusals import other_key
 from secure_ext.station.revision import revision_text
@@ -70,9 +71,11 @@ def audit_plan(
     """
     state = board.state
     if state is None or journal is None:
+        plan = place_keys_as_shown(plan, board.purposes)
         verdict = sealed_verdict(plan, board.security.text if board.security else "")
         comparison = _Comparison(board, plan, {}, False, _SET_ASIDE)
         return verdict, (_sealed_check(verdict), *comparison.checks())
+    plan = place_keys(plan, state)
     statuses = compare(plan.efuse_steps, state)
     verdict = classify(plan, state, statuses, journal, key_of)
     by_id = {item.step.id: item for item in statuses}

@@ -30,7 +30,7 @@ from secure_ext.prove.boot_check.flash_view import SECTOR, FlashView
 from secure_ext.prove.boot_check.header_flash_size import BelievedSize, believed_size
 from secure_ext.prove.boot_check.key_blocks import Digest, digests, flash_key, has_secure_boot, is_encrypting
 from secure_ext.prove.boot_check.partition_table import Partition
-from secure_ext.prove.boot_check.planned_efuses import check_planned
+from secure_ext.prove.boot_check.planned_efuses import as_placed, check_planned
 from secure_ext.prove.boot_check.secure_boot import check_signatures, is_signed
 
 __all__ = ["BootReport", "Fault", "boot_check"]
@@ -52,6 +52,7 @@ def boot_check(state: Path, bundle: Path) -> BootReport:
         efuses = read_efuses(promise.chip, state)
         _check_places(efuses)
         efuses = _with_late_fields(promise, efuses, findings)
+        promise = as_placed(promise, efuses)
         for number in efuses.broken:
             findings.fault("BC02", f"block {number} has bits that do not fit its check bytes")
         _boot(promise, efuses, state, findings)

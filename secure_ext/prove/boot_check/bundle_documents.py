@@ -66,6 +66,17 @@ class BurnKey:
 
 
 @dataclass(frozen=True)
+class FreePlace:
+    """A key block that the station may have put a key into; its attributes are those of ``plan.json``."""
+
+    block: str
+    block_number: int
+    purpose_field: str
+    wr_dis_bits: tuple[int, ...]
+    rd_dis_bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class BurnField:
     """A field to burn."""
 
@@ -117,6 +128,7 @@ class Promise:
         idf_version: of the build, for images that do not tell.
         settings: Kconfig symbols of the build without ``CONFIG_``, likewise; empty in bundles of earlier versions.
         boot: label of the app partition that a new board starts; None if the bundle does not say.
+        places: the blocks from which the station chose, where the plan's was taken; none where it might not.
         signs: what the key of the digest in a block signs (``all``, ``bootloader``, ``nothing``), by the block's name.
     """
 
@@ -129,6 +141,7 @@ class Promise:
     idf_version: str | None
     settings: Mapping[str, bool | int | str]
     boot: str | None
+    places: tuple[FreePlace, ...]
     signs: dict[str, str]
 
     def spares(self, *, is_app: bool) -> frozenset[str]:
@@ -154,6 +167,7 @@ def read_promise(bundle: Path) -> Promise:
             _value(manifest["idf_version"], "str | None"),
             _settings(manifest.get("settings", {})),
             _value(manifest.get("boot"), "str | None"),
+            tuple(_typed(FreePlace, place) for place in plan.get("places") or ()),
             {
                 str(step["block"]): str(step.get("signs", "all"))
                 for step in plan["steps"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from secure_ext.prove.boot_check.bundle_documents import BurnField, BurnKey, EfuseStep, Promise
 from secure_ext.prove.boot_check.efuses import DATA_BYTES, Efuses
@@ -43,6 +44,38 @@ def check_planned(promise: Promise, efuses: Efuses, new: Mapping[int, bytes], fi
         findings.fault("BC24", f"{what} is burned, and the plan does not say so")
     if not extra:
         findings.say(f"eFuses: {len(steps)} planned steps and nothing else")
+
+
+def as_placed(promise: Promise, efuses: Efuses) -> Promise:
+    """What was promised for this board, on which the station may have put keys into other blocks."""
+    steps = tuple(_where_it_is(step, promise, efuses) for step in promise.steps)
+    blocks = {
+        before.block: after.block
+        for before, after in zip(promise.steps, steps, strict=True)
+        if isinstance(before, BurnKey) and isinstance(after, BurnKey)
+    }
+    return replace(
+        promise, steps=steps, signs={blocks.get(block, block): what for block, what in promise.signs.items()}
+    )
+
+
+def _where_it_is(step: EfuseStep, promise: Promise, efuses: Efuses) -> EfuseStep:
+    """A key that the station placed is in the only block that has its purpose."""
+    if not isinstance(step, BurnKey) or not step.role.startswith(("flash_encryption", "secure_boot_digest")):
+        return step
+    number = efuses.purposes.get(step.purpose)
+    found = [place for place in promise.places if efuses.value(place.purpose_field) == number]
+    if len(found) != 1 or found[0].block == step.block:
+        return step
+    place = found[0]
+    return replace(
+        step,
+        block=place.block,
+        block_number=place.block_number,
+        purpose_field=place.purpose_field,
+        wr_dis_bits=place.wr_dis_bits,
+        rd_dis_bits=place.rd_dis_bits if step.rd_dis_bits else (),
+    )
 
 
 def _bits(step: EfuseStep, efuses: Efuses, findings: Findings) -> Iterator[tuple[int, int]]:
