@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from secure_ext.bundle.mac_list_file import MAC_LIST, list_of
 from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import MANIFEST
@@ -35,6 +36,7 @@ def needed_files(manifest: Manifest, plan: PlanDocument) -> set[str]:
     needed = {PLAN, SCRIPT, REPORT, *(image_path(image.name) for image in manifest.images)}
     roles = [KeyRole(key.role) for key in plan.keys]
     needed |= {key_file(role) for role in roles if not role.is_secret}
+    needed |= {data.file for data in plan.data} | ({MAC_LIST} if list_of(plan) is not None else set())
     if manifest.per_device is None:
         return needed | {SHELL, POWERSHELL}
     return needed | {SEAL_TO} if manifest.per_device.seal_to is not None else needed

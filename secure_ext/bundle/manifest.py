@@ -94,7 +94,7 @@ def manifest(
 def per_device(decision: Decision) -> PerDevice | None:
     """Which keys each board gets for itself, and what becomes of them; None if there are none."""
     policy = decision.policy
-    if not policy.has_per_device_keys:
+    if not policy.is_per_device:
         return None
     sources = {
         KeyRole.FLASH_ENCRYPTION: policy.flash_encryption.key,

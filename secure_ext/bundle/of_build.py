@@ -29,6 +29,7 @@ _BUILD_FILES = {
 def record_bundle(build_dir: Path, folder: Path, decision: Decision, profile: Path | None) -> None:
     """Notes in the build directory that the bundle in `folder` was made of it."""
     paths = [*decision.policy.images.values(), *([profile] if profile else [])]
+    paths += decision.policy.user_block.files
     paths += [path for image in decision.images if image.recipe is not None for path in image.recipe.inputs]
     inputs = {way_from(build_dir, path): digest for path in paths if (digest := _digest(path))}
     add_to_record(build_dir, Made(folder, inputs))

@@ -23,6 +23,8 @@ RUNNER_MODULES = (
     "secure_ext.station.flash_sectors",
     "secure_ext.station.chip_facts",
     "secure_ext.station.efuse_features",
+    "secure_ext.station.block_data",
+    "secure_ext.station.plan_words",
     "secure_ext.station.plan_document",
     "secure_ext.station.fingerprint",
     "secure_ext.station.file_lock",
@@ -35,6 +37,7 @@ RUNNER_MODULES = (
     "secure_ext.station.board_link",
     "secure_ext.station.plan_check",
     "secure_ext.station.chip_state",
+    "secure_ext.station.data_status",
     "secure_ext.station.step_status",
     "secure_ext.station.block_solver",
     "secure_ext.station.key_places",
@@ -83,6 +86,19 @@ sys.stderr.write(
 sys.exit(2)
 '''
 """``provision.py`` of a bundle with keys per device; it touches nothing."""
+
+PER_ADDRESS_SCRIPT = '''#!/usr/bin/env python3
+"""Stands in for the script of a bundle whose boards get addresses of their own: there is one script for each board."""
+
+import sys
+
+sys.stderr.write(
+    "STOP: each board gets a custom MAC address from the list in this bundle, and with it a script of its own:\\n"
+    "  secure-provision flash BUNDLE --port PORT\\n"
+)
+sys.exit(2)
+'''
+"""The same where only the custom MAC address is a board's own."""
 
 
 _BEGINNING = """\

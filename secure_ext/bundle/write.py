@@ -15,11 +15,12 @@ from secure_ext.bundle.generated_keys import GeneratedKey, GeneratedKeys, keep_k
 from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.key_home import home_of, place_for
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
+from secure_ext.bundle.mac_list_file import MAC_LIST
 from secure_ext.bundle.manifest import ENVELOPE, SEAL_TO, document_text, image_file, manifest, with_file
 from secure_ext.bundle.produce import ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, from_rows, readable_files, refuse_secrets, secret_files
-from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
+from secure_ext.bundle.script import PER_ADDRESS_SCRIPT, PER_DEVICE_SCRIPT, render_script
 from secure_ext.doctor.decide import Decision
 from secure_ext.doctor.rule import Finding, Making
 from secure_ext.documents.manifest import Manifest, Proof
@@ -110,10 +111,12 @@ def write_bundle(
         images, checks = _produce_all(decision, material, folder, progress)
         progress("plan and script")
         document = _document(decision, images, material)
+        _write_data(folder, document, decision)
         project = build.project_name
         _write_text(folder / "plan.json", document_text(document))
-        if decision.policy.has_per_device_keys:
-            _write_text(folder / "provision.py", PER_DEVICE_SCRIPT)
+        if decision.policy.is_per_device:
+            has_keys = decision.policy.has_per_device_keys
+            _write_text(folder / "provision.py", PER_DEVICE_SCRIPT if has_keys else PER_ADDRESS_SCRIPT)
             if decision.policy.per_device.seal_to:
                 (folder / SEAL_TO).write_bytes(load_sealing_key(decision.policy.per_device.seal_to).pem)
         else:
@@ -146,6 +149,15 @@ def _write_digests(folder: Path, material: KeyMaterial) -> None:
             path = folder / key_file(role)
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
+
+
+def _write_data(folder: Path, document: PlanDocument, decision: Decision) -> None:
+    """What goes into the block of user data, and the list from which boards get their addresses."""
+    for data in document.data:
+        (folder / data.file).parent.mkdir(exist_ok=True)
+        (folder / data.file).write_bytes(data.content)
+    if decision.policy.user_block.macs is not None:
+        (folder / MAC_LIST).write_bytes(decision.policy.user_block.macs.content)
 
 
 def _produce_all(

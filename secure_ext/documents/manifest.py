@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import BlockName, Chip, ImageFile, Role
+from secure_ext.station.plan_words import BlockName, Chip, ImageFile, Role
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
 SomeText = Annotated[str, Matching(r"[\s\S]+")]
@@ -188,15 +188,15 @@ class RecordedFinding:
 
 @frozen
 class PerDevice:
-    """The keys that each board gets for itself.
+    """What each board gets for itself.
 
     Attributes:
-        keys: their roles.
+        keys: the roles of its keys; none where only its custom MAC address is its own, as the plan says.
         keep: what becomes of them when they are burned.
         seal_to: the file of the public key that sealed copies are encrypted to; null if there are none.
     """
 
-    keys: Annotated[tuple[SecretRole, ...], Items(least=1)]
+    keys: tuple[SecretRole, ...]
     keep: Literal["destroy", "sealed"]
     seal_to: Literal["seal_to.pem"] | None
 

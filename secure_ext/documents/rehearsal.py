@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from secure_ext.documents.manifest import SomeText, Time, Tool
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import Chip
+from secure_ext.station.plan_words import Chip
 from secure_ext.station.typed_document import Between, Items, Sha256
 
 CutOutcome = Literal["recovered", "damaged, and refused", "FAILED"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from secure_ext.documents.manifest import RecordedFinding, SomeText, Time, Tool
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import Chip
+from secure_ext.station.plan_words import Chip
 from secure_ext.station.typed_document import Between, Fingerprint, Items, Matching, Sha256, Word32
 
 _Size = Annotated[int, Between(1, 0xFFFFFFFF)]

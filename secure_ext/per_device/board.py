@@ -21,6 +21,7 @@ from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.errors import InputError, SecureProvisionError
 from secure_ext.keys.sealing import load_sealing_key, seal
 from secure_ext.per_device.call_script import call_script
+from secure_ext.per_device.custom_macs import bundle_as_seen, bundle_as_taken
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
@@ -140,7 +141,7 @@ def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> in
         look.show()
         say("Nothing to do: this board is finished. Its keys are hidden, so nobody can tell whose they are.")
         return 0
-    if look.begun is not None:
+    if look.begun is not None and look.own:
         keys = completed_keys(look.own, look.state)
         if keys is None:
             say("An earlier run has burned this board's keys. It is finished from its record, without them.")
@@ -155,7 +156,7 @@ def _flash(template: FinishedBundle, run: BoardRun, look: _Look, say: Say) -> in
         keys = new_keys([item.step for item in look.own if isinstance(item.step, KeyStep)])
     if run.dry_run:
         look.show()
-        say("Dry run: this board would get keys of its own. Nothing was changed.")
+        say(f"Dry run: this board would get {'keys' if look.own else 'an address'} of its own. Nothing was changed.")
         return 0
     return _provision(template, run, look, keys, say)
 
@@ -168,6 +169,7 @@ def _look(template: FinishedBundle, run: BoardRun) -> _Look:
     with lock_port(run.port), BoardLink(runner.connection) as link:
         runner.identify(link)
         state = read_chip(link)
+    template = bundle_as_seen(template, run.journal, state)
     begun = _record(run.record_of(state))
     if begun is not None:
         begun = as_the_bundle_has_it(begun, template)
@@ -202,8 +204,9 @@ def _record(folder: Path) -> FinishedBundle | None:
 
 def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: DeviceKeys, say: Say) -> int:
     """A run with keys: they are on this machine from here to the end of the block."""
+    template = bundle_as_taken(template, run.journal, look.state)
     sealed = run.sealed / f"{look.state.mac}.sealed"
-    is_sealed = template.keeps_sealed_copies
+    is_sealed = template.keeps_sealed_copies and bool(look.own)
     journal_file = run.journal / f"{look.state.mac}.json"
 
     def keep_known(plan: PlanDocument) -> None:
@@ -226,8 +229,11 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     if code and journal.is_readable and not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
         sealed.unlink(missing_ok=True)
-        say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")
+        if look.own:
+            say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")
         return code
+    if not look.own:
+        return _close(run, look, code)
     if code:
         say("This station's copy of the board's keys is destroyed. Run again: the board is finished without them,")
         say("gets new ones if none was burned, or is found to be damaged.")

@@ -75,6 +75,8 @@ def write_device_bundle(
         )
         for path in sorted((template.folder / "digests").glob("*.bin")):
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
+        for step in plan.data:
+            write_durably(staging / step.file, step.content)
         manifest = replace(
             source.manifest,
             images=tuple(images),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from secure_ext.bundle.private_folder import private_folder
 from secure_ext.bundle.read import FinishedBundle
+from secure_ext.per_device.custom_macs import bundle_of_any_board
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
 
@@ -25,4 +26,4 @@ def bundle_of_a_board(bundle: FinishedBundle) -> Iterator[FinishedBundle]:
     keys = new_keys(own_steps(bundle.plan, own.keys))
     with private_folder() as (place, _):
         folder = place / "bundle"
-        yield write_device_bundle(bundle, keys, folder, folder / "keys")
+        yield write_device_bundle(bundle_of_any_board(bundle), keys, folder, folder / "keys")

@@ -12,13 +12,14 @@ def carried_blocks(chip: Chip, policy: Policy) -> tuple[CarriedBlock, ...] | Non
     """The eFuse blocks in which a board may carry something that is not the plan's; None if it may carry nothing.
 
     With ``keep`` the owner has said what belongs to a board in its flash: then the reserved key blocks, and the block
-    of user data and a custom MAC address, may hold something.
+    of user data and a custom MAC address, may hold something; but not the latter where the plan burns it.
     """
     if policy.keep is None:
         return None
     reserved = {f"BLOCK_{name}" for name in policy.reserved_key_blocks}
     *key_blocks, user_block = known_blocks(chip)
-    return (*(block for block in key_blocks if block.block in reserved), user_block)
+    kept = tuple(block for block in key_blocks if block.block in reserved)
+    return kept if policy.user_block.is_wanted else (*kept, user_block)
 
 
 def known_blocks(chip: Chip) -> tuple[CarriedBlock, ...]:

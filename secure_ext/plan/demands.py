@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from secure_ext.chips.chip import Chip
+from secure_ext.chips.user_block import user_block
+from secure_ext.plan.block_data import data_demand_fault, data_must_be_clear
 from secure_ext.plan.bootloader_efuses import bootloader_fault, clear_for_bootloaders, is_bootloader_efuse
 from secure_ext.plan.erased import erased_around
 from secure_ext.plan.further_efuses import is_further_value
@@ -35,6 +37,7 @@ _ONE = frozenset(
         *("DIS_DOWNLOAD_ICACHE", "DIS_DOWNLOAD_DCACHE", "SPI_DOWNLOAD_MSPI_DIS", "XTS_KEY_LENGTH_256"),
         *JTAG_FIELDS,
         *("CONSOLE_DEBUG_DISABLE", "DIS_DIRECT_BOOT", "DIS_LEGACY_SPI_BOOT", "DIS_BOOT_REMAP", "DOWNLOAD_MODE_XPD_ON"),
+        "CUSTOM_MAC_USED",
         *("SECURE_BOOT_AGGRESSIVE_REVOKE", SHA384, "ECC_FORCE_CONST_TIME"),
         *(f"SECURE_BOOT_KEY_REVOKE{slot}" for slot in range(3)),
         *DOWNLOAD_FIELDS,
@@ -109,6 +112,7 @@ def must_be_clear(chip: Chip, steps: Iterable[Step]) -> Iterator[MustBeClear]:
         yield MustBeClear(
             chip.secure_boot_enable.name, "secure boot is on, but this bundle's images are not signed for it"
         )
+    yield from data_must_be_clear(chip, steps)
 
 
 def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
@@ -117,6 +121,9 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
         wrong = _step_fault(chip, step)
         if wrong:
             return step.id, wrong
+    fault_of_data = data_demand_fault(chip, plan)
+    if fault_of_data is not None:
+        return fault_of_data
     erased = [step.action for step in plan.steps if isinstance(step.action, EraseFlash)]
     if erased != list(erased_around(sorted(plan.kept, key=lambda kept: kept.offset), erase_start(chip))):
         return "erase-flash", f"all flash from 0x{erase_start(chip):x} on is erased but for what is kept"
@@ -157,7 +164,8 @@ def _step_fault(chip: Chip, step: Step) -> str:
     action = step.action
     if isinstance(action, BurnField) and not _is_planned_value(chip, action):
         return f"no plan burns {action.field} = {action.value}"
-    if isinstance(action, WriteProtect) and action.field not in _WRITE_PROTECTED | {chip.crypt_count.name}:
+    protected = _WRITE_PROTECTED | {chip.crypt_count.name, user_block(chip).protected_as}
+    if isinstance(action, WriteProtect) and action.field not in protected:
         return f"no plan write-protects {action.field}"
     expected = step_revision(chip, action.field) if isinstance(action, (BurnField, WriteProtect)) else 0
     if step.min_revision != expected:

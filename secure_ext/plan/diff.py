@@ -127,9 +127,11 @@ def _shrunk(old: Release, new: Release) -> Iterator[Difference]:
 
 
 def _replacement(name: str, old: Release, new: Release) -> str:
-    """What NEW has in its place that is at least as strong; empty for nothing."""
+    """What NEW has in its place that is at least as strong, or why nothing has to be; empty for nothing."""
     if name in _OF_DOWNLOAD and new.effects.download >= old.effects.download:
         return "the download mode is closed at least as far by other eFuses"
+    if name.startswith("burn-data-") or name == "burn-custom-mac-used":
+        return "it is data of the product, and protects nothing"
     if name in _OF_FLASH_KEY and new.effects.flash_key_bits >= old.effects.flash_key_bits > 0:
         return "a flash encryption key at least as long takes its place"
     return ""

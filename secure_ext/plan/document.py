@@ -15,6 +15,7 @@ from secure_ext.plan.bootloader_efuses import VERSION, told_by
 from secure_ext.plan.steps import (
     Action,
     BlockPart,
+    BurnData,
     BurnField,
     BurnKey,
     EraseFlash,
@@ -27,6 +28,7 @@ from secure_ext.plan.steps import (
 )
 from secure_ext.station.one_line import one_line
 from secure_ext.station.plan_document import (
+    DataStep,
     EraseStep,
     FieldStep,
     ImageEntry,
@@ -47,6 +49,7 @@ _KINDS: Mapping[type[Action], type[PlanStep]] = {
     EraseFlash: EraseStep,
     WriteImages: WriteStep,
     BurnKey: KeyStep,
+    BurnData: DataStep,
     BurnField: FieldStep,
     WriteProtect: ProtectStep,
 }
@@ -117,6 +120,8 @@ def _layout(plan: Plan, chip: Chip) -> list[dict[str, object]]:
     for step in plan.steps:
         if isinstance(step.action, (BurnField, WriteProtect)):
             revisions.setdefault(step.action.field, step.min_revision)
+        elif isinstance(step.action, BurnData):
+            revisions.setdefault(step.action.block.protected_as, 0)
         elif isinstance(step.action, BurnKey) and step.action.block.purpose_field:
             revisions.setdefault(step.action.block.purpose_field, 0)
     for place in plan.places or ():
@@ -173,11 +178,29 @@ def _action(step: Step, fingerprints: Mapping[KeyRole, str]) -> dict[str, object
         return {"kind": "erase_flash", "offset": action.offset, "size": action.size}
     if isinstance(action, BurnKey):
         return {"kind": "burn_key", **_key(action, fingerprints.get(action.role))}
+    if isinstance(action, BurnData):
+        return {"kind": "burn_data", **_data(action)}
     if isinstance(action, BurnField):
         return {"kind": "burn_field", "field": action.field, "value": action.value}
     if isinstance(action, WriteProtect):
         return {"kind": "write_protect", "field": action.field, "wr_dis_bit": action.wr_dis_bit}
     return {"kind": "write_images"}
+
+
+def _data(action: BurnData) -> dict[str, object]:
+    block = action.block
+    return {
+        "file": f"efuse_data/{block.name.lower()}.bin",
+        "block": block.name,
+        "block_number": block.number,
+        "data": action.data.hex(),
+        "mask": action.mask.hex(),
+        "holds": list(action.holds),
+        "once": block.once,
+        "wr_dis_bit": block.wr_dis_bit,
+        "rd_dis_bits": list(block.rd_dis_bits),
+        **({} if action.mac_list is None else {"mac_list": action.mac_list}),
+    }
 
 
 def _key(key: BurnKey, fingerprint: str | None) -> dict[str, object]:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from secure_ext.chips.chip import Chip
+from secure_ext.chips.user_block import user_block
 from secure_ext.errors import CheckError
+from secure_ext.plan.block_data import data_steps
 from secure_ext.plan.bootloader_efuses import BootloaderEfuses, burned_for_bootloaders
 from secure_ext.plan.carried import carried_blocks
 from secure_ext.plan.demands import erase_start, least_revision, must_be_clear, step_revision
@@ -62,9 +64,10 @@ def make_plan(
         kept: what stays in flash, by address.
         bootloaders: what the ROM is told of them.
 
-    Raises CheckError SE403 when there is nothing to do; UsageError SE402, SE406, SE408, ToolError SE201.
+    Raises CheckError SE403 when there is nothing to do; UsageError SE402, SE406, SE408, SE432, SE433, ToolError SE201.
     """
-    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC and not (policy.efuses or policy.extra_keys):
+    burns_data = bool(policy.efuses or policy.extra_keys) or policy.user_block.is_wanted
+    if not policy.locks_down and policy.nvs.scheme is not NvsScheme.HMAC and not burns_data:
         raise CheckError(
             "SE403",
             "neither flash encryption nor secure boot nor an NVS key is wanted: there is nothing to provision",
@@ -77,6 +80,7 @@ def make_plan(
     if has_images:
         steps += planner.flash()
     steps += planner.keys()
+    steps += data_steps(chip, policy, planner.secure_version)
     steps += planner.fields()
     steps += [burn_field(*burned) for burned in burned_for_bootloaders(chip, bootloaders)]
     steps += planner.enabling()
@@ -168,6 +172,9 @@ class _Planner:
             yield from self._common_fields()
         if self.secure_boot.enabled:
             yield from self._secure_boot_fields()
+        flag = user_block(self.chip).mac_flag
+        if flag is not None and self.policy.user_block.has_mac:
+            yield burn_field(flag, 1, "it says that there is a custom MAC address", "espefuse, burn-custom-mac")
         for name, value in further_efuses(self.chip, self.policy, self.secure_version):
             yield burn_field(name, value, "the profile asks for it", f"profile: efuses.{name}")
 
@@ -288,6 +295,12 @@ class _Planner:
                 self.chip.crypt_count.name,
                 "XTS_KEY_LENGTH_256 must not change any more, or the key would be read wrongly",
                 "flash_encrypt.c (esp_flash_encryption_set_release_mode)",
+            )
+        if self.policy.user_block.write_protect:
+            yield self._write_protect(
+                user_block(self.chip).protected_as,
+                "nobody can burn more bits of the block of user data, and spoil what it holds",
+                "profile: write_protect_user_block",
             )
         if not self.secure_boot.enabled:
             return

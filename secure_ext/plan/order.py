@@ -11,7 +11,7 @@ The rules and where they come from:
 - a key before the eFuse that turns its use on;
 - read-protected keys before RD_DIS is write-protected (same document, the note under "Enable Flash Encryption and
   Secure Boot v2 Externally");
-- a field before the write-protect bit it shares (espefuse's ``efuse_defs``);
+- a field before the write-protect bit it shares (espefuse's ``efuse_defs``); data likewise, and once a block;
 - the bootloaders in flash before the eFuses that tell the ROM of them;
 - the digest of a slot before anything revokes slots, and no revocation of a slot in use.
 """
@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import CheckError
+from secure_ext.plan.block_data import data_fault, field_in_data
 from secure_ext.plan.bootloader_efuses import is_bootloader_efuse
 from secure_ext.plan.key_blocks import EXTRA_PURPOSES, burned_purposes, can_hold
 from secure_ext.plan.steps import (
     EXTRA_ROLES,
     BlockPart,
+    BurnData,
     BurnField,
     BurnKey,
     EraseFlash,
@@ -102,6 +104,10 @@ class PlanBuilder:
         elif isinstance(action, BurnKey):
             self._check_key(step, action)
             self._keys.append(action)
+        elif isinstance(action, BurnData):
+            fault = data_fault(self._chip, step, action, self._steps)
+            if fault:
+                raise PlanOrderError(step.id, fault)
         elif isinstance(action, BurnField):
             self._check_field(step, action)
             self._burned[action.field] = action.value
@@ -193,6 +199,8 @@ class PlanBuilder:
             )
         if field.wr_dis_bit in self._locked_bits:
             raise PlanOrderError(step.id, f"{action.field} is write-protected by an earlier step")
+        if field_in_data(self._chip, action.field, self._steps):
+            raise PlanOrderError(step.id, f"{action.field} lies in what is burned as data")
         if action.field == self._chip.crypt_count.name:
             self._check_turning_flash_encryption_on(step)
         if action.field == self._chip.secure_boot_enable.name:

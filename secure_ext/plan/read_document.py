@@ -6,10 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from secure_ext.chips.chip import Chip, KeyBlock
+from secure_ext.chips.user_block import user_block
 from secure_ext.errors import InputError
 from secure_ext.plan.steps import (
     Action,
     BlockPart,
+    BurnData,
     BurnField,
     BurnKey,
     EraseFlash,
@@ -23,7 +25,16 @@ from secure_ext.plan.steps import (
 )
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.reading import DOCUMENT_LIMIT, parse_json, read_file
-from secure_ext.station.plan_document import EraseStep, FieldStep, KeepStep, KeyStep, PlanDocument, PlanStep, WriteStep
+from secure_ext.station.plan_document import (
+    DataStep,
+    EraseStep,
+    FieldStep,
+    KeepStep,
+    KeyStep,
+    PlanDocument,
+    PlanStep,
+    WriteStep,
+)
 from secure_ext.station.typed_document import read_document
 
 
@@ -89,6 +100,8 @@ def _action(step: PlanStep, chip: Chip) -> Action:
         role = KeyRole(step.role)
         signs = None if role.is_secret or step.signs is None else Signs(step.signs)
         return BurnKey(role, _block(step.block, chip), step.purpose, BlockPart(step.part), signs)
+    if isinstance(step, DataStep):
+        return BurnData(user_block(chip), step.content, bytes.fromhex(step.mask), step.holds, step.mac_list)
     field = chip.efuses.require(step.field).name
     if isinstance(step, FieldStep):
         return BurnField(field, step.value)

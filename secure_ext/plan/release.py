@@ -16,6 +16,7 @@ from secure_ext.plan.read_document import not_a_plan, read_plan
 from secure_ext.reading import read_json
 from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import (
+    DataStep,
     EraseStep,
     FieldStep,
     KeepStep,
@@ -203,6 +204,10 @@ def _settings(plan: PlanDocument) -> Iterator[tuple[str, Value]]:
             yield f"kept in flash: {step.label}", (step.offset, step.size, step.encrypt)
         elif isinstance(step, WriteStep):
             yield "images are written", True
+        elif isinstance(step, DataStep):
+            yield f"data in {step.block}", step.data
+            yield f"what {step.block} holds", step.holds
+            yield f"list of custom MAC addresses for {step.block}", step.mac_list
         elif isinstance(step, KeyStep):
             key = step.role.replace("_", " ")
             yield from (

@@ -79,7 +79,8 @@ def _check_demands(document: PlanDocument, plan: Plan, chip: Chip) -> None:
     for block in document.carried or ():
         if block not in known_blocks(chip):
             raise _harmful("carried", f"it says of {block.block} what espefuse does not say")
-        if any(key.block.number == block.number for key in plan.keys):
+        burned = {key.block.number for key in plan.keys} | {data.block_number for data in document.data}
+        if block.number in burned:
             raise _harmful("carried", f"the plan burns {block.block}")
     if not set(document.places or ()) <= set(key_places(chip)):
         raise _harmful("places", "it says of a key block what espefuse does not say")

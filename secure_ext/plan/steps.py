@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal
 
 from secure_ext.chips.chip import KeyBlock
+from secure_ext.chips.user_block import UserBlock
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.station.frozen import frozen
 from secure_ext.station.plan_document import BoardRequirements, CarriedBlock, KeyPlace, MustBeClear
@@ -123,6 +125,20 @@ class BurnKey:
 
 
 @frozen
+class BurnData:
+    """Burn data into the block of user data: all of its bytes, of which the bits in `mask` are the plan's.
+
+    With `mac_list` (SHA-256 of it) each board gets its custom MAC address from a list, and `data` lack it.
+    """
+
+    block: UserBlock
+    data: bytes
+    mask: bytes
+    holds: tuple[Literal["custom_mac", "user_data"], ...]
+    mac_list: str | None = None
+
+
+@frozen
 class BurnField:
     """Burn a value into a field."""
 
@@ -138,7 +154,7 @@ class WriteProtect:
     wr_dis_bit: int
 
 
-Action = KeepFlash | EraseFlash | WriteImages | BurnKey | BurnField | WriteProtect
+Action = KeepFlash | EraseFlash | WriteImages | BurnKey | BurnData | BurnField | WriteProtect
 
 
 @frozen

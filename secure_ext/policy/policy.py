@@ -10,6 +10,7 @@ from pathlib import Path
 
 from secure_ext.policy.key_uri import KeyUri
 from secure_ext.policy.signing_entry import Signs
+from secure_ext.policy.user_block import UserBlockPolicy
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
 
@@ -196,7 +197,8 @@ class Policy:
     `origins` tells for a profile key where its value comes from. `key_home` is the folder in which generated keys are
     kept; None for the one in the project. `key_blocks` has, for a key that the profile names, its block (``KEY2``);
     `reserved_key_blocks` are left alone. `keep` names partitions and ranges of flash that stay; it is None where boards
-    carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become.
+    carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become,
+    `user_block` what goes into the eFuse block of user data.
     With `placed_at_station` a key goes into a free block where its own is taken.
     `extra_keys` are burned for the firmware, in the order of the profile.
     `boot` names the app partition that a new board starts, by label or subtype; None leaves it to the build.
@@ -219,6 +221,7 @@ class Policy:
     boot: str | None = None
     extra_keys: tuple[ExtraKeyPolicy, ...] = ()
     placed_at_station: bool = False
+    user_block: UserBlockPolicy = UserBlockPolicy()
 
     @property
     def has_per_device_keys(self) -> bool:
@@ -226,6 +229,11 @@ class Policy:
         flash_encryption = self.flash_encryption.enabled and self.flash_encryption.key.per_device
         nvs = self.nvs.scheme is NvsScheme.HMAC and self.nvs.key.per_device
         return flash_encryption or nvs or any(extra.key.per_device for extra in self.extra_keys)
+
+    @property
+    def is_per_device(self) -> bool:
+        """True when the bundle of each board is made when the board is there: for its own keys, or its own address."""
+        return self.has_per_device_keys or self.user_block.macs is not None
 
     @property
     def locks_down(self) -> bool:

@@ -12,15 +12,14 @@ from secure_ext.policy.choices import Choices
 from secure_ext.policy.extra_keys import extra_key_policies
 from secure_ext.policy.lockdown import lockdown_policy
 from secure_ext.policy.paths import given_path
+from secure_ext.policy.per_device import per_device_policy
 from secure_ext.policy.policy import (
     BlankContent,
     FlashEncryptionMode,
     FlashEncryptionPolicy,
-    KeyKeeping,
     KeySource,
     NvsPolicy,
     NvsScheme,
-    PerDevicePolicy,
     Policy,
     SecureBootPolicy,
 )
@@ -32,6 +31,7 @@ from secure_ext.policy.refusals import (
     refuse_what_is_not_supported,
 )
 from secure_ext.policy.signing_entry import SigningEntry
+from secure_ext.policy.user_block import user_block_policy
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.revision import revision_text
 
@@ -48,9 +48,9 @@ def resolve_policy(
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
         key_may_be_missing: resolve without a signing key as if there were one, which then `is_missing`.
 
-    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE326, SE337, SE339, SE545, SE680 for what is
-    recognised but cannot be done, by name; InputError SE318 when a signing key is missing; UsageError SE642, SE643 for
-    a bad PKCS#11 URI.
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE326, SE337, SE339, SE430, SE545, SE680 for
+    what is recognised but cannot be done, by name; InputError SE318 when a signing key is missing, SE431 for user data
+    that cannot be read; UsageError SE642, SE643 for a bad PKCS#11 URI.
     """
     refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir=project_dir, key_may_be_missing=key_may_be_missing)
@@ -69,7 +69,7 @@ def resolve_policy(
         blank_partitions={label: BlankContent(value) for label, value in profile.mapping("blank_partitions").items()},
         accepted_findings=frozenset(profile.texts("doctor.accept") or ()),
         origins=resolver.origins,
-        per_device=_per_device(profile),
+        per_device=per_device_policy(profile),
         key_home=given_path(profile.folder, home) if home else None,
         key_blocks=profile.mapping("key_blocks"),
         reserved_key_blocks=frozenset(profile.texts("reserved_key_blocks") or ()),
@@ -78,6 +78,7 @@ def resolve_policy(
         boot=profile.text("boot"),
         extra_keys=extra_keys,
         placed_at_station=_placed_at_station(chip, profile),
+        user_block=user_block_policy(profile),
     )
 
 
@@ -96,19 +97,6 @@ def _placed_at_station(chip: Chip, profile: Profile) -> bool:
             place="place",
         )
     return True
-
-
-def _per_device(profile: Profile) -> PerDevicePolicy:
-    keep = KeyKeeping(profile.text("per_device.keep") or KeyKeeping.DESTROY.value)
-    seal_to = profile.text("per_device.seal_to")
-    if (keep is KeyKeeping.SEALED) != (seal_to is not None):
-        raise UsageError(
-            "SE680",
-            f"per_device.keep is {keep.value}, and per_device.seal_to is {'given' if seal_to else 'not given'}",
-            cure="for sealed copies give both: keep: sealed, and as seal_to the public key of whoever may open them",
-            place="per_device.seal_to",
-        )
-    return PerDevicePolicy(keep, given_path(profile.folder, seal_to) if seal_to else None)
 
 
 @dataclass

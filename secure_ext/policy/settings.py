@@ -242,6 +242,24 @@ SETTINGS = (
         limits=(1, 0xFFFFFFFF),
     ),
     Setting(
+        "custom_mac",
+        Kind.TEXT,
+        "MAC address in eFuse beside the chip maker's, in quotes; or a list (.csv), of which each board gets its own.",
+        "'02:00:00:12:34:56'",
+    ),
+    Setting(
+        "user_data",
+        Kind.TEXT,
+        "File with up to 32 bytes (esp32c2: 11) for the eFuse block of user data. They can be read by everybody.",
+        "user_data.bin",
+    ),
+    Setting(
+        "write_protect_user_block",
+        Kind.FLAG,
+        "Write-protect the block of custom_mac and user_data, so that nobody burns more bits of it.",
+        "true",
+    ),
+    Setting(
         "doctor.accept",
         Kind.TEXT_LIST,
         "Codes of findings that you have read and accept, for example SP020.",

@@ -18,6 +18,7 @@ _STAGES = {
 _GROUPS = {
     "work": "Work on the memory",
     "key": "Keys are put into the chip",
+    "data": "Data of the product are put into the chip",
     "door": "Doors are closed",
     "switch": "The protection is turned on",
     "lock": "The settings are locked",
@@ -75,6 +76,8 @@ def _groups(stage: str, steps: list[tuple[int, PlanStep]], plan: PlanDocument) -
 def _group(step: PlanStep, plan: PlanDocument) -> str:
     if step.kind == "burn_key":
         return "key"
+    if step.kind == "burn_data":
+        return "data"
     if step.kind == "write_protect":
         return "lock"
     if step.kind == "burn_field":

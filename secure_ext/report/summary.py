@@ -31,7 +31,7 @@ def summary_section(manifest: Manifest, plan: PlanDocument, effects: Effects) ->
             _purpose(effects),
             " It does this with eFuses.",
         ),
-        _own_keys(per_device) if per_device else None,
+        _own_keys(per_device) if per_device and per_device.keys else None,
         el(
             "p",
             el("strong", "An eFuse is a switch inside the chip that can be turned on once and never off again."),
@@ -150,6 +150,7 @@ def _entrance(effects: Effects) -> str:
 def _burn_order(plan: PlanDocument) -> str:
     kinds = {step.kind for step in plan.steps}
     parts = ["the keys"] if "burn_key" in kinds else []
+    parts += ["the data of the product"] if "burn_data" in kinds else []
     parts += ["the doors that are to be closed"] if "burn_field" in kinds else []
     parts += ["the switches that turn the protection on"] if plan.enabling_fields else []
     parts += ["locks, so that nobody can change these settings"] if "write_protect" in kinds else []

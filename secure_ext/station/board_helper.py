@@ -40,7 +40,8 @@ _CLOSING = frozenset({"ENABLE_SECURITY_DOWNLOAD", "DIS_DOWNLOAD_MODE", "UART_DOW
 _SECURE_DOWNLOAD = 1 << 2
 """The ROM's flag for secure download mode (esptool, ``loader.py``, `SECURITY_INFO_FLAG_MAP`)."""
 _COMMANDS = {
-    *("burn-key", "burn-efuse", "burn-bit", "write-protect-efuse", "read-protect-efuse", "check-error"),
+    *("burn-key", "burn-block-data", "burn-efuse", "burn-bit", "write-protect-efuse", "read-protect-efuse"),
+    "check-error",
     *("write-flash", "erase-flash", "erase-region", "read-flash", "verify-flash"),
     *("flash-id", "chip-id", "get-security-info"),
 }

@@ -45,6 +45,8 @@ class BundleFiles:
         """Every file that may not be gone is there and unchanged. Raises Stop SE820."""
         for image in self.plan.images:
             self._check(image.file, image.sha256, lambda data: hashlib.sha256(data).hexdigest())
+        for data in self.plan.data:
+            self._check(data.file, data.data, bytes.hex)
         for key in self.plan.keys:
             if not self._is_gone(key):
                 self._check_key(key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from secure_ext.station.chip_state import ChipState
-from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, ProtectStep
+from secure_ext.station.plan_document import DataStep, EfuseStep, FieldStep, KeyStep, ProtectStep
 from secure_ext.station.step_status import Status, StepStatus
 
 _PARTS = {"whole": "", "low": "_LOW_128", "high": "_HI_128"}
@@ -26,7 +26,7 @@ def burn_calls(statuses: list[StepStatus], state: ChipState, key_path: Callable[
     Args:
         statuses: the steps of one stage.
         state: the chip as it was read.
-        key_path: the path of a key file of the bundle.
+        key_path: the path of a key file, or of data, of the bundle.
     """
     begun = [item.step for item in statuses if item.status is Status.BEGUN and isinstance(item.step, KeyStep)]
     missing = [item.step for item in statuses if item.status is Status.MISSING]
@@ -59,6 +59,8 @@ def _main_calls(steps: list[EfuseStep], locks: list[str], key_path: Callable[[st
         for key in keys:
             call += [key.burn_name, key_path(key.pem or key.file)]
             call += [key.purpose] if key.purpose else []
+    for data in (step for step in steps if isinstance(step, DataStep)):
+        call += ["burn-block-data", data.block, key_path(data.file)]
     fields = [step for step in steps if isinstance(step, FieldStep)]
     if fields:
         call.append("burn-efuse")

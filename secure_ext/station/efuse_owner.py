@@ -57,8 +57,9 @@ def planned_fields(plan: PlanDocument) -> set[str]:
 
 def owner_of(plan: PlanDocument, field: str, state: ChipState) -> Owner:
     """Whose a field is. A field of a key block is the plan's if the plan burns that block."""
-    block = state.places[field][0]
-    if field in planned_fields(plan) or block in _planned_blocks(plan):
+    block, start, bits = state.places[field]
+    is_data = not ~(_planned_data(plan, block) >> start) & ((1 << bits) - 1)
+    if field in planned_fields(plan) or block in _planned_blocks(plan) or is_data:
         return Owner.PLAN
     if block in makers_blocks(plan.chip):
         return Owner.MAKER
@@ -89,6 +90,11 @@ def _carried(plan: PlanDocument) -> tuple[CarriedBlock, ...]:
 
 def _planned_blocks(plan: PlanDocument) -> set[int]:
     return {step.block_number for step in plan.keys}
+
+
+def _planned_data(plan: PlanDocument, block: int) -> int:
+    """The bits of a block that are those of the plan's data."""
+    return sum(step.own_bits for step in plan.data if step.block_number == block)
 
 
 def _planned_bits(plan: PlanDocument, *names: str) -> set[int]:
@@ -135,6 +141,7 @@ def _user_blocks(plan: PlanDocument, state: ChipState) -> list[str]:
         if owner is Owner.OTHER and state.values.get(field):
             named.append(field)
         rest &= ~(((1 << bits) - 1) << start)
+    rest &= ~_planned_data(plan, user)
     if is_carried:
         rest, named = 0, []
     if rest:

@@ -7,6 +7,7 @@ what burns, which believes no table. Part of ``provision.py``: standard library 
 
 from __future__ import annotations
 
+from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.flash_sectors import whole_sectors
@@ -30,6 +31,10 @@ def check_plan(plan: PlanDocument) -> None:
             are_images_written = bool(plan.images)
         elif step.kind == "burn_key":
             roles.add(step.role)
+        elif step.kind == "burn_data" and step.mac_list:
+            raise _lethal(f"{step.block} would get no custom MAC address: each board has its own")
+        elif step.kind == "burn_data" and step.block_number != FACTS[plan.chip].user_block:
+            raise _lethal(f"{step.block} is not the block of user data")
         elif step.kind == "burn_field" and step.field in _SWITCHES:
             feature = _SWITCHES[step.field]
             has_key = any(keys <= roles for keys in _FLASH_KEYS) if feature == "flash encryption" else roles & _DIGESTS

@@ -9,36 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Optional, Union
 
-from secure_ext.station.chip_facts import FACTS
+from secure_ext.station.block_data import BlockData
 from secure_ext.station.frozen import frozen
-from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, OneOf, Sha256, Word32
-
-Chip = Annotated[str, OneOf(tuple(FACTS))]
-"""ESP-IDF's target names."""
-Role = Literal[
-    "flash_encryption_key",
-    "flash_encryption_key_half_1",
-    "flash_encryption_key_half_2",
-    "nvs_hmac_key",
-    "secure_boot_digest_0",
-    "secure_boot_digest_1",
-    "secure_boot_digest_2",
-    "extra_key_0",
-    "extra_key_1",
-    "extra_key_2",
-    "extra_key_3",
-    "extra_key_4",
-    "extra_key_5",
-]
-Revision = Annotated[int, Between(0, 0xFFFF)]
-"""Chip or eFuse block revision, major * 100 + minor."""
-Field = Annotated[str, Matching("[A-Z0-9_]+")]
-"""espefuse's name of an eFuse field."""
-Bits = tuple[Annotated[int, Between(0, 31)], ...]
-"""Numbers of bits of WR_DIS or RD_DIS."""
-BlockName = Annotated[str, Matching("BLOCK(_KEY[0-5]|[12])")]
-StepId = Annotated[str, Matching("[a-z0-9-]+")]
-ImageFile = Annotated[str, Matching(r"images/[A-Za-z0-9._-]+\.bin")]
+from secure_ext.station.plan_words import Bits, BlockName, Chip, Field, ImageFile, Revision, Role, StepId
+from secure_ext.station.typed_document import Between, Fingerprint, Items, Line, Matching, Sha256, Word32
 
 
 @frozen
@@ -319,8 +293,22 @@ class ProtectStep(Step):
     wr_dis_bit: Annotated[int, Between(0, 31)]
 
 
-PlanStep = Union[KeepStep, EraseStep, WriteStep, KeyStep, FieldStep, ProtectStep]
-EfuseStep = Union[KeyStep, FieldStep, ProtectStep]
+@frozen
+class DataStep(BlockData, Step):
+    """Burn data into the block of user data.
+
+    Attributes:
+        mac_list: SHA-256 of the list in the bundle from which each board gets its address, which `data` then lack.
+    """
+
+    stage: Literal["burn"]
+    irreversible: Literal[True]
+    kind: Literal["burn_data"]
+    mac_list: Optional[Sha256] = None
+
+
+PlanStep = Union[KeepStep, EraseStep, WriteStep, KeyStep, DataStep, FieldStep, ProtectStep]
+EfuseStep = Union[KeyStep, DataStep, FieldStep, ProtectStep]
 
 
 @frozen
@@ -367,12 +355,17 @@ class PlanDocument:
     @property
     def efuse_steps(self) -> tuple[EfuseStep, ...]:
         """What is burned, in order."""
-        return tuple(step for step in self.steps if isinstance(step, (KeyStep, FieldStep, ProtectStep)))
+        return tuple(step for step in self.steps if isinstance(step, (KeyStep, DataStep, FieldStep, ProtectStep)))
 
     @property
     def keys(self) -> tuple[KeyStep, ...]:
         """The keys and digests that are burned."""
         return tuple(step for step in self.steps if isinstance(step, KeyStep))
+
+    @property
+    def data(self) -> tuple[DataStep, ...]:
+        """What is burned into the block of user data."""
+        return tuple(step for step in self.steps if isinstance(step, DataStep))
 
     @property
     def fields(self) -> tuple[FieldStep, ...]:

@@ -10,9 +10,10 @@ import enum
 from collections.abc import Sequence
 
 from secure_ext.station.chip_state import ChipState
+from secure_ext.station.data_status import data_conflict, is_burned
 from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.frozen import frozen
-from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, ProtectStep
+from secure_ext.station.plan_document import DataStep, EfuseStep, FieldStep, KeyStep, ProtectStep
 
 _RD_DIS_OF_FIELDS = {"FLASH_CRYPT_CONFIG": 3}
 """Of the esp32: the bit of RD_DIS that hides a field which is no key."""
@@ -60,6 +61,11 @@ def _status(step: EfuseStep, state: ChipState) -> StepStatus:
         return StepStatus(step, Status.NOT_NEEDED)
     if isinstance(step, KeyStep):
         return _lockable(_key_status(step, state), step.block, step.wr_dis_bits, state)
+    if isinstance(step, DataStep):
+        if step.mac_list is None and is_burned(step, state):
+            return StepStatus(step, Status.DONE)
+        reason = data_conflict(step, state)
+        return StepStatus(step, Status.CONFLICT if reason else Status.MISSING, reason)
     if step.field not in state.values and step.field not in state.writable:
         return StepStatus(step, Status.CONFLICT, f"this espefuse knows no {step.field}; install a newer esptool")
     if isinstance(step, ProtectStep):

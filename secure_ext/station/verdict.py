@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from secure_ext.station.chip_state import ChipState
+from secure_ext.station.data_status import is_half_burned
 from secure_ext.station.efuse_features import CRYPT_COUNTS, SECURE_BOOT_SWITCHES
 from secure_ext.station.efuse_owner import other_efuses
 from secure_ext.station.esp_tools import Stop
@@ -72,7 +73,7 @@ def classify(
         journal: what is known of this board from before.
         key_of: the bytes of a key step as they lie in its block.
     """
-    damage = (*state.coding_errors, *_half_written_keys(state, statuses, key_of))
+    damage = (*state.coding_errors, *_half_written(plan, state, statuses, key_of))
     if damage:
         return _damaged(damage)
     carried = other_efuses(plan, state)
@@ -131,9 +132,13 @@ def _damaged(evidence: tuple[str, ...]) -> Verdict:
     return Verdict(Condition.DAMAGED, evidence, stop)
 
 
-def _half_written_keys(state: ChipState, statuses: list[StepStatus], key_of: Callable[[KeyStep], bytes]) -> list[str]:
+def _half_written(
+    plan: PlanDocument, state: ChipState, statuses: list[StepStatus], key_of: Callable[[KeyStep], bytes]
+) -> list[str]:
     """Blocks with some of the bits of this bundle's key and no others: the power went while they were burned."""
-    halves = []
+    halves = [
+        f"{data.block} holds only a part of this plan's data" for data in plan.data if is_half_burned(data, state)
+    ]
     for item in statuses:
         if not isinstance(item.step, KeyStep) or item.status is not Status.CONFLICT or item.hidden:
             continue

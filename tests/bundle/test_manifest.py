@@ -37,7 +37,21 @@ def schema(package: str, name: str) -> dict[str, Any]:
 
 MANIFEST = schema("secure_ext.documents", "manifest.schema.json")
 PLAN = schema("secure_ext.documents", "plan.schema.json")
-LATER_MEMBERS = {"requirements", "signs", "pem", "settings", "readable", "build_dir", "key_home", "carried", "boot"}
+LATER_MEMBERS = {
+    *(
+        "requirements",
+        "signs",
+        "settings",
+        "readable",
+        "build_dir",
+        "key_home",
+        "carried",
+        "boot",
+        "mac_list",
+        "pem",
+        "places",
+    ),
+}
 """Not in the documents of earlier versions, which are still read."""
 VALID_MANIFEST = jsonschema.Draft202012Validator(MANIFEST)
 VALID_PLAN = jsonschema.Draft202012Validator(PLAN)

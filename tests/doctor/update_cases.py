@@ -234,6 +234,7 @@ FOUND: tuple[tuple[str, UpdateCase], ...] = (
         ),
     ),
     ("SP131", UpdateCase(Case(BOTH | {"partitions": TEE_TABLE}, chip="esp32c6"), BOTH, recorded=False)),
+    ("SP169", UpdateCase(update=config(BOTH, ESP_MAC_USE_CUSTOM_MAC_AS_BASE_MAC=True))),
     ("SP132", UpdateCase(update=config(BOTH, SPI_FLASH_SIZE_OVERRIDE=True) | {"flash_size": "8MB"})),
     ("SP132", UpdateCase(Case(BOTH, chip="esp32s3"), config(BOTH, ESPTOOLPY_OCT_FLASH=True))),
     (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from secure_ext.chips.chip import Chip
 from secure_ext.plan.steps import (
+    BurnData,
     BurnField,
     BurnKey,
     EraseFlash,
@@ -95,6 +96,8 @@ def duplicates(steps: Sequence[Step]) -> Iterator[str]:
             halves = ("low", "high") if action.part.value == "whole" else (action.part.value,)
             taken += [("block", action.block.name, half) for half in halves]
             taken += [("purpose", action.purpose)] if action.purpose.startswith(("XTS_", "SECURE_BOOT_")) else []
+        elif isinstance(action, BurnData):
+            taken.append(("data", action.block.number))
         elif isinstance(action, BurnField):
             taken.append(("field", action.field))
         elif isinstance(action, WriteProtect):
@@ -152,6 +155,9 @@ def field_violations(chip: Chip, steps: Sequence[Step]) -> Iterator[str]:
                 yield f"{action.field} is write-protected already"
             if not 1 <= action.value < 2**field.bits:
                 yield f"{action.value} is not a value for {action.field}"
+        elif isinstance(action, BurnData):
+            if action.block.wr_dis_bit in locked:
+                yield f"{action.block.name} is write-protected already"
         elif isinstance(action, BurnKey):
             if {action.block.wr_dis_bit, action.block.purpose_wr_dis_bit} & (locked - {None}):
                 yield f"{action.block.name} is write-protected already"

@@ -24,6 +24,7 @@ from secure_ext.plan.further_efuses import SAFE
 from secure_ext.plan.make import burn_field, make_plan
 from secure_ext.plan.order import PlanBuilder, PlanOrderError
 from secure_ext.plan.steps import (
+    BurnData,
     BurnField,
     KeepFlash,
     KeyRole,
@@ -36,6 +37,7 @@ from secure_ext.policy.extra_key import HMAC_PURPOSES
 from secure_ext.policy.policy import NvsScheme, Policy
 from secure_ext.policy.profile import Profile, check_profile
 from secure_ext.policy.resolve import resolve_policy
+from secure_ext.policy.user_block import UserBlockPolicy
 from secure_ext.station.chip_facts import ChipFacts
 
 PROFILE = Path("profile.yaml")
@@ -158,6 +160,16 @@ def configs(draw: st.DrawFn) -> StubConfig:
     return StubConfig(symbols)
 
 
+USER_BLOCKS = st.sampled_from(
+    [
+        UserBlockPolicy(),
+        UserBlockPolicy(custom_mac=b"\2\0\0\0\0\1"),
+        UserBlockPolicy(user_data=bytes(8) + b"\1", write_protect=True),
+        UserBlockPolicy(custom_mac=b"\2\0\0\0\0\1", user_data=bytes(8) + b"\1", write_protect=True),
+    ]
+)
+
+
 @st.composite
 def policies(draw: st.DrawFn, name: str) -> tuple[Chip, Policy]:
     """A chip and a policy for it; what is refused by a UsageError is left out."""
@@ -166,7 +178,8 @@ def policies(draw: st.DrawFn, name: str) -> tuple[Chip, Policy]:
     wished = draw(st.lists(st.sampled_from(names), unique=True)) if names else []
     profile = check_profile(draw(profiles(chip.facts)) | {"efuses": dict.fromkeys(wished, 1)}, PROFILE)
     try:
-        return chip, resolve_policy(draw(configs()), chip, profile, None)
+        policy = resolve_policy(draw(configs()), chip, profile, None)
+        return chip, replace(policy, user_block=draw(USER_BLOCKS))
     except UsageError as error:
         assert error.code.startswith("SE3"), error
         assume(False)
@@ -221,6 +234,11 @@ def rebuild(chip: Chip, steps: Sequence[Step]) -> Plan:
     return builder.build(min_revision=0, max_revision=None, must_be_clear=())
 
 
+def wanted_data(policy: Policy) -> tuple[str, ...]:
+    wanted = {"custom_mac": policy.user_block.custom_mac, "user_data": policy.user_block.user_data}
+    return tuple(name for name, value in wanted.items() if value is not None)
+
+
 def check_made_plan(case: tuple[Chip, Policy, Plan]) -> None:
     chip, policy, plan = case
     steps = plan.steps
@@ -234,6 +252,8 @@ def check_made_plan(case: tuple[Chip, Policy, Plan]) -> None:
     assert sum(role.is_extra for role in roles) >= len(policy.extra_keys)
     assert (roles >= HALVES) == (policy.flash_encryption.enabled and policy.flash_encryption.key_size.value == "256")
     assert [role in roles for role in DIGESTS[: len(policy.secure_boot.keys)]] == [True] * len(policy.secure_boot.keys)
+    data = [step.action for step in steps if isinstance(step.action, BurnData)]
+    assert [item.holds for item in data] == ([wanted_data(policy)] if wanted_data(policy) else [])
     seal = [step.action for step in steps if step.stage is Stage.SEAL]
     assert bool(seal) == (policy.locks_down and policy.lockdown.download_mode.value != "open")
     assert len(seal) <= 1
@@ -324,6 +344,8 @@ def full_plan(name: str, keys: int = 1) -> tuple[Chip, list[Step]]:
     if chip.facts.hmac:
         values["nvs.scheme"] = "hmac"
     policy = resolve_policy(StubConfig({}), chip, Profile(Path(), values), None)
+    data = UserBlockPolicy(custom_mac=b"\2\0\0\0\0\1", user_data=bytes(8) + b"\1", write_protect=True)
+    policy = replace(policy, user_block=data)
     return chip, list(make_plan(chip, policy, min_revision=0, max_revision=None).steps)
 
 

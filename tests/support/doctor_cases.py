@@ -198,6 +198,8 @@ CASES: dict[str, Case] = {
     "SP157": Case(BOTH | {"config": {"SECURE_SIGNED_DATA_PARTITION": True}}),
     "SP175": Case(BOTH, {"extra_keys": {"own": {"purpose": "ECDSA_KEY_P192", "key": "generate"}}}, chip="esp32c5"),
     "SP176": Case(BOTH, {"extra_keys": JTAG_KEY, "lockdown": {"jtag": "hmac"}}),
+    "SP168": Case(BOTH, {"custom_mac": "02:00:00:12:34:56"}),
+    "SP169": Case(BOTH | {"config": {"ESP_MAC_USE_CUSTOM_MAC_AS_BASE_MAC": True}}),
     "SP166": Case(BOTH, {"reserved_key_blocks": ["KEY0"]}),
     "SP165": Case(BOTH, {"efuses": {"VDD_SPI_AS_GPIO": 1}}),
     "SP164": Case(BOTH, {"keep": ["nvs"]}),

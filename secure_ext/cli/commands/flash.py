@@ -165,13 +165,13 @@ def _flash_with_own_keys(bundle: FinishedBundle, run: BoardRun) -> int:
                 cure="leave out --adopt; with the board's key, from its sealed copy, make a bundle for it alone",
                 place="--adopt",
             )
-        if "--flash-is-written" in run.options:
+        if "--flash-is-written" in run.options and bundle.own_roles:
             raise UsageError(
                 "SE864",
                 "the flash of a board with a key of its own cannot be written before: it is encrypted with that key",
                 cure="leave out --flash-is-written; the script writes and encrypts the flash of each board",
             )
-        if run.until == "flash" and not run.dry_run:
+        if run.until == "flash" and not run.dry_run and bundle.own_roles:
             raise UsageError(
                 "SE851",
                 "the keys of this board are destroyed at the end of the run, so its flash cannot be written alone",

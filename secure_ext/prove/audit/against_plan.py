@@ -12,7 +12,15 @@ from secure_ext.station.board_needs import board_needs, needed_flash, size_text
 from secure_ext.station.frozen import frozen
 from secure_ext.station.journal import Journal
 from secure_ext.station.key_places import place_keys, place_keys_as_shown
-from secure_ext.station.plan_document import EfuseStep, FieldStep, KeyStep, MustBeClear, PlanDocument, ProtectStep
+from secure_ext.station.plan_document import (
+    DataStep,
+    EfuseStep,
+    FieldStep,
+    KeyStep,
+    MustBeClear,
+    PlanDocument,
+    ProtectStep,
+)
 from secure_ext.station.refusals import other_key
 from secure_ext.station.revision import revision_text
 from secure_ext.station.step_status import Status, StepStatus, compare, holds, key_content
@@ -125,6 +133,8 @@ class _Comparison:
         for step in self.plan.efuse_steps:
             if isinstance(step, KeyStep):
                 yield from self._key(step)
+            elif isinstance(step, DataStep):
+                yield self._data(step)
             elif isinstance(step, FieldStep):
                 yield self._field(step)
             else:
@@ -171,6 +181,21 @@ class _Comparison:
             None if value is None or needed is None else holds(field, value, wanted) and not reason,
             wanted=str(wanted),
             found=self.board.why_unseen(field) if value is None else str(value),
+            meaning=step.why,
+            cure=self.cure,
+        )
+
+    def _data(self, step: DataStep) -> Check:
+        status, state = self.statuses.get(step.id), self.board.state
+        content = b"" if state is None else state.blocks.get(step.block_number, b"")
+        own = int.from_bytes(content, "little") & step.own_bits
+        found = own.to_bytes(len(step.content), "little").hex()
+        return efuse_check(
+            "efuse-data",
+            step.block,
+            None if status is None else status.is_done,
+            wanted=step.data,
+            found=SEALED if status is None else status.reason or found,
             meaning=step.why,
             cure=self.cure,
         )

@@ -13,6 +13,7 @@ from secure_ext.errors import ToolError
 from secure_ext.plan.replay import replay_plan
 from secure_ext.prove.audit.against_plan import audit_plan, flash_note
 from secure_ext.prove.audit.board import Board
+from secure_ext.prove.audit.own_mac import plan_of_board
 from secure_ext.prove.audit.release_conditions import release_checks
 from secure_ext.prove.audit.unplanned_efuses import notes_on
 from secure_ext.reading import KEY_FILE_LIMIT, read_file
@@ -93,7 +94,7 @@ def audit_against_plan(
             cure=f"read the board with esptool {least} or later, best the newest",
         ) from None
     replay_plan(plan)
-    plan = plan if is_sealed else _without_seal(plan)
+    plan = plan_of_board(plan if is_sealed else _without_seal(plan), folder, board.state)
     record = board_journal(plan, journal or folder / "journal" / f"{board.mac}.json")
     verdict, checks = audit_plan(board, plan, record, _key_in(folder))
     return AuditReport(board, against, verdict, checks, (*notes_on(plan, board.state), flash_note(plan)))

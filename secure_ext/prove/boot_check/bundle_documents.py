@@ -77,6 +77,17 @@ class FreePlace:
 
 
 @dataclass(frozen=True)
+class BurnData:
+    """Data for the block of user data; its attributes are those of ``plan.json``."""
+
+    min_revision: int
+    block_number: int
+    data: str
+    mask: str
+    holds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class BurnField:
     """A field to burn."""
 
@@ -95,9 +106,10 @@ class WriteProtect:
 
 
 _MOST_BITS = 512
-EfuseStep = BurnKey | BurnField | WriteProtect
+EfuseStep = BurnKey | BurnData | BurnField | WriteProtect
 _KINDS: dict[str, Callable[..., EfuseStep]] = {
     "burn_key": BurnKey,
+    "burn_data": BurnData,
     "burn_field": BurnField,
     "write_protect": WriteProtect,
 }
@@ -207,6 +219,8 @@ def _value(value: Any, hint: str) -> Any:
         return _numbers([value])[0]
     if hint == "tuple[int, ...]":
         return _numbers(value, _MOST_BITS)
+    if hint == "tuple[str, ...]":
+        return tuple(str(item) for item in value)
     if hint.startswith("str"):
         if not isinstance(value, str) and not (value is None and hint.endswith("None")):
             raise ValueError("no text")

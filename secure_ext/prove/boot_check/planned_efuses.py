@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from secure_ext.prove.boot_check.bundle_documents import BurnField, BurnKey, EfuseStep, Promise
+from secure_ext.prove.boot_check.bundle_documents import BurnData, BurnField, BurnKey, EfuseStep, Promise
 from secure_ext.prove.boot_check.efuses import DATA_BYTES, Efuses
 from secure_ext.prove.boot_check.findings import Findings, Refused
 
@@ -83,6 +83,9 @@ def _bits(step: EfuseStep, efuses: Efuses, findings: Findings) -> Iterator[tuple
     if isinstance(step, BurnField):
         yield _wanted(step.field, step.value, efuses, findings)
         return
+    if isinstance(step, BurnData):
+        yield from _data(step, efuses, findings)
+        return
     if not isinstance(step, BurnKey):
         yield _wanted("WR_DIS", 1 << step.wr_dis_bit, efuses, findings)
         return
@@ -99,6 +102,47 @@ def _bits(step: EfuseStep, efuses: Efuses, findings: Findings) -> Iterator[tuple
         yield _wanted(step.purpose_field, efuses.purposes[step.purpose], efuses, findings)
     yield _wanted("WR_DIS", sum(1 << bit for bit in step.wr_dis_bits), efuses, findings)
     yield _wanted("RD_DIS", sum(1 << bit for bit in step.rd_dis_bits), efuses, findings)
+
+
+def _data(step: BurnData, efuses: Efuses, findings: Findings) -> Iterator[tuple[int, int]]:
+    """Data of the product; a custom MAC address is looked for as the firmware does."""
+    try:
+        wanted, own = (int.from_bytes(bytes.fromhex(text), "little") for text in (step.data, step.mask))
+    except ValueError:
+        raise Refused("BC01", f"the data for block {step.block_number} are no bytes") from None
+    if int.from_bytes(efuses.block(step.block_number), "little") & own != wanted:
+        findings.fault("BC22", f"block {step.block_number} does not hold the data of the plan")
+    if "custom_mac" in step.holds:
+        mac = custom_mac(efuses)
+        if mac is None:
+            findings.fault("BC22", "the firmware would find no custom MAC address")
+        else:
+            findings.say(f"custom MAC address: {mac.hex(':')}")
+    yield step.block_number, wanted
+
+
+def custom_mac(efuses: Efuses) -> bytes | None:
+    """The custom MAC address as the firmware reads it (ESP-IDF ``mac_addr.c``, `get_efuse_mac_custom`); None for none.
+
+    No interface takes a multicast address.
+    """
+    if efuses.chip == "esp32":
+        crc, *address = efuses.block(3)[:7]
+        mac = bytes(address)
+        is_there = efuses.block(3)[23] == 1 and crc == _crc8(mac)
+    else:
+        place = efuses.places["CUSTOM_MAC"]
+        mac = efuses.block(place.block)[place.start // 8 :][:6]
+        is_there = len(set(mac)) > 1
+    return mac if is_there and any(mac) and not mac[0] & 1 else None
+
+
+def _crc8(data: bytes) -> int:
+    """Polynomial x^8 + x^5 + x^4 + 1, the lowest bit first, from zero."""
+    rest = 0
+    for bit in (byte >> number & 1 for byte in data for number in range(8)):
+        rest = rest >> 1 ^ (0x8C if (rest ^ bit) & 1 else 0)
+    return rest
 
 
 def _wanted(field: str, value: int, efuses: Efuses, findings: Findings) -> tuple[int, int]:

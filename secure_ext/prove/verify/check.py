@@ -33,6 +33,7 @@ CHECKS = {
     "image-flags": "an image is signed and encrypted as its role and the plan's eFuses demand",
     "image-overlap": "no image reaches into the next one",
     "key-fingerprint": "a key's or digest's file is the one whose fingerprint is in the plan",
+    "data-file": "a file with data for the block of user data holds what the plan says",
     "image-ciphertext": "an encrypted image is not plaintext",
     "image-decrypts": "an encrypted image decrypts, with the chip's key and at its address",
     "image-content": "what the chip will read is a whole image for this chip, or a partition table",

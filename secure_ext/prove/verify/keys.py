@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from secure_ext.bundle.files import BundleFiles
+from secure_ext.bundle.mac_list_file import MAC_LIST, list_of
 from secure_ext.checks import Check
 from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import InputError
@@ -54,6 +56,19 @@ def _pem(step: KeyStep, key: bytes, files: BundleFiles, chip: str) -> Iterator[C
         is_key = text is not None and text == pem_of_block(key, chip_facts(chip).ecdsa_curves[step.purpose])
         wrong = f"{step.pem} is missing, or is another key than {step.file}"
         yield judged("key-fingerprint", step.pem, is_key, f"the key in {step.file}", wrong, cure=COPY_AGAIN)
+
+
+def check_data_files(files: BundleFiles, documents: Documents) -> Iterator[Check]:
+    """The files of what goes into the block of user data; one that is not there is the inventory's business."""
+    for data in documents.plan.data:
+        content = files.read(data.file)
+        if content is not None:
+            wrong = f"{data.file} is not what the plan burns into {data.block}"
+            yield judged("data-file", data.file, content == data.content, "the plan's data", wrong, cure=COPY_AGAIN)
+    wanted, macs = list_of(documents.plan), files.read(MAC_LIST)
+    if wanted is not None and macs is not None:
+        fits = hashlib.sha256(macs).hexdigest() == wanted
+        yield judged("data-file", MAC_LIST, fits, "the plan's list", "it is not the plan's list", cure=COPY_AGAIN)
 
 
 def find_flash_key(

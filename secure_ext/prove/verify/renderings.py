@@ -11,7 +11,7 @@ from secure_ext.bundle.commands import render_powershell, render_shell
 from secure_ext.bundle.file_names import POWERSHELL, REHEARSAL, SCRIPT, SHELL
 from secure_ext.bundle.files import BundleFiles
 from secure_ext.bundle.released_scripts import is_released_script
-from secure_ext.bundle.script import PER_DEVICE_SCRIPT, render_script
+from secure_ext.bundle.script import PER_ADDRESS_SCRIPT, PER_DEVICE_SCRIPT, render_script
 from secure_ext.checks import Check
 from secure_ext.documents.read import read_rehearsal
 from secure_ext.errors import SecureProvisionError
@@ -39,8 +39,9 @@ def check_renderings(files: BundleFiles, documents: Documents, *, is_signed: boo
     not signed, fails if all else is.
     """
     tool = documents.manifest.tool
-    if documents.per_device_roles:
-        renderings: list[_Rendering] = [("script-text", SCRIPT, lambda: PER_DEVICE_SCRIPT)]
+    if documents.manifest.per_device is not None:
+        stand_in = PER_DEVICE_SCRIPT if documents.per_device_roles else PER_ADDRESS_SCRIPT
+        renderings: list[_Rendering] = [("script-text", SCRIPT, lambda: stand_in)]
     else:
         yield from _version(files, tool)
         renderings = [(check, name, _of_plan(render, documents)) for check, name, render in _RENDERINGS]

@@ -14,7 +14,7 @@ from secure_ext.prove.verify.consistency import check_consistency
 from secure_ext.prove.verify.contents import check_contents, read_images
 from secure_ext.prove.verify.documents import Documents, check_steps, read_documents
 from secure_ext.prove.verify.inventory import check_inventory
-from secure_ext.prove.verify.keys import check_key_files, find_flash_key
+from secure_ext.prove.verify.keys import check_data_files, check_key_files, find_flash_key
 from secure_ext.prove.verify.options import check_signing_keys
 from secure_ext.prove.verify.partitions import check_partitions
 from secure_ext.prove.verify.readable import check_readable
@@ -78,6 +78,7 @@ def verify_files(files: BundleFiles, at_hand: AtHand) -> Verified:
     checks += check_inventory(files, documents)
     checks += check_consistency(files, documents)
     checks += check_key_files(files, documents)
+    checks += check_data_files(files, documents)
     key = find_flash_key(files, documents, at_hand.flash_encryption_key, checks)
     readable = read_images(files, documents, key, checks)
     checks += check_contents(files, documents, readable)
