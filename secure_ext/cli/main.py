@@ -20,7 +20,7 @@ _IN_ESP_IDF = "secure_ext.cli.esp_idf.setup"
 _MODULES = {
     name: f"secure_ext.cli.commands.{name}"
     for name in (
-        *("configure", "doctor", "plan", "bundle", "verify", "rehearse", "flash", "audit", "ota"),
+        *("configure", "doctor", "plan", "bundle", "verify", "rehearse", "flash", "audit", "ota", "update"),
         *("keys", "profile", "demo"),
     )
 } | {"idf": _IN_ESP_IDF, "component-dir": _IN_ESP_IDF}

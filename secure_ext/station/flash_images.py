@@ -38,7 +38,7 @@ _IMAGE_MAGIC, _CHIP_ID, _APPENDED_HASH = 0xE9, slice(12, 14), 23
 BAUDS = (921600, 460800, CONNECT_BAUD)
 """The baud rates at which the flash is written, the fastest first; the last is the one at which every board answers."""
 NOTHING_BURNED = "no eFuse was burned by this run"
-_LINE_TROUBLE = re.compile(
+LINE_TROUBLE = re.compile(
     r"stopped|timed? ?out|[Ii]nvalid head|no serial data|checksum|after seq|[Ii]nvalid (?:SLIP|packet)|garbage",
     re.IGNORECASE,
 )
@@ -183,7 +183,7 @@ class FlashImages:
                 self.say(f"That failed: {failure}. Again, at {baud} baud.")
                 self._connect_again(link, mac)
             failure = self._try_to_write(link, journal, mac, baud, over_security=over_security)
-            if failure is None or not _LINE_TROUBLE.search(failure):
+            if failure is None or not LINE_TROUBLE.search(failure):
                 break
         if failure is not None:
             raise _not_written(failure)

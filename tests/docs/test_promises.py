@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "what-each-file-protects.md"
 FACTORY = ROOT / "docs" / "what-a-factory-can-take.md"
 ARTEFACTS = (
     *("Bundle", "Archive", "Manifest", "Plan", "Rehearsal", "Report", "Signature", "Journal", "Records of boards"),
-    *("Key home", "Sealed copy", "Log", "provision.py", "verify", "audit", "flash", "The virtual chip"),
+    *("Key home", "Sealed copy", "Log", "provision.py", "verify", "audit", "flash", "update", "The virtual chip"),
 )
 ROW = re.compile(r"^\| (?P<promise>[^|]+) \| (?P<proof>[^|]+) \|$", re.MULTILINE)
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")

@@ -80,6 +80,19 @@ def test_its_boards_take_an_update(
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.long
+def test_its_boards_take_an_update_by_cable(
+    released: Callable[[str], Path], new_build: Callable[..., Path], run_cli: Callable[..., Result]
+) -> None:
+    """The app; not the bootloader, since that bundle does not say how its own was built."""
+    build = new_build("esp32c3", SampleOptions(flash_encryption="release", secure_boot=True, app_size=4000))
+    options = ("--fleet", released("esp32c3-both") / "bundle", "--signing-key", MADE / "signing_key.pem", "--rehearse")
+    done = run_cli("update", "-B", build, *options)
+    assert (done.exit_code, "rehearsal: PASSED" in done.stdout) == (0, True), done.output
+    refused = run_cli("update", "-B", build, *options, "--bootloader")
+    assert (refused.exit_code, "SE980" in refused.stderr) == (1, True), refused.output
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_plan_is_compared(kind: str, released: Callable[[str], Path], run_cli: Callable[..., Result]) -> None:
     bundle = released(kind) / "bundle"

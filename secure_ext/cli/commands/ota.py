@@ -116,7 +116,7 @@ def ota(
         from secure_ext.build.outside import require_inside  # noqa: PLC0415
         from secure_ext.checks import checks_text  # noqa: PLC0415 (loaded when used)
         from secure_ext.cli.show.findings import findings_text  # noqa: PLC0415
-        from secure_ext.field.ota.app import Wanted  # noqa: PLC0415
+        from secure_ext.field.fleet_signatures import Wanted  # noqa: PLC0415
         from secure_ext.field.ota.fleet import read_fleet  # noqa: PLC0415
         from secure_ext.field.ota.write import write_package  # noqa: PLC0415
         from secure_ext.sign.signers import open_signer  # noqa: PLC0415 (loaded when used)

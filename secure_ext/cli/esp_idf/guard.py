@@ -123,8 +123,9 @@ def _warning(effects: dict[str, str], bundle: Path) -> Iterator[str]:
     if set(effects.values()) != {_CLEANING}:
         named = shlex.quote(str(bundle))
         yield f"  what to do: a board whose provisioning is not finished: idf.py -p PORT secure-flash --bundle {named}"
-        yield "  A finished board, its download mode closed, takes nothing by cable (SE811). Update it over the air:"
+        yield "  A finished board, over the air, or by cable with its flash encryption key:"
         yield f"  idf.py secure-ota --bundle {named}"
+        yield f"  idf.py -p PORT secure-update --bundle {named}"
         yield "  A board that was never provisioned is not affected."
     yield f"  No such warning: {SWITCH}=0, or turn off CONFIG_SECURE_PROVISION_FLASH_GUARD in menuconfig."
 

@@ -32,6 +32,7 @@ ACTIONS = (
     Action("flash", "secure-flash", "-p PORT secure-flash"),
     Action("audit", "secure-audit", "-p PORT secure-audit"),
     Action("ota", "secure-ota", "secure-ota --signing-key signing_key.pem"),
+    Action("update", "secure-update", "-p PORT secure-update --signing-key signing_key.pem"),
 )
 """All there will be; an action exists as soon as its command does."""
 ACTION_NAMES = {action.command: f"idf.py {action.name}" for action in ACTIONS}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import field
 
 from secure_ext.build.build import Build, BuildFile
@@ -12,39 +12,23 @@ from secure_ext.checks import Check, Outcome
 from secure_ext.doctor import ALL_RULES, Examination
 from secure_ext.doctor.rule import Concern, Finding
 from secure_ext.doctor.update import Update, examine_update, require_fit
-from secure_ext.errors import CheckError, InputError, UsageError
+from secure_ext.errors import InputError, UsageError
+from secure_ext.field.fleet_signatures import (
+    Wanted,
+    require_accepted,
+    scheme_of,
+    signed,
+    signers_to_be,
+)
 from secure_ext.field.ota.fleet import FleetBundle
 from secure_ext.formats.app_description import AppDescription, read_app_description
 from secure_ext.formats.image import parse_image, without_padding
 from secure_ext.formats.partition_table import Partition
-from secure_ext.formats.secure_boot import (
-    add_signatures,
-    is_signed,
-    public_key_digest,
-    read_signature_blocks,
-    sign,
-    valid_signers,
-    verify,
-)
-from secure_ext.keys.signer import Signer
+from secure_ext.formats.secure_boot import is_signed, sign, valid_signers
 from secure_ext.plan.fleet import Fleet, signs_in_software
-from secure_ext.plan.trusted_keys import accepting_slots
 from secure_ext.station.frozen import frozen
 
 _TEE = "tee_"
-
-
-@frozen
-class Wanted:
-    """What the user asks of an update.
-
-    Attributes:
-        signing_keys: to sign with; none if the build has signed the app.
-        accepted: codes of findings that the user accepts.
-    """
-
-    signing_keys: Sequence[Signer] = ()
-    accepted: frozenset[str] = frozenset()
 
 
 @frozen
@@ -74,13 +58,13 @@ def make_app(build: Build, bundle: FleetBundle, slots: tuple[Partition, ...], wa
         raise InputError("SE764", "the app has no app description", cure="give the build of an app", place=file.source)
     verified = fleet.policy.secure_boot.enabled
     content = source if verified else _signed_for_software(source, build, fleet, wanted, file.source)
-    signers = _signers_to_be(content, wanted, fleet, file.source) if verified else ()
-    update = Update(build, file, content, slots, verified, _scheme(content, wanted, fleet, file.source))
+    signers = signers_to_be(content, wanted, fleet, file.source) if verified else ()
+    update = Update(build, file, content, slots, verified, scheme_of(content, wanted, fleet, file.source))
     found = examine_update(update, fleet, wanted.accepted)
     require_fit(found)
     if verified:
-        _require_accepted(signers, content, wanted, fleet, file.source)
-        content = _signed(content, wanted, file.source)
+        require_accepted(signers, content, wanted, fleet, file.source)
+        content = signed(content, wanted, file.source)
     signed_by = valid_signers(content, file.source) if verified else ()
     checks = (*_evidence(description, signed_by, bundle, file.source), *_rule_checks(found, file.source))
     findings = tuple(finding for finding in found.findings if not finding.stops)
@@ -109,61 +93,6 @@ def _signed_for_software(source: bytes, build: Build, fleet: Fleet, wanted: Want
     if is_signed(source) or not wanted.signing_keys:
         return source
     return sign(source, wanted.signing_keys, place=place)
-
-
-def _digests(wanted: Wanted) -> list[bytes]:
-    return [public_key_digest(key.verification_key) for key in wanted.signing_keys]
-
-
-def _signers_to_be(content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> tuple[bytes, ...]:
-    """The digests of the keys that will have signed, as far as the chip looks at their blocks."""
-    present = [block.key_digest for block in read_signature_blocks(content, place)]
-    valid = valid_signers(content, place)
-    order = [*present, *(digest for digest in _digests(wanted) if digest not in present)]
-    looked_at = order[: fleet.chip.facts.digest_slots]
-    return tuple(digest for digest in looked_at if digest in valid or digest not in present)
-
-
-def _scheme(content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> str | None:
-    """The scheme of a signature by one of the boards' keys."""
-    schemes = {block.key_digest: block.scheme.value for block in read_signature_blocks(content, place)}
-    keys = (key.verification_key for key in wanted.signing_keys)
-    schemes |= {public_key_digest(key): key.scheme.value for key in keys}
-    held = (scheme for digest, scheme in schemes.items() if any(slot.holds(digest) for slot in fleet.slots))
-    return next(held, None)
-
-
-def _require_accepted(signers: tuple[bytes, ...], content: bytes, wanted: Wanted, fleet: Fleet, place: str) -> None:
-    if not is_signed(content) and not wanted.signing_keys:
-        raise InputError(
-            "SE756",
-            "the fleet has secure boot, the app is not signed, and no signing key is given",
-            cure="give the key with --signing-key",
-            place=place,
-        )
-    if accepting_slots(fleet.slots, signers):
-        return
-    if not signers:  # damaged, or changed since
-        blocks = read_signature_blocks(content, place)
-        verify(content, [block.verification_key(place=place) for block in blocks], place=place)
-    digests = signers or tuple(_digests(wanted))
-    slot = next((slot.number for slot in fleet.slots if any(slot.holds(digest) for digest in digests)), None)
-    why = "is not burned on the fleet's boards" if slot is None else f"in slot {slot} is revoked"
-    raise CheckError(
-        "SE757",
-        "the fleet does not boot what this key signs: its digest "
-        f"{', '.join(digest.hex() for digest in digests)} {why}",
-        cure="sign with a key of the fleet that is not revoked; `secure-provision keys digest` shows a key's digest",
-        place=place,
-    )
-
-
-def _signed(source: bytes, wanted: Wanted, place: str) -> bytes:
-    if not is_signed(source):
-        return sign(source, wanted.signing_keys, place=place)
-    present = {block.key_digest for block in read_signature_blocks(source, place)}
-    missing = [key for key in wanted.signing_keys if public_key_digest(key.verification_key) not in present]
-    return add_signatures(source, missing, place=place) if missing else source
 
 
 def _evidence(

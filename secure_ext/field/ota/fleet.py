@@ -127,7 +127,7 @@ def ota_slots(bundle: FleetBundle, table: PartitionTable, table_sha256: str) -> 
         raise InputError(
             "SE761",
             "the fleet's partition table has no OTA slots",
-            cure="such boards cannot be updated over the air; write the app over the cable",
+            cure="such boards cannot be updated over the air; write the app by cable: `secure-provision update`",
             place="partition table",
         )
     return slots

@@ -16,7 +16,8 @@ from secure_ext.checks import Check, checks_data
 from secure_ext.doctor.rule import Finding
 from secure_ext.documents.read import MANIFEST
 from secure_ext.documents.update import UpdateManifest
-from secure_ext.field.ota.app import UpdateApp, Wanted, make_app
+from secure_ext.field.fleet_signatures import Wanted
+from secure_ext.field.ota.app import UpdateApp, make_app
 from secure_ext.field.ota.data import SignedData, sign_all_data
 from secure_ext.field.ota.fleet import FleetBundle, ota_slots
 from secure_ext.field.ota.slots import SlotImage, first_update, pre_encrypt, size_checks
