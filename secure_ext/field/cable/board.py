@@ -17,6 +17,7 @@ from secure_ext.station.chip_state import ChipState, read_chip, read_failure
 from secure_ext.station.efuse_features import CRYPT_COUNTS, DOWNLOAD_FIELDS, SECURE_BOOT_SWITCHES, Download
 from secure_ext.station.flash_images import detected_flash_size
 from secure_ext.station.frozen import frozen
+from secure_ext.station.key_places import place_keys, place_keys_as_shown
 from secure_ext.station.plan_document import FieldStep, KeyStep, PlanDocument
 from secure_ext.station.refusals import check_layout
 from secure_ext.station.security_info import SecurityInfo, parse_security_info
@@ -109,7 +110,7 @@ def _compared(plan: PlanDocument, state: ChipState, board: Board) -> Iterator[Ch
     place = f"board {board.mac}"
     if state.coding_errors:
         raise _foreign(f"its eFuses are damaged, {'; '.join(state.coding_errors)}")
-    statuses = compare(plan.efuse_steps, state)
+    statuses = compare(place_keys(plan, state).efuse_steps, state)
     other = [item for item in statuses if item.status is Status.CONFLICT and not _is_count(item)]
     for item in other:
         if isinstance(item.step, KeyStep):
@@ -184,7 +185,7 @@ def _sealed(link: BoardLink, plan: PlanDocument) -> tuple[Board, tuple[Check, ..
 
 
 def _require_purposes(plan: PlanDocument, info: SecurityInfo) -> None:
-    for key in plan.keys:
+    for key in place_keys_as_shown(plan, info.purposes).keys:
         purpose = info.purposes.get(key.purpose_field or "")
         if purpose is not None and purpose != key.purpose:
             raise _foreign(f"{key.block} has the purpose {purpose}, and the plan gives it {key.purpose}")

@@ -19,7 +19,7 @@ from secure_ext.build.files import read_bytes
 from secure_ext.build.sdkconfig import SdkConfig
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, UsageError
-from secure_ext.field.ota.app import Wanted
+from secure_ext.field.fleet_signatures import Wanted
 from secure_ext.field.ota.fleet import FleetBundle
 from secure_ext.formats.partition_table import DATA_UNDEFINED, TYPE_DATA, Partition, PartitionTable
 from secure_ext.formats.signed_data import data_signers, sign_data, signed_size
