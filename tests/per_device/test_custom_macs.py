@@ -196,7 +196,7 @@ def test_two_boards_and_one_of_them_twice(
 @pytest.mark.parametrize(
     ("chip", "cut", "values"),
     [
-        ("esp32c3", "flash:1", {}),
+        pytest.param("esp32c3", "flash:1", {}, marks=pytest.mark.long),
         pytest.param("esp32c3", "connection:3", {"flash_encryption.key": "per-device"}, marks=pytest.mark.long),
         pytest.param("esp32", "burn:1", {}, marks=pytest.mark.long),
         pytest.param("esp32c2", "flash:1", {}, marks=pytest.mark.long),

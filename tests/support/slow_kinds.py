@@ -201,6 +201,9 @@ QUICK_CASES = {
     "ota/test_the_pair.py": {
         "test_an_update_that_does_not_fit_the_fleet_is_not_packed": 1,
     },
+    "plan/test_user_block.py": {
+        "test_they_are_burned_rehearsed_verified_and_audited": 1,
+    },
     "per_device/test_destroying.py": {
         "test_the_word": 1,
         "test_what_a_killed_run_left_goes_too": 1,
@@ -302,6 +305,9 @@ QUICK_CASES = {
     },
     "verify/test_signed_manifest.py": {
         "test_securesystemslib_verifies_the_envelope": 1,
+    },
+    "virtual_chip/test_data_on_boards.py": {
+        "test_a_board_whose_block_is_not_empty": 1,
     },
     "virtual_chip/test_any_packet.py": {
         "test_any_burn_only_sets_bits": 1,

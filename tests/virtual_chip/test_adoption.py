@@ -101,6 +101,7 @@ def test_another_key_is_found_out_and_nothing_of_the_board_is_changed(
     assert (board.state / "efuses.json").read_bytes() == efuses
 
 
+@LONG
 def test_who_cannot_show_it_is_not_believed(
     make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
 ) -> None:
@@ -115,6 +116,7 @@ def test_who_cannot_show_it_is_not_believed(
         assert report.boots, report.faults
 
 
+@LONG
 def test_a_chip_that_encrypts_nothing_any_more(
     make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess], tmp_path: Path
 ) -> None:

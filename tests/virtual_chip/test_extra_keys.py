@@ -77,10 +77,10 @@ def make_bundle(
     ("chip", "purposes"),
     [
         ("esp32c3", ["HMAC_DOWN_DIGITAL_SIGNATURE", "HMAC_UP"]),
-        ("esp32c5", ["ECDSA_KEY"]),
         *(
             pytest.param(chip, purposes, marks=LONG)
             for chip, purposes in (
+                ("esp32c5", ["ECDSA_KEY"]),
                 ("esp32s2", ["HMAC_DOWN_ALL", "HMAC_DOWN_JTAG"]),
                 ("esp32s3", ["HMAC_DOWN_JTAG", "HMAC_UP", "HMAC_UP"]),
                 ("esp32c6", ["HMAC_DOWN_ALL"]),
@@ -111,11 +111,11 @@ def test_they_are_burned_hidden_and_seen(
 @pytest.mark.parametrize(
     ("chip", "purpose"),
     [
-        ("esp32c3", "HMAC_DOWN_ALL"),
         ("esp32c5", "ECDSA_KEY"),
         *(
             pytest.param(chip, purpose, marks=LONG)
             for chip, purpose in (
+                ("esp32c3", "HMAC_DOWN_ALL"),
                 ("esp32s2", "HMAC_UP"),
                 ("esp32c5", "ECDSA_KEY_P384"),
                 ("esp32c5", "ECDSA_KEY_P192"),

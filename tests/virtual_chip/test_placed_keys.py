@@ -100,6 +100,7 @@ def test_a_taken_block_is_left_alone(  # noqa: PLR0917 (fixtures)
     assert json.loads(record.read_text())["placed"]
 
 
+@LONG
 def test_a_new_board_gets_them_where_the_plan_says(make_bundle: MakeBundle) -> None:
     bundle = make_bundle("esp32c3", *STATION)
     outcome = rehearse_bundle(bundle, lambda _: None)
@@ -116,7 +117,7 @@ def test_without_leave_it_stops(make_bundle: MakeBundle, with_foreign_key: Calla
         assert ((board.state / "efuses.json").read_bytes(), board.flash) == (before, flash)
 
 
-@pytest.mark.parametrize("purpose", ["XTS_AES_128_KEY", "SECURE_BOOT_DIGEST0"])
+@pytest.mark.parametrize("purpose", [pytest.param("XTS_AES_128_KEY", marks=LONG), "SECURE_BOOT_DIGEST0"])
 def test_a_key_for_the_same_use_stops_it_all_the_same(
     purpose: str, make_bundle: MakeBundle, with_foreign_key: Callable[..., None], tmp_path: Path
 ) -> None:
