@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.bundle.write import write_bundle
@@ -21,6 +22,9 @@ from secure_ext.sample import SampleOptions, make_sample_build
 from secure_ext.station.chip_facts import FACTS, KeySize
 
 LONG = pytest.mark.long
+OVER_SECURE_BOOT = pytest.mark.skipif(
+    esptool_version() < (5, 2), reason="esptool before 5.2 writes no bootloader over secure boot (SE831)"
+)
 Mode = Literal["development", "release"]
 MakeBundle = Callable[..., FinishedBundle]
 CHIPS = ["esp32c3", *(pytest.param(chip, marks=LONG) for chip in ("esp32", "esp32c2", "esp32c6", "esp32s3"))]
@@ -72,6 +76,7 @@ def developed(tmp_path: Path) -> Callable[[FinishedBundle], ChipProcess]:
 
 
 @pytest.mark.parametrize("chip", CHIPS)
+@OVER_SECURE_BOOT
 def test_a_board_shows_its_key_and_becomes_a_release_board(
     chip: str, make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
 ) -> None:
@@ -102,6 +107,7 @@ def test_another_key_is_found_out_and_nothing_of_the_board_is_changed(
 
 
 @LONG
+@OVER_SECURE_BOOT
 def test_who_cannot_show_it_is_not_believed(
     make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
 ) -> None:
