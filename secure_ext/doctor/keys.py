@@ -212,7 +212,8 @@ RULES = (
         explanation="ESP-IDF takes the first key block that has a purpose. A free block before the planned one can be "
         "given the same purpose, and another key, by whatever code gets to burn eFuses: then that key counts, and the "
         "board starts other firmware, or none.",
-        source="ESP-IDF components/efuse/src/esp_efuse_api_key.c (esp_efuse_find_purpose)",
+        source="ESP-IDF components/efuse/src/efuse_controller/keys/with_key_purposes/esp_efuse_api_key.c "
+        "(esp_efuse_find_purpose)",
         cure="reserve the highest blocks, and let key_blocks name the lowest",
     ),
 )

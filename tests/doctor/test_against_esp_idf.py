@@ -19,8 +19,8 @@ from secure_ext.plan import first_boot
 
 IDF_PATHS = [Path(path) for path in os.environ.get("SECURE_EXT_IDF_PATHS", "").split(os.pathsep) if path]
 pytestmark = pytest.mark.skipif(not IDF_PATHS, reason="SECURE_EXT_IDF_PATHS names no ESP-IDF directories")
-NO_OPTIONS = {"SECURE_BOOT_SHA384_EN", "SECURE_VERSION"}
-"""eFuses."""
+NO_OPTIONS = {"SECURE_BOOT_DIGEST", "SECURE_BOOT_SHA384_EN", "SECURE_VERSION"}
+"""eFuses, and what key purposes begin with."""
 _FILE = re.compile(r"(?:components|tools)/[\w./<>-]+\.(?:c|py|cpp|h|projbuild|hw_support|in|log|app_rollback)\b")
 
 
