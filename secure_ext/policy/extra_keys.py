@@ -29,8 +29,8 @@ def extra_key_policies(choices: Choices) -> Iterator[ExtraKeyPolicy]:
         if entry.purpose not in purposes:
             raise UsageError(
                 "SE325",
-                f"{choices.chip.name} has no key purpose {entry.purpose}",
-                cure="it has " + ", ".join(purposes) if purposes else "take extra_keys out of the profile",
+                f"no plan gives a key of {choices.chip.name} the purpose {entry.purpose}",
+                cure="its purposes are " + ", ".join(purposes) if purposes else "take extra_keys out of the profile",
                 place=f"{place}.purpose",
             )
         if is_key_uri(entry.key):
