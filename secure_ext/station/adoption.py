@@ -59,8 +59,10 @@ class KeyProof:
             f"The chip is asked to encrypt {_PROBE_SIZE} random bytes at flash offset 0x{offset:x}, which is blank."
         )
         with tempfile.TemporaryDirectory() as folder:
-            found = self._as_the_chip_encrypts(probe, offset, Path(folder))
-            self._blank_again(offset, Path(folder))
+            try:
+                found = self._as_the_chip_encrypts(probe, offset, Path(folder))
+            finally:
+                self._blank_again(offset, Path(folder))
         if found != self.link.encrypt(key, offset, probe, xts=has_xts):
             raise Stop(
                 5,
@@ -113,7 +115,10 @@ class KeyProof:
     def _blank_again(self, offset: int, folder: Path) -> None:
         blank = folder / "blank.bin"
         blank.write_bytes(b"\xff" * SECTOR_SIZE)
-        self._esptool(["write-flash", hex(offset), str(blank)])
+        result = self.link.esptool(["write-flash", hex(offset), str(blank)])
+        if result.exit_code:
+            left = f"nothing was burned, but the sector at 0x{offset:x} was blank and may not be any more"
+            raise _unprovable(f"esptool write-flash failed: {result.last_words()}", left)
 
     def _esptool(self, words: list[str]) -> None:
         result = self.link.esptool(words)
@@ -121,11 +126,10 @@ class KeyProof:
             raise _unprovable(f"esptool {words[0]} failed: {result.last_words()}")
 
 
-def _unprovable(why: str) -> Stop:
+def _unprovable(why: str, left: str = _LEFT_ALONE) -> Stop:
     return Stop(
         5,
         "SE867",
         f"this board cannot show whether its hidden keys are those of this bundle: {why}",
-        "continue on the station that burned them (--journal with its journal folder), or set the board aside; "
-        f"{_LEFT_ALONE}",
+        f"continue on the station that burned them (--journal with its journal folder), or set the board aside; {left}",
     )

@@ -53,7 +53,7 @@ class FlashLook:
         is_finished = all(item.is_done for item in statuses)
         if verdict.stop or is_finished or self.link.connection.virtual_file or status is FlashStatus.DONE:
             return FlashStage(status)
-        may_lose = bool(verdict.carried) and not self.journal.burning_begun
+        may_lose = bool(verdict.carried) and not self.journal.begun_here
         if status is FlashStatus.TO_DO and not may_lose:
             return FlashStage(status)
         if self.images.are_there(self.link):

@@ -102,6 +102,11 @@ class Journal:
         return self._entry.burning_begun is not None
 
     @property
+    def begun_here(self) -> bool:
+        """Whether it was begun by a run that had looked at what the board carried: an adopted one was begun before."""
+        return self.burning_begun and self._entry.adopted is None
+
+    @property
     def taken_away(self) -> Optional[str]:
         """When the board was taken away while it was burned, and how far it was; None if it was not."""
         return self._entry.taken_away if self.burning_begun else None

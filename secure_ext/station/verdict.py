@@ -91,7 +91,7 @@ def classify(
     begun = [item for item in statuses if item.status is Status.BEGUN]
     if all(item.is_done for item in statuses) and burned:
         return Verdict(Condition.DONE, (f"all {len(statuses)} eFuse steps are burned",), carried=carried)
-    is_known = journal.burning_begun or journal.images_written
+    is_known = journal.begun_here or journal.images_written
     if carried and not is_known and flash_status(plan, state, statuses, journal) is FlashStatus.TO_DO:
         return carrying(carried)
     early = [*_burned_in_part(statuses, state), *_enabled_without_keys(plan, statuses, state)]

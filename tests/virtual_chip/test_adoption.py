@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
+from chip_tools import espefuse, succeed
 from support.matrix_tools import esptool_version
 
 from secure_ext.bundle.read import FinishedBundle, read_bundle
@@ -19,7 +21,9 @@ from secure_ext.prove.boot_check.boot_check import boot_check
 from secure_ext.prove.rehearsal.script_run import ScriptRun, chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
 from secure_ext.sample import SampleOptions, make_sample_build
+from secure_ext.station.adoption import KeyProof
 from secure_ext.station.chip_facts import FACTS, KeySize
+from secure_ext.station.esp_tools import Stop, ToolResult
 
 LONG = pytest.mark.long
 OVER_SECURE_BOOT = pytest.mark.skipif(
@@ -133,3 +137,42 @@ def test_a_chip_that_encrypts_nothing_any_more(
         done = provision(release, board, "journal", "--adopt")
         assert (done.exit_code, "SE867" in done.output) == (5, True), done.output
         assert "DIS_DOWNLOAD_MANUAL_ENCRYPT is burned" in done.output
+
+
+@LONG
+def test_what_a_board_carries_is_asked_for_as_ever(
+    make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
+) -> None:
+    """That it has the key does not say that its flash can be erased: nobody here has looked at it before."""
+    board, release = developed(make_bundle("development")), make_bundle("release")
+    with board as again:
+        succeed(espefuse(again, "burn-custom-mac", "02:00:00:12:34:56"))
+        before, flash = (board.state / "efuses.json").read_bytes(), board.flash
+        for _ in range(2):
+            done = provision(release, again, "journal", "--adopt")
+            assert (done.exit_code, "SE860" in done.output) == (5, True), done.output
+            assert "CUSTOM_MAC" in done.output
+    assert ((board.state / "efuses.json").read_bytes(), board.flash) == (before, flash)
+
+
+@pytest.mark.parametrize("cannot", ["read-flash", "write-flash"])
+def test_a_proof_that_breaks_off_leaves_the_sector_blank_or_says_so(cannot: str) -> None:
+    """A cable that fails in the middle: what was blank may be a partition of the firmware's."""
+    asked: list[str] = []
+
+    def esptool(words: list[str]) -> ToolResult:
+        asked.append(words[0])
+        return ToolResult(int(words[0] == cannot), "no answer")
+
+    connection = SimpleNamespace(virtual_file=None, resets=False)
+    blank = "6ae59e64850377ee5470c854761551ea"
+    link: Any = SimpleNamespace(
+        esptool=esptool, connection=connection, is_stub=True, flash_md5=lambda places: [blank] * len(places)
+    )
+    plan: Any = SimpleNamespace(chip="esp32c3")
+    files: Any = SimpleNamespace(flash_encryption_key=lambda: bytes(32))
+    state: Any = SimpleNamespace(values={})
+    with pytest.raises(Stop) as stopped:
+        KeyProof(plan, files, link, 0x400000, lambda _: None).require(state, [])
+    assert stopped.value.code == "SE867" and asked[-1] == "write-flash"
+    assert ("left as it was" in stopped.value.cure) == (cannot == "read-flash")
