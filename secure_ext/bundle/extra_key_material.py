@@ -11,7 +11,7 @@ from secure_ext.chips.facts import chip_facts
 from secure_ext.errors import UsageError
 from secure_ext.keys.ecdsa_key import generate_ecdsa_key, key_as_pem, key_parts, load_ecdsa_key, pem_of_block
 from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
-from secure_ext.keys.symmetric import generate_secret, load_secret
+from secure_ext.keys.symmetric import generate_secret, load_secret, refuse_weak
 from secure_ext.plan.key_blocks import burned_purposes, extra_key_roles
 from secure_ext.plan.steps import KeyRole
 from secure_ext.policy.extra_key import HMAC_PURPOSES
@@ -82,4 +82,8 @@ def _parts(extra: ExtraKeyPolicy, chip: str, generated: GeneratedKeys, secrets: 
 def _from_file(extra: ExtraKeyPolicy, chip: str, path: Path, secrets: SecretSource) -> tuple[bytes, ...]:
     if extra.purpose in HMAC_PURPOSES:
         return (load_secret(path, extra.name, (HMAC_BYTES,)).data,)
-    return key_parts(load_ecdsa_key(path, chip_facts(chip).ecdsa_curves[extra.purpose], secrets))
+    parts = key_parts(load_ecdsa_key(path, chip_facts(chip).ecdsa_curves[extra.purpose], secrets))
+    for part in parts:
+        number = part.lstrip(b"\0")
+        refuse_weak(number, (len(number),), str(path))
+    return parts

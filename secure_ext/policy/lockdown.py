@@ -56,7 +56,7 @@ def lockdown_policy(
     basic = choices.profile.text("lockdown.rom_basic")
     return LockdownPolicy(
         download_mode=mode if flash_encryption.enabled or secure_boot.enabled else DownloadMode.OPEN,
-        jtag=_jtag(choices, extra),
+        jtag=_jtag(choices, extra, is_locked=flash_encryption.enabled or secure_boot.enabled),
         rom_basic_disabled=choices.choose(
             "lockdown.rom_basic",
             None if basic is None else basic == "disabled",
@@ -66,8 +66,11 @@ def lockdown_policy(
     )
 
 
-def _jtag(choices: Choices, extra: Sequence[ExtraKeyPolicy]) -> JtagAccess:
-    """ESP-IDF, HMAC for Enabling JTAG: the soft disable counts only where nothing has disabled JTAG for ever."""
+def _jtag(choices: Choices, extra: Sequence[ExtraKeyPolicy], *, is_locked: bool) -> JtagAccess:
+    """ESP-IDF, HMAC for Enabling JTAG: the soft disable counts only where nothing has disabled JTAG for ever.
+
+    A plan without flash encryption and secure boot closes nothing.
+    """
     given = choices.profile.text("lockdown.jtag")
     jtag = choices.choose(
         "lockdown.jtag",
@@ -76,12 +79,19 @@ def _jtag(choices: Choices, extra: Sequence[ExtraKeyPolicy]) -> JtagAccess:
         default=JtagAccess.DISABLED,
     )
     if jtag is not JtagAccess.BY_HMAC:
-        return jtag
+        return jtag if is_locked else JtagAccess.OPEN
     if not choices.chip.facts.hmac or not choices.chip.uses("SOFT_DIS_JTAG"):
         raise UsageError(
             "SE323",
             f"JTAG of {choices.chip.name} cannot be opened by HMAC",
             cure="use lockdown.jtag: disabled, or open",
+            place="lockdown.jtag",
+        )
+    if not is_locked:
+        raise UsageError(
+            "SE324",
+            "lockdown.jtag is hmac, and the plan closes nothing",
+            cure="turn flash encryption or secure boot on, or take it out of the profile",
             place="lockdown.jtag",
         )
     if not any(key.purpose in OPENS_JTAG for key in extra):

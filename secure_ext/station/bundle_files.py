@@ -97,5 +97,8 @@ class BundleFiles:
 def _pem_holds(pem: bytes, key: bytes) -> bool:
     """Whether a PEM file has the bytes of a key in it: it is then that one, for it is too short for two."""
     lines = pem.split(b"-----\n")
-    content = base64.b64decode(lines[1].partition(b"-----")[0]) if len(lines) > 1 else b""
+    try:
+        content = base64.b64decode(lines[1].partition(b"-----")[0]) if len(lines) > 1 else b""
+    except ValueError:
+        return False
     return content.count(key) == 1

@@ -242,10 +242,57 @@ def test_its_files_are_for_their_owner_alone_and_the_log_does_not_show_them(
 
 
 def test_another_pem_beside_the_key_is_not_burned(make_bundle: MakeBundle, run_cli: Run, tmp_path: Path) -> None:
-    """espefuse would burn it, and nobody could read back that it is another one."""
+    """espefuse would burn it, and nobody could read back that it is another one; nor one that is damaged."""
     bundle = make_bundle("esp32c5", {"own": {"purpose": "ECDSA_KEY", "key": "generate"}})
-    (bundle.folder / "keys" / "extra_key_0.pem").write_bytes(key_file(tmp_path, "ECDSA_KEY").read_bytes())
-    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
-        done = run_script(bundle, board.url, tmp_path / "journal")
-        assert "SE820" in done.output and not blocks_of(board)
-    assert "extra_key_0.pem" in run_cli("verify", bundle.folder).output
+    pem = bundle.folder / "keys" / "extra_key_0.pem"
+    others = (key_file(tmp_path, "ECDSA_KEY").read_bytes(), pem.read_bytes().replace(b"\n", b"", 2), b"-----\na")
+    for other in (*others, pem.read_bytes().replace(b"=\n", b"\n").replace(b"A", b"", 1)):
+        pem.write_bytes(other)
+        with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+            done = run_script(bundle, board.url, tmp_path / "journal")
+            assert "SE820" in done.output and not blocks_of(board), done.output
+        verified = run_cli("verify", bundle.folder)
+        assert (verified.exit_code, "extra_key_0.pem" in verified.output) == (1, True), verified.output
+
+
+def test_a_file_that_is_no_key_of_the_curve_is_another_key_than_the_plans(
+    make_bundle: MakeBundle, run_cli: Run
+) -> None:
+    bundle = make_bundle("esp32c5", {"own": {"purpose": "ECDSA_KEY", "key": "generate"}})
+    for number in (b"\xff" * 16 + bytes(range(16)), generate_secret("long", 48).data, b""):
+        (bundle.folder / "keys" / "extra_key_0.bin").write_bytes(number)
+        done = run_cli("verify", bundle.folder)
+        assert done.exit_code == 1 and isinstance(done.exception, SystemExit), done.output
+        assert "extra_key_0" in done.output
+
+
+@pytest.mark.parametrize("number", [1, 0xD1CE << 300])
+def test_a_key_that_nobody_made_from_random_numbers(
+    number: int, new_build: Callable[..., Path], run_cli: Run, tmp_path: Path
+) -> None:
+    """Refused when it is loaded, as `verify` refuses it in a bundle; no board gets it."""
+    purpose = "ECDSA_KEY" if number == 1 else "ECDSA_KEY_P384"
+    key = ec.derive_private_key(number, CURVES[purpose])
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "weak.pem").write_bytes(key.private_bytes(*form))
+    profile = tmp_path / "profile.yaml"
+    entry = json.dumps({"own": {"purpose": purpose, "key": "weak.pem"}})
+    profile.write_text(f"schema: 1\nextra_keys: {entry}\n", encoding="utf-8")
+    build = new_build("esp32c5", SampleOptions())
+    for command in ("doctor", "bundle"):
+        done = run_cli(command, "-B", build, "--profile", profile)
+        assert done.exit_code == 3 and "SE62" in done.stderr, done.output
+
+
+def test_a_plan_that_closes_nothing_does_not_say_that_it_closes_jtag(
+    new_build: Callable[..., Path], run_cli: Run, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile.yaml"
+    keys = "extra_keys: {jtag: {purpose: HMAC_DOWN_JTAG, key: generate}}"
+    build = new_build("esp32c3", SampleOptions())
+    profile.write_text(f"schema: 1\n{keys}\n", encoding="utf-8")
+    done = run_cli("plan", "-B", build, "--profile", profile)
+    assert (done.exit_code, "JTAG OPEN" in done.output) == (0, True), done.output
+    profile.write_text(f"schema: 1\n{keys}\nlockdown: {{jtag: hmac}}\n", encoding="utf-8")
+    refused = run_cli("plan", "-B", build, "--profile", profile)
+    assert (refused.exit_code, "SE324" in refused.stderr) == (2, True), refused.output

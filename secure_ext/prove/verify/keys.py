@@ -46,7 +46,8 @@ def check_key_files(files: BundleFiles, documents: Documents) -> Iterator[Check]
             evidence = f"fingerprint {step.fingerprint}"
             wrong = f"{step.file} is another key than the plan's"
             yield judged("key-fingerprint", step.role, fits, evidence, wrong, cure=COPY_AGAIN)
-            yield from _pem(step, content, files, documents.plan.chip)
+            if fits:
+                yield from _pem(step, content[: step.length], files, documents.plan.chip)
 
 
 def _pem(step: KeyStep, key: bytes, files: BundleFiles, chip: str) -> Iterator[Check]:
