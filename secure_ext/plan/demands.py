@@ -15,7 +15,7 @@ from secure_ext.chips.user_block import user_block
 from secure_ext.plan.block_data import data_demand_fault, data_must_be_clear
 from secure_ext.plan.bootloader_efuses import bootloader_fault, clear_for_bootloaders, is_bootloader_efuse
 from secure_ext.plan.erased import erased_around
-from secure_ext.plan.further_efuses import is_further_value
+from secure_ext.plan.further_efuses import is_further_value, version_fault
 from secure_ext.plan.steps import (
     BlockPart,
     BurnField,
@@ -131,7 +131,7 @@ def demand_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
     whole = any(key.part is BlockPart.WHOLE and key.role is KeyRole.FLASH_ENCRYPTION for key in plan.keys)
     if chip.has_one_key_block and whole != (length in _burned(plan.steps)):
         return length, "it says whether the key fills its whole block, and it is the other way round"
-    fault = bootloader_fault(chip, plan)
+    fault = bootloader_fault(chip, plan) or version_fault(chip, plan)
     if fault:
         return fault
     needed = least_revision(chip, plan.steps)

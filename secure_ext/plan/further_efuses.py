@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
 from secure_ext.plan.bootloader_efuses import ROLLBACK_ENABLE, SECTOR
+from secure_ext.plan.steps import BurnData, BurnField, Plan
 from secure_ext.policy.policy import Policy
 
+_VERSION = "SECURE_VERSION"
 SAFE = frozenset(
     {
         *("UART_PRINT_CONTROL", "UART_PRINT_CHANNEL", "DIS_USB_SERIAL_JTAG_ROM_PRINT"),
-        *("SECURE_VERSION", "SECURE_BOOT_DISABLE_FAST_WAKE", "DIS_RTC_RAM_BOOT"),
+        *(_VERSION, "SECURE_BOOT_DISABLE_FAST_WAKE", "DIS_RTC_RAM_BOOT"),
         *("DIS_TWAI", "DIS_SWD", "WDT_DELAY_SEL"),
         *("CRYPT_DPA_ENABLE", "SEC_DPA_LEVEL", "XTS_DPA_CLK_ENABLE", "ECDSA_DISABLE_P192"),
     }
@@ -66,7 +68,7 @@ def further_efuses(chip: Chip, policy: Policy, secure_version: int | None) -> It
             raise _refused(name, "it is not set by itself", cure)
         if not 0 < value < 1 << field.bits:
             raise _refused(name, f"{value} is no value for its {field.bits} bits", "give what it is to become")
-        if name == "SECURE_VERSION":
+        if name == _VERSION:
             _check_secure_version(value, secure_version)
         yield name, value
 
@@ -75,6 +77,25 @@ def is_further_value(chip: Chip, name: str, value: int) -> bool:
     """Whether a profile may have it burned."""
     field = chip.efuses.require(name)
     return name in SAFE | RISKY.keys() and 0 < value < 1 << field.bits
+
+
+def version_fault(chip: Chip, plan: Plan) -> tuple[str, str] | None:
+    """The step that gives boards a secure version above that of their app, and why that is the end; None if none does.
+
+    An esp32 has the field in its block of user data.
+    """
+    field, asked = chip.efuses.find(_VERSION), plan.requirements
+    if field is None or asked is None or asked.secure_version is None:
+        return None
+    for step in plan.steps:
+        burned = 0
+        if isinstance(step.action, BurnField) and step.action.field == field.name:
+            burned = step.action.value
+        elif isinstance(step.action, BurnData) and step.action.block.number == field.block:
+            burned = int.from_bytes(step.action.data, "little") >> field.start
+        if (burned & ((1 << field.bits) - 1)).bit_count() > asked.secure_version:
+            return step.id, f"{_VERSION} would be above that of the app, {asked.secure_version}: it would never start"
+    return None
 
 
 def _check_secure_version(value: int, limit: int | None) -> None:

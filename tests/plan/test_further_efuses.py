@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from click.testing import Result
 
 from secure_ext.bundle.read import read_bundle
 from secure_ext.chips.chip import load_chip
+from secure_ext.chips.user_block import user_block
+from secure_ext.doctor.decide import decide
+from secure_ext.errors import CheckError
+from secure_ext.plan.document import plan_document
 from secure_ext.plan.further_efuses import RISKY, SAFE
+from secure_ext.plan.make import burn_field
+from secure_ext.plan.replay import replay_plan
+from secure_ext.plan.steps import BurnData, BurnField, Stage, Step
+from secure_ext.policy.profile import Profile
 from secure_ext.prove.rehearsal.rehearse import rehearse_bundle
 from secure_ext.prove.rehearsal.script_run import chip_for, run_script
 from secure_ext.prove.virtual_chip.process import ChipProcess
@@ -118,3 +127,22 @@ def test_they_are_burned_rehearsed_verified_and_audited(  # noqa: PLR0917 (fixtu
         assert audited.exit_code in (0, 1), audited.output
         for name in efuses.strip("{}").split(", "):
             assert name.partition(":")[0] in json.dumps(json.loads(audited.stdout))
+
+
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+def test_a_document_that_spends_the_secure_version(chip: str, new_build: Callable[..., Path]) -> None:
+    """Whoever wrote it: no app of this bundle would start any more. An esp32 has the field in its user data."""
+    build = new_build(chip, SampleOptions(flash_encryption="release", config=ANTI_ROLLBACK))
+    decision = decide(build, Profile(Path()))
+    block, spent = user_block(decision.chip), b"\0" * 16 + b"\xff" * 4
+    own = spent.ljust(block.size, b"\0")
+    burns = [burn_field("SECURE_VERSION", 0xFFFF, "a test", "a test")]
+    if not block.once:
+        data = BurnData(block, own, own, ("user_data",))
+        burns.append(Step("burn-data-block3", Stage.BURN, data, "a test", "a test", "a test"))
+    steps = decision.plan.steps
+    at = next(number for number, step in enumerate(steps) if isinstance(step.action, BurnField))
+    for burn in burns:
+        plan = replace(decision.plan, steps=(*steps[:at], burn, *steps[at:]))
+        with pytest.raises(CheckError, match="would be above that of the app"):
+            replay_plan(plan_document(plan, decision.chip))
