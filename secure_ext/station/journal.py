@@ -21,7 +21,7 @@ from secure_ext.station.durable import write_durably
 from secure_ext.station.esp_tools import Stop
 from secure_ext.station.frozen import frozen
 from secure_ext.station.key_places import is_movable
-from secure_ext.station.plan_document import KeyStep, PlanDocument
+from secure_ext.station.plan_document import PlanDocument
 from secure_ext.station.typed_document import document_data, read_document
 
 _LIMIT = 0x10000
@@ -61,10 +61,11 @@ class Journal:
 
     `is_readable` is False if there is a journal that cannot be read: then nobody knows what was begun.
     `keys_id` stands for the keys that are burned, `images_id` for what is written to flash: making a bundle again
-    changes the images (signatures are random), and boards with its keys must still be known.
+    changes the images (signatures are random), and boards with its keys must still be known. So must boards that were
+    begun before keys were left to stations to place: `fixed_keys_id` stands for the same keys in the plan's own blocks.
     """
 
-    def __init__(self, path: Path, keys_id: str, images_id: str) -> None:
+    def __init__(self, path: Path, keys_id: str, images_id: str, fixed_keys_id: Optional[str] = None) -> None:
         self.path = path
         self._keys_id = keys_id
         self._images_id = images_id
@@ -77,7 +78,7 @@ class Journal:
         except (OSError, ValueError, RecursionError):
             self.is_readable = False
             return
-        is_known = keys_id in (entry.keys, entry.keys_before)
+        is_known = not {keys_id, fixed_keys_id}.isdisjoint({entry.keys, entry.keys_before} - {None})
         # what was copied is the board's, whatever keys it gets
         self._entry = entry if is_known else JournalEntry(keys_id, kept=entry.kept)
 
@@ -199,13 +200,17 @@ def _content(path: Path) -> bytes:
 
 def board_journal(plan: PlanDocument, path: Path) -> Journal:
     """The journal at `path` of a board that the plan's keys and images are meant for."""
-    keys = [[_block_of(key, plan), key.part, key.purpose, key.fingerprint] for key in plan.keys]
-    return Journal(path, _digest([plan.chip, keys]), _digest(document_data(plan.images)))
+    placed, fixed = (_keys_id(plan, is_placed=is_placed) for is_placed in (True, False))
+    return Journal(path, fixed if plan.places is None else placed, _digest(document_data(plan.images)), fixed)
 
 
-def _block_of(key: KeyStep, plan: PlanDocument) -> Optional[str]:
-    """None for a key that stations place: it is known by its purpose."""
-    return None if plan.places is not None and is_movable(key.role) else key.block
+def _keys_id(plan: PlanDocument, *, is_placed: bool) -> str:
+    """A key that stations place has no block: it is known by its purpose."""
+    keys = [
+        [None if is_placed and is_movable(key.role) else key.block, key.part, key.purpose, key.fingerprint]
+        for key in plan.keys
+    ]
+    return _digest([plan.chip, keys])
 
 
 def boards_not_read_back(plan: PlanDocument, folder: Path) -> tuple[str, ...]:

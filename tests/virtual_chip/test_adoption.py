@@ -38,7 +38,9 @@ CHIPS = ["esp32c3", *(pytest.param(chip, marks=LONG) for chip in ("esp32", "esp3
 def make_bundle(tmp_path: Path, signing_key_for: Callable[[str], Path]) -> MakeBundle:
     """Bundles of one signing key; of one flash encryption key, unless `key` names another file."""
 
-    def make(mode: Mode, chip: str = "esp32c3", *, key: str = "flash.bin", nvs: bool = False) -> FinishedBundle:
+    def make(
+        mode: Mode, chip: str = "esp32c3", *, key: str = "flash.bin", nvs: bool = False, placed: bool = False
+    ) -> FinishedBundle:
         size = FACTS[chip].key_sizes[-1]
         path = tmp_path / key
         if not path.exists():
@@ -55,6 +57,7 @@ def make_bundle(tmp_path: Path, signing_key_for: Callable[[str], Path]) -> MakeB
             "flash_encryption.key_size": size.value,
         }
         values |= {"nvs.key": str(tmp_path / "nvs.bin")} if nvs else {}
+        values |= {"place": "station", "keep": ()} if placed else {}
         made = write_bundle(decide(build, Profile(tmp_path, values)), tmp_path / f"bundle-{name}", lambda _: None)
         return read_bundle(made.folder)
 
@@ -112,11 +115,15 @@ def test_another_key_is_found_out_and_nothing_of_the_board_is_changed(
 
 @LONG
 @OVER_SECURE_BOOT
+@pytest.mark.parametrize("placed", [False, pytest.param(True, marks=LONG)])
 def test_who_cannot_show_it_is_not_believed(
-    make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
+    placed: bool, make_bundle: MakeBundle, developed: Callable[[FinishedBundle], ChipProcess]
 ) -> None:
-    """A key that only firmware can use; the station that burned it goes on with its journal."""
-    board, release = developed(make_bundle("development", nvs=True)), make_bundle("release", nvs=True)
+    """A key that only firmware can use; the station that burned it goes on with its journal, may it place keys or not.
+
+    The profile lets it place them only since then.
+    """
+    board, release = developed(make_bundle("development", nvs=True)), make_bundle("release", nvs=True, placed=placed)
     with board as again:
         done = provision(release, again, "journal", "--adopt")
         assert "SE867" in done.output and "HMAC_UP" in done.output, done.output
