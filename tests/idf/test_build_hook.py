@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from idf_trees import copy_component, without_the_package
 
+from secure_ext.cli.esp_idf.after_build import bundle_after_build
+
 MADE = "Secure provisioning bundle:"
 PROJECT = """\
 cmake_minimum_required(VERSION 3.20)
@@ -267,6 +269,24 @@ def test_it_runs_again_when_something_changed(
     change(hook_project)
     assert made_in(hook_project.make())
     assert not made_in(hook_project.make())
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [("user_data", "one", "two"), ("custom_mac", "custom_mac\n020000000001\n", "custom_mac\n020000000002\n")],
+)
+def test_it_runs_again_when_what_goes_into_the_user_block_changed(
+    key: str, before: str, after: str, hook_project: HookProject
+) -> None:
+    """A list of addresses that was made longer would otherwise never reach the boards."""
+    file = hook_project.profile.with_name("block.csv")
+    file.write_text(before, encoding="utf-8")
+    profile = hook_project.profile.read_text(encoding="utf-8")
+    hook_project.profile.write_text(f"{profile}{key}: block.csv\n", encoding="utf-8")
+    assert any(MADE in line for line in bundle_after_build(hook_project.build))
+    assert not list(bundle_after_build(hook_project.build))
+    file.write_text(after, encoding="utf-8")
+    assert any(MADE in line for line in bundle_after_build(hook_project.build))
 
 
 @ninja

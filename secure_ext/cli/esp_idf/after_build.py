@@ -94,6 +94,7 @@ def _inputs(build_dir: Path, menu: Menu, decision: Decision) -> Iterator[Path]:
     yield from (build_dir / name for name in _BUILD_FILES)
     yield from (file.path for file in decision.build.files)
     yield from decision.policy.images.values()
+    yield from decision.policy.user_block.files
     for image in decision.images:
         if image.recipe is not None:
             yield from image.recipe.inputs
