@@ -22,10 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from secure_ext.errors import CheckError, InputError
+from secure_ext.keys.ecdsa_key import pem_of_block
 from secure_ext.keys.pem import damaged_key, read_pem_key
 from secure_ext.keys.private_pem import open_private_key
 from secure_ext.keys.secret_source import NO_SECRETS, OFFLINE_KEY, SecretSource
 from secure_ext.reading import parse_json, read_json
+from secure_ext.station.chip_facts import FACTS
 from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.frozen import frozen
 from secure_ext.station.typed_document import read_document
@@ -54,16 +56,21 @@ class SealingKey:
 
 @frozen
 class Unsealed:
-    """What a sealed file holds: what it says in the open, and the keys by name (never shown)."""
+    """What a sealed file holds: what it says in the open, and the keys by name (never shown), of ECDSA as PEM, too."""
 
     label: dict[str, Any]
     keys: dict[str, bytes] = field(repr=False)
+    pem: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def files(self) -> dict[str, bytes]:
-        """The keys as the folder ``keys`` of a board's bundle has them: a key of 64 bytes in halves as well."""
+        """What the folder ``keys`` of a board's bundle has, by name: of a key of 64 bytes the halves as well."""
         whole = self.keys.get("flash_encryption_key", b"")
         halves = (whole[:32], whole[32:]) if len(whole) == 64 else ()
-        return {**self.keys, **{f"flash_encryption_key_half_{n}": half for n, half in enumerate(halves, 1)}}
+        raw = {**self.keys, **{f"flash_encryption_key_half_{n}": half for n, half in enumerate(halves, 1)}}
+        return {
+            **{f"{name}.bin": data for name, data in raw.items()},
+            **{f"{name}.pem": text for name, text in self.pem.items()},
+        }
 
 
 def generate_sealing_pair() -> tuple[bytes, bytes]:
@@ -163,6 +170,7 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
         keys = {str(name): bytes.fromhex(data) for name, data in content.items()}
         if not set(keys) <= ROLES:  # anybody can seal something to a public key
             raise ValueError("names of other keys")
+        pem = _as_pem(document, keys)
     except (InvalidTag, ValueError, AttributeError, TypeError):
         raise CheckError(
             "SE685",
@@ -170,7 +178,17 @@ def unseal(path: Path, private_key_file: Path, secrets: SecretSource = NO_SECRET
             cure="take it from its backup; what it says of board and keys cannot be trusted",
             place=str(path),
         ) from None
-    return Unsealed({name: value for name, value in document.items() if name not in _ENVELOPE}, keys)
+    return Unsealed({name: value for name, value in document.items() if name not in _ENVELOPE}, keys, pem)
+
+
+def _as_pem(label: Mapping[str, Any], keys: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those of the keys that espefuse takes as PEM, by name. Raises ValueError, AttributeError, TypeError."""
+    facts = FACTS.get(label.get("chip", ""))
+    curves = {} if facts is None else facts.ecdsa_curves
+    purposes = {row.get("role"): row.get("purpose") for row in label.get("keys", ())}
+    return {
+        name: pem_of_block(data, curves[purposes[name]]) for name, data in keys.items() if purposes.get(name) in curves
+    }
 
 
 @frozen

@@ -259,12 +259,17 @@ def _keep_earlier(path: Path) -> None:
 
 
 def _seal(template: FinishedBundle, state: ChipState, keys: DeviceKeys, path: Path, *, keeps_earlier: bool) -> None:
+    purposes: dict[str, dict[str, str]] = {
+        step.role: {"purpose": step.purpose} for step in template.plan.keys if step.pem
+    }
     label = {
         "chip": template.plan.chip,
         "mac": state.mac,
         "project": template.manifest.project,
         "created": dt.datetime.now(tz=dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "keys": [{"role": role, "fingerprint": name} for role, name in keys.fingerprints.items()],
+        "keys": [
+            {"role": role, "fingerprint": name, **purposes.get(role, {})} for role, name in keys.fingerprints.items()
+        ],
     }
     recipient = load_sealing_key(template.folder / SEAL_TO)
     try:

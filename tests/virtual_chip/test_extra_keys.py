@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import shutil
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -222,6 +223,31 @@ def test_each_board_its_own(purpose: str, make_bundle: MakeBundle, run_cli: Run,
             seen.append(blocks_of(board))
     assert len(seen[0] - seen[1]) == (2 if "384" in purpose else 1)
     assert not list((bundle.folder / "keys").glob("extra*"))
+
+
+@LONG
+@pytest.mark.parametrize("purpose", ["HMAC_UP", "ECDSA_KEY", "ECDSA_KEY_P384"])
+def test_an_unsealed_copy_finishes_the_board(
+    purpose: str, make_bundle: MakeBundle, run_cli: Run, tmp_path: Path
+) -> None:
+    """With all that its script asks for: an ECDSA key also as the PEM file that espefuse takes."""
+    run_cli("keys", "sealing-pair", tmp_path / "private.pem", tmp_path / "public.pem")
+    own = {"own": {"purpose": purpose, "key": "per-device"}}
+    bundle = make_bundle("esp32c5", own, "per_device: {keep: sealed, seal_to: public.pem}")
+    with ChipProcess(chip_for(bundle), tmp_path / "chip") as board:
+        words = ("--port", board.url, "--before", "no-reset", "--after", "no-reset", "--yes", "--without-rehearsal")
+        folders = ("--journal", tmp_path / "journal", "--sealed", tmp_path / "sealed")
+        assert run_cli("flash", bundle.folder, *words, *folders, "--until", "burn").exit_code == 0
+        (copy,) = (tmp_path / "sealed").iterdir()
+        opened = run_cli("keys", "unseal", copy, "--key", tmp_path / "private.pem", "-o", tmp_path / "unsealed")
+        assert opened.exit_code == 0, opened.output
+        (record,) = (tmp_path / "journal" / "boards").iterdir()
+        shutil.copy(bundle.folder / "keys" / "flash_encryption_key.bin", tmp_path / "unsealed")
+        shutil.copy(bundle.folder / "keys" / "nvs_hmac_key.bin", tmp_path / "unsealed")
+        done = run_script(
+            read_bundle(record), board.url, tmp_path / "journal", "--keys", str(tmp_path / "unsealed"), "--dry-run"
+        )
+        assert done.exit_code == 0, done.output
 
 
 def test_its_files_are_for_their_owner_alone_and_the_log_does_not_show_them(

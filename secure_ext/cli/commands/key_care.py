@@ -71,11 +71,11 @@ def unseal_keys(file: Path, key: Path, output: Path, passphrase_fd: int | None) 
 
         opened = unseal(file, key, secrets_of_the_command(passphrase_fd))
         for name, data in opened.files().items():
-            write_secret_file(output / f"{name}.bin", data)
+            write_secret_file(output / name, data)
         told = printable(f"{opened.label.get('chip')}, MAC {opened.label.get('mac')}")
         click.echo(f"{told}: {', '.join(opened.files())} in {output}")
         for name in opened.files():
-            warn_of_git(output / f"{name}.bin")
+            warn_of_git(output / name)
 
 
 @click.command("plan-rotation")
