@@ -109,10 +109,20 @@ def carrying(carried: tuple[str, ...]) -> Verdict:
 
 
 def trusts_our_signing_key(plan: PlanDocument, state: ChipState) -> bool:
-    """Whether secure boot is on, and one of the plan's digests is in a key block: its owner has provisioned it."""
+    """Whether secure boot is on, and one of the plan's digests is in a slot in use: its owner has provisioned it."""
     digests = {step.fingerprint for step in plan.keys if step.is_digest and step.fingerprint}
-    found = {fingerprint(part) for block in state.blocks.values() for part in (block, block[16:])}
+    slots = (block for number, block in state.blocks.items() if _may_be_trusted(number, state))
+    found = {fingerprint(part) for block in slots for part in (block, block[16:])}
     return bool(digests & found) and any(state.values.get(name) for name in SECURE_BOOT_SWITCHES)
+
+
+def _may_be_trusted(number: int, state: ChipState) -> bool:
+    """Whether the ROM takes what is in a block for a digest: by its purpose, where blocks have one, if not revoked."""
+    if "KEY_PURPOSE_0" not in state.texts:
+        return True
+    purpose = state.texts.get(f"KEY_PURPOSE_{number - 4}", "")
+    is_revoked = state.values.get(f"SECURE_BOOT_KEY_REVOKE{purpose[-1:]}")
+    return purpose.startswith("SECURE_BOOT_DIGEST") and not is_revoked
 
 
 def other_release(stop: Stop, carried: tuple[str, ...]) -> Verdict:
