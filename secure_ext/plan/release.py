@@ -197,6 +197,7 @@ def _settings(plan: PlanDocument) -> Iterator[tuple[str, Value]]:
         yield "recovery bootloader at", recovery
     if plan.carried is not None:
         yield "may hold what is not the plan's", tuple(block.block for block in plan.carried)
+    yield "key blocks of which stations choose", tuple(place.block for place in plan.places or ())
     for step in plan.steps:
         if isinstance(step, EraseStep):
             yield "erased flash", (step.offset, step.size)

@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 from support.typed_documents import data_of
 
 from secure_ext.bundle.write import Bundle
+from secure_ext.chips.chip import load_chip
 from secure_ext.doctor.decide import decide
 from secure_ext.errors import InputError, UsageError
 from secure_ext.plan.diff import PlanDiff, compare
 from secure_ext.plan.document import plan_document
+from secure_ext.plan.key_blocks import key_places
 from secure_ext.plan.release import Release, read_release, release
 from secure_ext.policy.profile import Profile, Value
 from secure_ext.policy.signing_entry import SigningEntry, Signs
 from secure_ext.station.plan_document import PlanDocument
-from secure_ext.station.typed_document import read_document
+from secure_ext.station.typed_document import document_data, read_document
 
 Made = Callable[[str], Bundle]
 
@@ -179,6 +181,14 @@ def test_what_a_key_signs_is_compared(planned: Callable[..., Release]) -> None:
         ("secure boot digest 1: signs", "all", "bootloader"),
     ]
     assert not changed.is_weaker and not compare(spare, both).is_weaker
+
+
+def test_blocks_that_are_left_to_stations_are_a_change(document: dict[str, Any]) -> None:
+    """`place: station`: what the plan says of blocks is no longer what every board has."""
+    chip = load_chip("esp32c3", document["min_revision"])
+    placed = {**document, "places": document_data(key_places(chip, frozenset({"KEY3"})))}
+    (found,) = diff(document, placed).changed
+    assert (found.old, found.new) == ((), tuple(f"BLOCK_KEY{number}" for number in (0, 1, 2, 4, 5)))
 
 
 def test_a_longer_flash_encryption_key_is_not_weaker(planned: Callable[..., Release]) -> None:
