@@ -29,7 +29,7 @@ _SIGNS = {
 }
 
 
-def key_blocks_section(blocks: tuple[Block, ...]) -> Element:
+def key_blocks_section(blocks: tuple[Block, ...], *, are_placed_at_station: bool = False) -> Element:
     """The part of the page about the key blocks."""
     return section(
         "key-blocks",
@@ -39,6 +39,13 @@ def key_blocks_section(blocks: tuple[Block, ...]) -> Element:
             f"A key block is a row of eFuses that holds {'one key' if len(blocks) > 1 else 'the keys'}. "
             f"{_used(blocks)} What is burned into a block stays there for ever.",
         ),
+        el(
+            "p",
+            "On a board that has another key in one of these blocks, the station puts the key of flash encryption and "
+            "the digests into free ones.",
+        )
+        if are_placed_at_station
+        else None,
         el("ul", _blocks(blocks), class_="blocks"),
     )
 

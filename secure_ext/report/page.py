@@ -51,7 +51,7 @@ def render_report(manifest: Manifest, plan: PlanDocument, rehearsal: RehearsalOu
         summary_section(manifest, plan, effects),
         board_needs_section(plan),
         flash_map_section(flash, manifest.boot),
-        key_blocks_section(key_block_map(manifest.key_blocks, plan)),
+        key_blocks_section(key_block_map(manifest.key_blocks, plan), are_placed_at_station=bool(plan.places)),
         steps_section(plan),
         findings_section(manifest.findings),
         rehearsal_section(rehearsal),

@@ -96,6 +96,7 @@ def test_a_taken_block_is_left_alone(  # noqa: PLR0917 (fixtures)
         assert "not for this bundle" not in closed.output and ", 0 failed" in closed.output, closed.output
         report = boot_check(board.state, bundle.folder)
         assert report.boots, report.faults
+    assert "the station puts the key of flash encryption" in (bundle.folder / "report.html").read_text("utf-8")
     (record,) = (tmp_path / "journal").glob("*.json")
     assert json.loads(record.read_text())["placed"]
 
