@@ -95,7 +95,7 @@ def _step_lines(decision: Decision) -> Iterator[str]:
     if decision.plan.places:
         blocks = ", ".join(place.block for place in decision.plan.places)
         yield ""
-        yield f"Where a block is taken, the station may use another for keys that go by purpose: {blocks} [profile: place]"
+        yield f"Stations may take other blocks for keys that go by purpose: {blocks} [profile: place]"
     for stage in Stage:
         steps = decision.plan.of(stage)
         if not steps:
