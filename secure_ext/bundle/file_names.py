@@ -13,12 +13,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from secure_ext.bundle.mac_list_file import MAC_LIST, list_of
-from secure_ext.bundle.manifest import ENVELOPE, OUTSIDE_THE_MANIFEST, SEAL_TO, image_path
+from secure_ext.bundle.manifest import (
+    ENVELOPE,
+    IDENTITY_CA,
+    IDENTITY_PLAIN,
+    OUTSIDE_THE_MANIFEST,
+    SEAL_TO,
+    image_path,
+)
 from secure_ext.documents.manifest import Manifest
 from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import InputError
 from secure_ext.formats.windows_names import is_device
 from secure_ext.plan.document import key_file
+from secure_ext.plan.recipe import IDENTITY
 from secure_ext.plan.steps import KeyRole
 from secure_ext.report.page import REPORT
 from secure_ext.station.plan_document import PlanDocument
@@ -38,7 +46,9 @@ def needed_files(manifest: Manifest, plan: PlanDocument) -> set[str]:
     needed |= {key_file(role) for role in roles if not role.is_secret}
     needed |= {data.file for data in plan.data} | ({MAC_LIST} if list_of(plan) is not None else set())
     if manifest.per_device is None:
-        return needed | {SHELL, POWERSHELL}
+        has_identity = any(image.recipe == IDENTITY for image in manifest.images)
+        return needed | ({IDENTITY_PLAIN} if has_identity else set()) | {SHELL, POWERSHELL}
+    needed |= {IDENTITY_CA} if manifest.per_device.identity is not None else set()
     return needed | {SEAL_TO} if manifest.per_device.seal_to is not None else needed
 
 

@@ -22,6 +22,8 @@ from secure_ext.plan.document import key_length
 from secure_ext.plan.key_blocks import extra_key_roles
 from secure_ext.plan.recipe import RECIPE_NAMES
 from secure_ext.plan.steps import KeyRole
+from secure_ext.policy.identity import IdentityPolicy
+from secure_ext.policy.policy import Policy
 from secure_ext.reading import IMAGE_LIMIT, parse_json, read_file
 from secure_ext.station.fingerprint import fingerprint
 from secure_ext.station.typed_document import document_data, read_document
@@ -42,6 +44,10 @@ def image_file(produced: ProducedImage) -> str:
     return image_path(produced.planned.name)
 
 
+IDENTITY_CA = "identity_ca.pem"
+"""The file, in a bundle whose boards get certificates, of those of the CA."""
+IDENTITY_PLAIN = "identity.bin"
+"""The file, in the bundle of one board, of its identity without flash encryption. It holds no secret."""
 SEAL_TO = "seal_to.pem"
 """The file, in a bundle with keys per device, of the public key that sealed copies are encrypted to."""
 
@@ -104,12 +110,20 @@ def per_device(decision: Decision) -> PerDevice | None:
         **{role: extra.key for role, extra in extra_key_roles(policy.extra_keys)},
     }
     own = {role for role, source in sources.items() if source.per_device}
-    members = {
+    members: dict[str, object] = {
         "keys": [key.role.value for key in decision.plan.keys if key.role in own],
         "keep": policy.per_device.keep.value,
         "seal_to": SEAL_TO if policy.per_device.seal_to else None,
     }
+    if policy.identity is not None:
+        members["identity"] = _identity(policy, policy.identity)
     return read_document(PerDevice, members)
+
+
+def _identity(policy: Policy, identity: IdentityPolicy) -> dict[str, object]:
+    roles = [role.value for role, extra in extra_key_roles(policy.extra_keys) if extra.is_identity]
+    ca = hashlib.sha256(identity.ca).hexdigest()
+    return {"role": roles[0], "key": identity.key, "subject": identity.subject, "days": identity.days, "ca": ca}
 
 
 def with_file(content: Manifest, name: str, text: str) -> Manifest:

@@ -10,10 +10,10 @@ from secure_ext.bundle.nvs_image import check_nvs_image, make_nvs_image
 from secure_ext.errors import CheckError
 from secure_ext.formats.nvs_keys import KEYS_SIZE, NvsKeys, parse_nvs_keys
 from secure_ext.plan.images import PlannedImage
-from secure_ext.plan.recipe import NvsFromCsv, Recipe
+from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage
 
 
-def made_nvs(recipe: Recipe, keys: KeyMaterial) -> bytes:
+def made_nvs(recipe: NvsFromCsv | NvsKeysImage, keys: KeyMaterial) -> bytes:
     """The image of a recipe, as the NVS library of the firmware will read it.
 
     Raises the errors of `make_nvs_image`.
@@ -23,7 +23,7 @@ def made_nvs(recipe: Recipe, keys: KeyMaterial) -> bytes:
     return _needed(keys).image()
 
 
-def proved_nvs(readable: bytes, recipe: Recipe, keys: KeyMaterial) -> tuple[str, str]:
+def proved_nvs(readable: bytes, recipe: NvsFromCsv | NvsKeysImage, keys: KeyMaterial) -> tuple[str, str]:
     """Reads an image back as the firmware will; `readable` is not flash-encrypted any more. Proof and evidence.
 
     Raises the errors of `check_nvs_image`, InputError SE544 for keys that the firmware would replace by its own,

@@ -16,7 +16,7 @@ from secure_ext.formats.flash_encryption import decrypt, encrypt, pad_to_unit
 from secure_ext.formats.image import IMAGE_MAGIC
 from secure_ext.formats.secure_boot import add_signatures, sign, signed_by, signed_content, verify
 from secure_ext.plan.images import PlannedImage
-from secure_ext.plan.recipe import NvsFromCsv
+from secure_ext.plan.recipe import IdentityPlace, NvsFromCsv
 from secure_ext.sign.signers import keys_that_sign
 from secure_ext.station.frozen import frozen
 
@@ -60,7 +60,9 @@ def produce(image: PlannedImage, keys: KeyMaterial) -> ProducedImage:
     `secure_ext.formats.secure_boot` for an image that carries damaged or foreign signatures; of
     `secure_ext.bundle.nvs_image` for one that is made of a CSV.
     """
-    if image.recipe is not None:
+    if isinstance(image.recipe, IdentityPlace):
+        plaintext = b"\xff" * image.recipe.size
+    elif image.recipe is not None:
         plaintext = made_nvs(image.recipe, keys)
     else:
         plaintext = _signed(image, keys) if image.sign else image.content
@@ -139,6 +141,11 @@ def prove(produced: ProducedImage, keys: KeyMaterial) -> Iterator[Proof]:
         wanted = keys_that_sign(image, keys.signers)
         verify(readable, wanted, also=[signer.digest for signer in keys.signers], place=image.source)
         yield Proof("signatures verify", image.name, f"{len(wanted)} of {len(wanted)} keys")
+    if isinstance(image.recipe, IdentityPlace):
+        yield Proof(
+            "keeps the place of the boards' identities", image.name, f"{image.recipe.size} bytes of erased flash"
+        )
+        return
     if image.recipe is not None:
         proof, evidence = proved_nvs(readable, image.recipe, keys)
         yield Proof(proof, image.name, evidence)

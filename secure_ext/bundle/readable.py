@@ -23,6 +23,7 @@ from secure_ext.formats.in_the_clear import (
     shows_nvs_values,
     shows_private_key,
 )
+from secure_ext.formats.secure_cert import shows_a_key
 from secure_ext.plan.effects import FLASH_KEY_ROLES
 from secure_ext.station.efuse_features import CRYPT_COUNTS
 from secure_ext.station.frozen import frozen
@@ -128,7 +129,7 @@ def _plaintext(content: bytes, role: str, row: PartitionRow | None) -> Holds:
         return Holds.NVS_CIPHERTEXT
     if subtype == "nvs" or shows_nvs_values(content):
         return Holds.NVS_VALUES
-    if shows_private_key(content) or (row is not None and row.label == _IDENTITY):
+    if shows_private_key(content) or (row is not None and row.label == _IDENTITY and shows_a_key(content)):
         return Holds.PRIVATE_KEY
     if subtype == "coredump":
         return Holds.CORE_DUMP

@@ -16,7 +16,7 @@ from secure_ext.bundle.inputs import recorded_inputs
 from secure_ext.bundle.key_home import home_of, place_for
 from secure_ext.bundle.key_material import KeyMaterial, load_key_material
 from secure_ext.bundle.mac_list_file import MAC_LIST
-from secure_ext.bundle.manifest import ENVELOPE, SEAL_TO, document_text, image_file, manifest, with_file
+from secure_ext.bundle.manifest import ENVELOPE, IDENTITY_CA, SEAL_TO, document_text, image_file, manifest, with_file
 from secure_ext.bundle.produce import ProducedImage, produce, prove
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, from_rows, readable_files, refuse_secrets, secret_files
@@ -152,12 +152,14 @@ def _write_digests(folder: Path, material: KeyMaterial) -> None:
 
 
 def _write_data(folder: Path, document: PlanDocument, decision: Decision) -> None:
-    """What goes into the block of user data, and the list from which boards get their addresses."""
+    """What goes into the block of user data, the list of the boards' addresses, the CA of their identities."""
     for data in document.data:
         (folder / data.file).parent.mkdir(exist_ok=True)
         (folder / data.file).write_bytes(data.content)
     if decision.policy.user_block.macs is not None:
         (folder / MAC_LIST).write_bytes(decision.policy.user_block.macs.content)
+    if decision.policy.identity is not None:
+        (folder / IDENTITY_CA).write_bytes(decision.policy.identity.ca)
 
 
 def _produce_all(

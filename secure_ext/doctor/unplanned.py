@@ -125,11 +125,12 @@ RULES = (
         explanation="A certificate partition, or firmware that signs with a key in eFuse (digital signature, ECDSA or "
         "HMAC peripheral), needs a key block that only this board has. Such a key must be read-protected, and the last "
         "steps of the plan write-protect RD_DIS, so that nobody hides the digest of the signing key. From then on no "
-        "key block can be hidden any more, by nobody. The plan burns the keys that extra_keys of the profile names, "
-        "and it names none. A partition whose private key lies in flash needs none, and then nothing is to be done.",
+        "key block can be hidden any more, by nobody. The plan burns the keys of `identity` and `extra_keys`, and the "
+        "profile has none. For a private key in flash nothing is to be done.",
         source="espressif/esp_secure_cert_mgr, README; ESP-IDF components/mbedtls/Kconfig "
         "(MBEDTLS_HARDWARE_ECDSA_SIGN); manual, Security Features Enablement Workflows, secure boot step 5B",
-        cure="if the identity has a key in eFuse, choose now: name it in extra_keys; or set "
+        cure="if the identity has a key in eFuse, choose now: let each board get its own (identity in the profile), or "
+        "name it in extra_keys; or set "
         "secure_boot.keep_read_protection_writable: true, have the key burned after the stage burn (provision.py "
         "--until burn) and RD_DIS write-protected then; or leave the identity out of these boards",
     ),

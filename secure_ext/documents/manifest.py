@@ -85,7 +85,7 @@ class ManifestImage:
     signed: bool
     source: SomeText
     source_sha256: Sha256 | None
-    recipe: Literal["nvs-csv", "nvs-keys"] | None
+    recipe: Literal["nvs-csv", "nvs-keys", "identity"] | None
 
     @property
     def end(self) -> int:
@@ -187,6 +187,25 @@ class RecordedFinding:
 
 
 @frozen
+class BoardIdentity:
+    """The certificate that each board gets.
+
+    Attributes:
+        role: of the key in eFuse, among those that each board gets for itself.
+        key: its kind.
+        subject: RFC 4514, with places for the board's values.
+        days: how long it is valid.
+        ca: SHA-256 of the file with the certificates of the CA.
+    """
+
+    role: SecretRole
+    key: Literal["rsa2048", "rsa3072", "rsa4096", "ecdsa256"]
+    subject: SomeText
+    days: Annotated[int, Between(1, 36500)]
+    ca: Sha256
+
+
+@frozen
 class PerDevice:
     """What each board gets for itself.
 
@@ -194,11 +213,13 @@ class PerDevice:
         keys: the roles of its keys; none where only its custom MAC address is its own, as the plan says.
         keep: what becomes of them when they are burned.
         seal_to: the file of the public key that sealed copies are encrypted to; null if there are none.
+        identity: the certificate of each board; absent if they get none.
     """
 
     keys: tuple[SecretRole, ...]
     keep: Literal["destroy", "sealed"]
     seal_to: Literal["seal_to.pem"] | None
+    identity: BoardIdentity | None = None
 
 
 @frozen

@@ -58,10 +58,15 @@ def generate_ecdsa_key(curve: str) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(_CURVES[curve])
 
 
+def key_of_block(block: bytes, curve: str) -> ec.EllipticCurvePrivateKey:
+    """The key that a block holds, in the order of `key_parts`."""
+    return ec.derive_private_key(int.from_bytes(block, "big"), _CURVES[curve])
+
+
 def pem_of_block(block: bytes, curves: tuple[str, ...]) -> bytes:
     """As PEM the key that a block of 32 bytes holds, in the order of `key_parts`; one on P-192 has zeros in front."""
     curve = curves[-1] if not any(block[:_PADDING]) else curves[0]
-    return key_as_pem(ec.derive_private_key(int.from_bytes(block, "big"), _CURVES[curve]))
+    return key_as_pem(key_of_block(block, curve))
 
 
 def key_parts(key: ec.EllipticCurvePrivateKey) -> tuple[bytes, ...]:

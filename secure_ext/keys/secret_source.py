@@ -24,13 +24,18 @@ EXTRA_KEY = -2
 """Number of each of the firmware's own keys."""
 
 
+CA_KEY = -3
+"""Number of the key of the CA that issues the boards' certificates."""
+
+
 @frozen
 class SecretWanted:
     """One secret that is needed to go on.
 
     Attributes:
         kind: what it is.
-        key_number: which of the signing keys it opens, from 1; or `MANIFEST_KEY`, `OFFLINE_KEY`, `EXTRA_KEY`.
+        key_number: which of the signing keys it opens, from 1; or `MANIFEST_KEY`, `OFFLINE_KEY`, `EXTRA_KEY`,
+            `CA_KEY`.
         place: the key's file, or the URI of the token, for people.
     """
 
@@ -41,7 +46,12 @@ class SecretWanted:
     @property
     def key_name(self) -> str:
         """The key it opens, for people."""
-        others = {MANIFEST_KEY: "the manifest's key", OFFLINE_KEY: "the offline key", EXTRA_KEY: "an extra key"}
+        others = {
+            MANIFEST_KEY: "the manifest's key",
+            OFFLINE_KEY: "the offline key",
+            EXTRA_KEY: "an extra key",
+            CA_KEY: "the CA's key",
+        }
         return others.get(self.key_number, f"signing key {self.key_number}")
 
 

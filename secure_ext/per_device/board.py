@@ -20,10 +20,13 @@ from secure_ext.bundle.private_folder import private_folder, remove_left_over
 from secure_ext.bundle.read import FinishedBundle, read_bundle
 from secure_ext.errors import InputError, SecureProvisionError
 from secure_ext.keys.sealing import load_sealing_key, seal
+from secure_ext.keys.secret_source import NO_SECRETS, SecretSource
 from secure_ext.per_device.call_script import call_script
 from secure_ext.per_device.custom_macs import bundle_as_seen, bundle_as_taken
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import DeviceKeys, completed_keys, new_keys, own_steps
+from secure_ext.per_device.identity_choice import identity_of_board
+from secure_ext.per_device.identity_record import forget_certificate, keep_certificate
 from secure_ext.per_device.record import as_the_bundle_has_it, write_private_script
 from secure_ext.station.arguments import parse_arguments
 from secure_ext.station.board_link import BoardLink
@@ -59,6 +62,8 @@ class BoardRun:
         until: the last stage.
         dry_run: read and show; change nothing.
         private: where the private folder for the keys is made; None for the best that this machine has.
+        ca_key: file of the private key of the CA that signs the board's certificate; None if it is not given.
+        secrets: knows the passphrase of that.
     """
 
     port: str
@@ -70,6 +75,8 @@ class BoardRun:
     until: str = "seal"
     dry_run: bool = False
     private: Path | None = None
+    ca_key: str | None = None
+    secrets: SecretSource = NO_SECRETS
 
     def record_of(self, state: ChipState) -> Path:
         """The folder of what is needed to finish a board without its keys."""
@@ -204,6 +211,7 @@ def _record(folder: Path) -> FinishedBundle | None:
 
 def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: DeviceKeys, say: Say) -> int:
     """A run with keys: they are on this machine from here to the end of the block."""
+    identity = identity_of_board(template, look.begun, keys, look.state.mac, run.ca_key, run.secrets)
     template = bundle_as_taken(template, run.journal, look.state)
     sealed = run.sealed / f"{look.state.mac}.sealed"
     is_sealed = template.keeps_sealed_copies and bool(look.own)
@@ -219,7 +227,11 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
         if is_sealed:
             _seal(template, look.state, keys, sealed, keeps_earlier=look.has_hidden_keys)
         record = run.record_of(look.state)
-        board = write_device_bundle(template, keys, record, folder / "keys", look.begun, before_it_is_there=keep_known)
+        board = write_device_bundle(
+            template, keys, record, folder / "keys", look.begun, identity=identity, before_it_is_there=keep_known
+        )
+        if identity is not None:
+            keep_certificate(run.journal, look.state.mac, template.manifest.project, identity.certificate)
         words = ["--keys", str(folder / "keys"), *(["--without-keys"] if look.has_own_keys else [])]
         script = write_private_script(folder, board)
         code = call_script(run.script_line(script, look.state, *words), lock)
@@ -229,6 +241,8 @@ def _provision(template: FinishedBundle, run: BoardRun, look: _Look, keys: Devic
     if code and journal.is_readable and not journal.burning_begun and not look.has_own_keys:
         shutil.rmtree(board.folder, ignore_errors=True)
         sealed.unlink(missing_ok=True)
+        if identity is not None:
+            forget_certificate(run.journal, look.state.mac)
         if look.own:
             say("The keys of this run were not burned, and are destroyed. The next run makes new ones.")
         return code

@@ -9,16 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from secure_ext.atomic import replaced_directory
-from secure_ext.bundle.manifest import document_text
+from secure_ext.bundle.manifest import IDENTITY_PLAIN, document_text
 from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.readable import as_rows, readable_files, secret_files
 from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import ManifestImage, Proof
 from secure_ext.documents.read import MANIFEST
-from secure_ext.errors import CheckError, InputError
+from secure_ext.errors import CheckError, DeviceError, InputError
 from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.keys.certificates import name_of
 from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
+from secure_ext.per_device.identity import MadeIdentity, whole_image
+from secure_ext.plan.recipe import IDENTITY
 from secure_ext.reading import IMAGE_LIMIT, KEY_FILE_LIMIT, read_file
 from secure_ext.station.durable import write_durably
 from secure_ext.station.plan_document import ImageEntry, KeyStep, PlanDocument
@@ -31,6 +34,7 @@ def write_device_bundle(
     keys_folder: Path,
     begun: FinishedBundle | None = None,
     *,
+    identity: MadeIdentity | None = None,
     before_it_is_there: Callable[[PlanDocument], None] = lambda _: None,
 ) -> FinishedBundle:
     """Writes the bundle of one board: the images encrypted with its key, its plan, script and manifest.
@@ -41,21 +45,27 @@ def write_device_bundle(
         folder: the new bundle, whole or not at all; an earlier one of the board is replaced. On the disk on return.
         begun: what an earlier run made for this board. It tells the fingerprints of keys that are on the chip and not
             among `keys`; if the flash encryption key is one of them, its images are taken over.
+        identity: what the board gets as its own, new or as `begun` has it; None if it gets none.
         before_it_is_there: gets the new plan when all is written, before it takes the place of an earlier one.
         keys_folder: where all secret keys of the board go; ``folder / "keys"`` to have a bundle like any other.
 
     Raises InputError SE701, SE702 (the folder cannot be written), SE631 (the keys cannot), SE731 (a shared key is
-    missing, an image was changed); CheckError SE713 (an image does not decrypt to what was encrypted).
+    missing, an image was changed); UsageError SE453 (no room for the identity); DeviceError SE455 (it cannot be
+    encrypted); CheckError SE713 (an image does not decrypt to what was encrypted).
     """
     is_encrypted = begun is not None and keys.cipher_key(template.plan.chip) is None
     source = begun if begun is not None and is_encrypted else template
     cipher_key = keys.cipher_key(source.plan.chip)
+    shared = _shared_keys(template, source.plan)
     with replaced_directory(folder) as staging:
         images, proofs = [], list(source.manifest.checks)
         contents: dict[str, bytes] = {}
         for image in source.manifest.images:
             content = _image(source.folder, image)
-            if image.encrypt_per_device and cipher_key is not None:
+            if image.recipe == IDENTITY and identity is not None and not _has(begun, identity, source):
+                image, content = _with_identity(image, identity, shared | keys.burned, source.plan.chip)  # noqa: PLW2901
+                proofs.append(Proof("holds the board's certificate", image.name, _named(identity)))
+            elif image.encrypt_per_device and cipher_key is not None:
                 content = _encrypted(content, cipher_key, image.offset, image.name)
                 proofs.append(Proof("decrypts to the source", image.name, f"at flash offset 0x{image.offset:x}"))
                 image = replace(image, encrypted=True, encrypt_per_device=False)  # noqa: PLW2901
@@ -77,6 +87,8 @@ def write_device_bundle(
             write_durably(staging / "digests" / path.name, read_file(path, KEY_FILE_LIMIT))
         for step in plan.data:
             write_durably(staging / step.file, step.content)
+        if identity is not None:
+            write_durably(staging / IDENTITY_PLAIN, identity.content)
         manifest = replace(
             source.manifest,
             images=tuple(images),
@@ -97,13 +109,48 @@ def write_device_bundle(
         manifest = replace(manifest, files=hashes)
         write_durably(staging / MANIFEST, document_text(manifest).encode())
         inside = staging / "keys" if keys_folder == folder / "keys" else keys_folder
-        burned = DeviceKeys({**_shared_keys(template, plan), **keys.burned})
+        burned = DeviceKeys({**shared, **keys.burned})
         for role, data in burned.burned.items():
             write_secret_file(inside / f"{role}.bin", data)
         for name, data in burned.pem_files(plan).items():
             write_secret_file(inside / Path(name).name, data)
         before_it_is_there(plan)
     return FinishedBundle(folder, manifest, plan)
+
+
+def _has(begun: FinishedBundle | None, identity: MadeIdentity, source: FinishedBundle) -> bool:
+    """Whether the images are those of a record that has this identity already, encrypted if it has to be."""
+    if begun is None or source is not begun:
+        return False
+    return read_file(begun.folder / IDENTITY_PLAIN, IMAGE_LIMIT) == identity.content
+
+
+def _with_identity(
+    image: ManifestImage, identity: MadeIdentity, keys: dict[str, bytes], chip: str
+) -> tuple[ManifestImage, bytes]:
+    """The image of the identity, encrypted with one of the keys if it is to be.
+
+    Raises DeviceError SE455 if that key is on the chip already, and nobody can read it.
+    """
+    plaintext = whole_image(identity, image.size)
+    made = replace(image, source_sha256=hashlib.sha256(plaintext).hexdigest())
+    if not (image.encrypted or image.encrypt_per_device):
+        return made, plaintext
+    key = DeviceKeys(keys).cipher_key(chip)
+    if key is None:
+        raise DeviceError(
+            "SE455",
+            "this board's flash encryption key is burned and hidden, the key of its identity was never burned, and a "
+            "new identity cannot be encrypted for it",
+            cure="set the board aside; it was cut twice, and no run can finish it",
+            place=image.name,
+        )
+    content = _encrypted(plaintext, key, image.offset, image.name)
+    return replace(made, encrypted=True, encrypt_per_device=False), content
+
+
+def _named(identity: MadeIdentity) -> str:
+    return f"{name_of(identity.certificate)}, serial {identity.certificate.serial_number:040x}"
 
 
 def _image(folder: Path, image: ManifestImage) -> bytes:

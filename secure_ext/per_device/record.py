@@ -17,6 +17,7 @@ from secure_ext.bundle.read import FinishedBundle
 from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import ManifestImage
 from secure_ext.errors import InputError, SecureProvisionError
+from secure_ext.plan.recipe import IDENTITY
 from secure_ext.plan.replay import replay_plan
 from secure_ext.station.durable import write_durably
 from secure_ext.station.plan_document import ImageEntry, KeyStep, PlanStep
@@ -71,6 +72,7 @@ def _as_kept(image: ManifestImage, kept: ManifestImage) -> ManifestImage:
         sha256=kept.sha256,
         encrypted=kept.encrypted,
         encrypt_per_device=kept.encrypt_per_device,
+        source_sha256=kept.source_sha256 if image.recipe == IDENTITY else image.source_sha256,
     )
 
 
@@ -83,7 +85,7 @@ def _images(template: FinishedBundle, record: FinishedBundle) -> tuple[ImageEntr
         later = image.encrypt_per_device
         if (kept.encrypted, kept.encrypt_per_device) != (image.encrypted or later, False):
             raise _another(record, f"{image.file} is not encrypted as this bundle wants it")
-        if not later and (kept.size, kept.sha256) != (image.size, image.sha256):
+        if not later and image.recipe != IDENTITY and (kept.size, kept.sha256) != (image.size, image.sha256):
             raise _another(record, f"{image.file}, which all boards have in common, is another one")
     images = tuple(ImageEntry(image.file, image.offset, image.size, image.sha256) for image in found)
     places = [(image.file, image.offset) for image in images]

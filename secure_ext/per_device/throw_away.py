@@ -11,6 +11,7 @@ from secure_ext.bundle.read import FinishedBundle
 from secure_ext.per_device.custom_macs import bundle_of_any_board
 from secure_ext.per_device.device_bundle import write_device_bundle
 from secure_ext.per_device.device_keys import new_keys, own_steps
+from secure_ext.per_device.identity_choice import identity_of_a_rehearsal
 
 
 @contextlib.contextmanager
@@ -26,4 +27,6 @@ def bundle_of_a_board(bundle: FinishedBundle) -> Iterator[FinishedBundle]:
     keys = new_keys(own_steps(bundle.plan, own.keys))
     with private_folder() as (place, _):
         folder = place / "bundle"
-        yield write_device_bundle(bundle_of_any_board(bundle), keys, folder, folder / "keys")
+        board = bundle_of_any_board(bundle)
+        made = identity_of_a_rehearsal(bundle, keys)
+        yield write_device_bundle(board, keys, folder, folder / "keys", identity=made)

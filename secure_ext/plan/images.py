@@ -25,7 +25,8 @@ from secure_ext.formats.partition_table import (
 )
 from secure_ext.formats.windows_names import is_device
 from secure_ext.plan.boot_slot import boot_data, boot_slot, ota_data_partition, placed_files
-from secure_ext.plan.recipe import NvsFromCsv, NvsKeysImage, Recipe
+from secure_ext.plan.identity_place import identity_partition
+from secure_ext.plan.recipe import IdentityPlace, NvsFromCsv, NvsKeysImage, Recipe
 from secure_ext.plan.recovery import recovery_offset
 from secure_ext.policy.policy import BlankContent, NvsScheme, Policy
 from secure_ext.policy.signing_entry import Signs
@@ -101,13 +102,15 @@ def plan_images(build: Build, policy: Policy) -> tuple[PlannedImage, ...]:
 
     Raises InputError of `parse_image` for an image that is damaged, encrypted or not one, and of `read_nvs_csv`;
     UsageError SE410 for a label the table does not have, SE411 for a partition with two images, SE331 for NVS values in
-    a partition that is none for NVS; what `boot_slot`, `placed_files` and `recovery_offset` raise.
+    a partition that is none for NVS, SE453 where none is for identities; what `boot_slot`, `placed_files` and
+    `recovery_offset` raise.
     """
     slot = boot_slot(build, policy)
     images = [_from_build(build, policy, file) for file in placed_files(build, policy, slot)]
     images += _from_profile(build, policy, {image.partition for image in images})
     images += _recovery_bootloader(build, images)
     images += _ota_data(build, policy, slot)
+    images += _identity(build, policy, {image.partition for image in images})
     images += _nvs(build, policy, {image.partition for image in images})
     images += _made_here(build, policy, {image.partition for image in images})
     images.sort(key=lambda image: image.offset)
@@ -230,6 +233,17 @@ def _nvs(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[Plan
         _free_partition(build, keys.label, filled, "nvs.key")
         source = f"NVS keys ({policy.nvs.key.describe()})"
         yield _made_later(keys, source, NvsKeysImage(SECTOR_SIZE), encrypt=policy.flash_encryption.enabled)
+
+
+def _identity(build: Build, policy: Policy, filled: set[str | None]) -> Iterator[PlannedImage]:
+    """The place of what each board gets for itself: its certificate."""
+    wanted = policy.identity
+    if wanted is None:
+        return
+    partition = _free_partition(build, identity_partition(build.partitions).label, filled, "identity")
+    encrypt = policy.flash_encryption.enabled and covered_by_flash_encryption(partition)
+    recipe = IdentityPlace(partition.size // SECTOR_SIZE * SECTOR_SIZE, wanted.ca_file)
+    yield _made_later(partition, "the identity of each board", recipe, encrypt=encrypt)
 
 
 def _made_later(partition: Partition, source: str, recipe: Recipe, *, encrypt: bool) -> PlannedImage:

@@ -143,10 +143,10 @@ class _Planner:
 
     def keys(self) -> Iterator[Step]:
         digests = iter(self.secure_boot.keys)
-        names = {role: extra.name for role, extra in extra_key_roles(self.policy.extra_keys)}
+        extras = dict(extra_key_roles(self.policy.extra_keys))
         for assigned in assign_key_blocks(self.chip, self.policy):
             key = assigned if assigned.role.is_secret else replace(assigned, signs=next(digests).signs)
-            title = f"key {names[key.role]} ({key.purpose})" if key.role in names else KEY_TITLES[key.role]
+            title = f"key {extras[key.role].name} ({key.purpose})" if key.role in extras else KEY_TITLES[key.role]
             half = "" if key.part is BlockPart.WHOLE else f" ({key.part.value} half)"
             protections = "read- and write-protected" if key.role.is_secret else "write-protected, readable"
             yield Step(
@@ -155,7 +155,7 @@ class _Planner:
                 key,
                 f"Burn the {title} into {key.block.name}{half}, {protections}",
                 key_reason(key),
-                f"profile: extra_keys.{names[key.role]}" if key.role in names else self.policy.origin(key_origin(key)),
+                f"profile: {extras[key.role].setting}" if key.role in extras else self.policy.origin(key_origin(key)),
             )
 
     def fields(self) -> Iterator[Step]:

@@ -41,6 +41,24 @@ class NvsKeysImage:
         return ()
 
 
-Recipe = NvsFromCsv | NvsKeysImage
-RECIPE_NAMES: dict[type[Recipe], str] = {NvsFromCsv: "nvs-csv", NvsKeysImage: "nvs-keys"}
+@frozen
+class IdentityPlace:
+    """The partition of the boards' identities: erased flash, until each board gets its own; `size` in bytes."""
+
+    size: int
+    ca_file: Path
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that identities are made of."""
+        return (self.ca_file,)
+
+
+IDENTITY = "identity"
+Recipe = NvsFromCsv | NvsKeysImage | IdentityPlace
+RECIPE_NAMES: dict[type[Recipe], str] = {
+    NvsFromCsv: "nvs-csv",
+    NvsKeysImage: "nvs-keys",
+    IdentityPlace: IDENTITY,
+}
 """As the manifest and the plan name them."""

@@ -9,8 +9,10 @@ from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
 from secure_ext.policy.choices import Choices
 from secure_ext.policy.extra_key import HMAC_PURPOSES
+from secure_ext.policy.identity import IdentityPolicy
 from secure_ext.policy.key_uri import is_key_uri
-from secure_ext.policy.policy import ExtraKeyPolicy
+from secure_ext.policy.policy import ExtraKeyPolicy, KeySource
+from secure_ext.policy.profile import Profile
 
 
 def chip_purposes(chip: Chip) -> tuple[str, ...]:
@@ -41,3 +43,10 @@ def extra_key_policies(choices: Choices) -> Iterator[ExtraKeyPolicy]:
                 place=f"{place}.key",
             )
         yield ExtraKeyPolicy(name, entry.purpose, choices.key_source(entry.key), entry.block)
+
+
+def identity_keys(profile: Profile, identity: IdentityPolicy | None) -> Iterator[ExtraKeyPolicy]:
+    """The key of the board's identity, if it has one; each board gets its own."""
+    if identity is not None:
+        block = profile.text("identity.block") or ""
+        yield ExtraKeyPolicy("identity", identity.purpose, KeySource(per_device=True), block, is_identity=True)

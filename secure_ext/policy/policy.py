@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
+from secure_ext.policy.identity import IdentityPolicy
 from secure_ext.policy.key_uri import KeyUri
 from secure_ext.policy.signing_entry import Signs
 from secure_ext.policy.user_block import UserBlockPolicy
@@ -167,12 +168,19 @@ class ExtraKeyPolicy:
         purpose: espefuse's name of the key purpose.
         key: where it comes from.
         block: ``KEY0`` to ``KEY5``; empty for the first that fits.
+        is_identity: it is that of the board's identity.
     """
 
     name: str
     purpose: str
     key: KeySource
     block: str = ""
+    is_identity: bool = False
+
+    @property
+    def setting(self) -> str:
+        """The key of the profile that asks for it."""
+        return "identity" if self.is_identity else f"extra_keys.{self.name}"
 
 
 class KeyKeeping(str, enum.Enum):
@@ -200,7 +208,8 @@ class Policy:
     carry nothing, and empty where they do, but not in flash. `efuses` has further eFuses with what they become,
     `user_block` what goes into the eFuse block of user data.
     With `placed_at_station` a key goes into a free block where its own is taken.
-    `extra_keys` are burned for the firmware, in the order of the profile.
+    `extra_keys` are burned for the firmware, in the order of the profile, and last that of `identity`, which each board
+    has for itself.
     `boot` names the app partition that a new board starts, by label or subtype; None leaves it to the build.
     """
 
@@ -222,6 +231,7 @@ class Policy:
     extra_keys: tuple[ExtraKeyPolicy, ...] = ()
     placed_at_station: bool = False
     user_block: UserBlockPolicy = UserBlockPolicy()
+    identity: IdentityPolicy | None = None
 
     @property
     def has_per_device_keys(self) -> bool:

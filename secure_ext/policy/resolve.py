@@ -9,7 +9,8 @@ from pathlib import Path
 from secure_ext.chips.chip import Chip
 from secure_ext.errors import UsageError
 from secure_ext.policy.choices import Choices
-from secure_ext.policy.extra_keys import extra_key_policies
+from secure_ext.policy.extra_keys import extra_key_policies, identity_keys
+from secure_ext.policy.identity import identity_policy
 from secure_ext.policy.lockdown import lockdown_policy
 from secure_ext.policy.paths import given_path
 from secure_ext.policy.per_device import per_device_policy
@@ -48,9 +49,9 @@ def resolve_policy(
         project_dir: what CONFIG_SECURE_BOOT_SIGNING_KEY is relative to; None if unknown.
         key_may_be_missing: resolve without a signing key as if there were one, which then `is_missing`.
 
-    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE326, SE337, SE339, SE430, SE545, SE680 for
-    what is recognised but cannot be done, by name; InputError SE318 when a signing key is missing, SE431 for user data
-    that cannot be read; UsageError SE642, SE643 for a bad PKCS#11 URI.
+    Raises InputError SE310, SE311, UsageError SE312 to SE317, SE319 to SE326, SE337, SE339, SE430, SE450, SE451, SE545,
+    SE680 for what is recognised but cannot be done, by name; InputError SE318 when a signing key is missing, SE431 for
+    user data that cannot be read, SE452 for the CA; UsageError SE642, SE643 for a bad PKCS#11 URI.
     """
     refuse_what_is_not_supported(config, profile)
     resolver = _Resolver(config, chip, profile, project_dir=project_dir, key_may_be_missing=key_may_be_missing)
@@ -58,7 +59,8 @@ def resolve_policy(
     flash_encryption = resolver.flash_encryption(with_secure_boot=secure_boot.enabled)
     nvs = resolver.nvs()
     refuse_nvs_keys_that_come_too_late(flash_encryption, nvs)
-    extra_keys = tuple(extra_key_policies(resolver))
+    identity = identity_policy(chip, profile)
+    extra_keys = (*extra_key_policies(resolver), *identity_keys(profile, identity))
     home = profile.text("keys.home")
     return Policy(
         flash_encryption=flash_encryption,
@@ -79,6 +81,7 @@ def resolve_policy(
         extra_keys=extra_keys,
         placed_at_station=_placed_at_station(chip, profile),
         user_block=user_block_policy(profile),
+        identity=identity,
     )
 
 

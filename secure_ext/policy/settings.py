@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 
 from secure_ext.policy.extra_key import extra_keys_schema
+from secure_ext.policy.identity_key import IDENTITY_KEYS
 from secure_ext.policy.signing_entry import entry_schema
 from secure_ext.station.frozen import frozen
 
@@ -170,6 +171,23 @@ SETTINGS = (
         "Its key is a file (32 bytes, for ECDSA a private PEM), generate or per-device.",
         "{signature: {purpose: HMAC_DOWN_DIGITAL_SIGNATURE, key: ds.bin, block: KEY4}}",
     ),
+    Setting(
+        "identity.key",
+        Kind.CHOICE,
+        "Each board gets a certificate of its own, for a key that only it has: RSA by the digital signature "
+        "peripheral, or ECDSA on P-256 in eFuse.",
+        "rsa3072",
+        choices=IDENTITY_KEYS,
+    ),
+    Setting("identity.ca", Kind.TEXT, "Certificate (PEM) of the CA, its own issuers behind it if any.", "ca.pem"),
+    Setting(
+        "identity.subject",
+        Kind.TEXT,
+        "Subject of the certificates (RFC 4514), with {mac} or {serial}, or both.",
+        "'CN={mac},O=Example'",
+    ),
+    Setting("identity.days", Kind.INTEGER, "How long they are valid.", "7300", limits=(1, 36500)),
+    Setting("identity.block", Kind.CHOICE, "Key block of the key in eFuse.", "KEY4", choices=KEY_BLOCKS),
     Setting(
         "place",
         Kind.CHOICE,

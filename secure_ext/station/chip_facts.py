@@ -10,7 +10,7 @@ Sources, by column (ESP-IDF v6.1-beta1, esptool 5.6.0):
 - schemes, gates: ``SOC_SECURE_BOOT_V2_RSA/_ECC``, ``SOC_ECDSA_SUPPORT_CURVE_P384``, ``SECURE_BOOT_V2_ECDSA_INSECURE``
 - key block 5: ``SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK`` and the checks in ``espefuse/efuse/<chip>/fields.py``
 - cores: ``SOC_CPU_CORES_NUM``; the eFuse that leaves one of them: ``components/esp_system/port/cpu_start.c``
-- HMAC: ``SOC_HMAC_SUPPORTED``
+- HMAC: ``SOC_HMAC_SUPPORTED``; RSA by the digital signature peripheral: ``SOC_DS_SIGNATURE_MAX_BIT_LEN``
 - ECDSA curves, key revision: espefuse's key purposes and ``burn_key``; ``components/mbedtls/Kconfig``
 - left alone: fields that exist, but that neither the workflow document nor ESP-IDF's code uses
 - least esptool: the first release whose ``espefuse/efuse_defs`` has the chip's fields at their final places
@@ -86,6 +86,7 @@ class ChipFacts:
         short_security_info: what it tells of itself in secure download mode has no chip id, and shows another eFuse of
             JTAG.
         ecdsa_curves: the purposes that keys of its ECDSA peripheral have in eFuse, each with the curves that it is for.
+        ds_bits: the longest RSA key of its digital signature peripheral; 0 for no such peripheral.
         ecdsa_key_revision: below it espefuse burns another eFuse with such a key, and its signing tells of the key.
     """
 
@@ -136,6 +137,7 @@ class ChipFacts:
     reed_solomon: bool = True
     short_security_info: bool = False
     ecdsa_curves: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    ds_bits: int = 0
     ecdsa_key_revision: int = 0
 
     @property
@@ -185,6 +187,7 @@ _FACTS = (
         0x1000,
         _XTS_BOTH,
         _RSA,
+        ds_bits=4096,
         all_flash_sizes={(5, 0): 0},
         always_all_flash_sizes=True,
         short_security_info=True,
@@ -196,6 +199,7 @@ _FACTS = (
         _XTS_BOTH,
         _RSA,
         xts_key_in_block_key5=False,
+        ds_bits=4096,
         cores=2,
         one_core_field="DIS_APP_CPU",
         all_flash_sizes={(5, 0): 0},
@@ -222,6 +226,7 @@ _FACTS = (
         _XTS,
         _RSA,
         xts_key_in_block_key5=False,
+        ds_bits=3072,
         secure_boot_revision=3,
         legacy_revision_is_minor=True,
     ),
@@ -231,6 +236,7 @@ _FACTS = (
         0x2000,
         _XTS,
         ("rsa3072", "ecdsa256", "ecdsa384"),
+        ds_bits=3072,
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
         ecdsa_curves=_ECDSA_TO_384,
@@ -248,6 +254,7 @@ _FACTS = (
         _XTS,
         ("rsa3072", "ecdsa256"),
         xts_key_in_block_key5=False,
+        ds_bits=3072,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
         refuses_32_bit_flash=True,
     ),
@@ -267,6 +274,7 @@ _FACTS = (
         0x0,
         _XTS,
         ("rsa3072", "ecdsa256"),
+        ds_bits=3072,
         schemes_with_errata=("ecdsa256",),
         xts_key_in_block_key5=False,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
@@ -283,6 +291,7 @@ _FACTS = (
         0x2000,
         _XTS_BOTH,
         ("rsa3072", "ecdsa256", "ecdsa384"),
+        ds_bits=4096,
         schemes_with_errata=("ecdsa256", "ecdsa384"),
         key_manager=True,
         ecdsa_curves=_ECDSA_OF_4_BITS,
@@ -301,6 +310,7 @@ _FACTS = (
         0x0,
         _XTS,
         _RSA,
+        ds_bits=3072,
         preview=True,
         left_alone=("SPI_DOWNLOAD_MSPI_DIS",),
         ecdsa_curves=_ECDSA,
@@ -327,6 +337,7 @@ _FACTS = (
         0x2000,
         _XTS_BOTH,
         _RSA,
+        ds_bits=4096,
         preview=True,
         key_manager=True,
         ecdsa_curves=_ECDSA_TO_384,

@@ -72,6 +72,9 @@ NOT_TO_BE_SEEN = {
     "SP137": "there is no such bundle: signing refuses the image",
     "SP151": "there is no such bundle: signing refuses the image",
     "SP155": "the board starts; what is missing is what should start when it does not",
+    "SP180": "there is no such board: its identity is refused where it is made",
+    "SP181": "the board starts; nobody believes its certificate",
+    "SP182": "there is no such board: the certificate is refused where it is made",
 }
 """What the boot check cannot judge, or what is no state of a board."""
 

@@ -40,6 +40,7 @@ PLAN = schema("secure_ext.documents", "plan.schema.json")
 LATER_MEMBERS = {
     *(
         "requirements",
+        "identity",
         "signs",
         "settings",
         "readable",

@@ -9,9 +9,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.authority import with_identity_row
 from support.kconfig_project import make_project
 from support.platformio import as_platformio
 
@@ -27,6 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_ELSEWHERE = {"make demo", "make test", "pip install ."}
 """The set-up commands; whoever runs this test has run one of them."""
 
+SECURE = SampleOptions(flash_encryption="release", secure_boot=True)
 BURNING = re.compile(r"rehearse|provision\.py|secure-provision (demo|flash)")
 FORCING_COLOUR = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
@@ -40,7 +43,7 @@ def commands(page: Path) -> list[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project directory as a reader of the page would have it after `idf.py build`."""
-    make_sample_build(tmp_path, "esp32c6", options=SampleOptions(flash_encryption="release", secure_boot=True))
+    make_sample_build(tmp_path, "esp32c6", options=SECURE)
     return tmp_path
 
 
@@ -84,6 +87,8 @@ def marks(page: Path) -> list[pytest.MarkDecorator]:
 def test_the_commands_of_a_page_run(page: Path, project: Path, configured_project: Path) -> None:
     listed = commands(page)
     write_files_of(page, project)
+    if page.name == "identity.md":
+        make_sample_build(project, "esp32c6", options=replace(SECURE, partitions=with_identity_row()))
     if page.name == "platformio.md":
         as_platformio(project / "build", "esp32-c6-devkitc-1")
     if "secure-provision keys generate rsa3072 signing_key.pem" not in listed:

@@ -37,6 +37,7 @@ from secure_ext.policy.profile import check_profile
 from secure_ext.sample import images as sample_images
 from secure_ext.sample.build import make_sample_build
 from secure_ext.sample.options import SampleOptions, partitions_of
+from support.authority import write_authority
 
 PLAIN: dict[str, Any] = {}
 BOTH: dict[str, Any] = {"flash_encryption": "release", "secure_boot": True}
@@ -201,6 +202,20 @@ def bootloader_of(size: int, chip: str = "esp32c3", revision: int = 3) -> Callab
     return change
 
 
+def authority(*, days: int = 9000, is_ca: bool = True, intermediates: int = 0) -> Callable[[Path], None]:
+    """Puts a CA's certificate beside the profile."""
+
+    def change(build_dir: Path) -> None:
+        write_authority(beside_profile(build_dir), days=days, is_ca=is_ca, intermediates=intermediates)
+
+    return change
+
+
+def identity_place(*, size: int = 0x2000, flags: int = FLAG_ENCRYPTED) -> dict[str, Any]:
+    """A build with a partition for the identity of boards."""
+    return BOTH | {"partitions": rows(replace(SECURE_CERT, size=size, flags=flags))}
+
+
 @functools.cache
 def rsa_key() -> bytes:
     return generate_signing_key(SignatureScheme.RSA3072)
@@ -259,6 +274,7 @@ P192 = {
     "SECURE_SIGNED_APPS_ECDSA_V2_SCHEME": True,
     "SECURE_BOOT_ECDSA_KEY_LEN_192_BITS": True,
 }
+IDENTITY = {"identity": {"key": "rsa2048", "ca": "ca.pem"}}
 FAR_APPS = (
     Partition("ota_0", TYPE_APP, 0x10, 0x1000000, 0x100000),
     Partition("ota_1", TYPE_APP, 0x11, 0x1100000, 0x100000),

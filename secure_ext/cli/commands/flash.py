@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where per-device keys are while a board is made, such as a RAM disk. [default: memory, or TMPDIR]",
 )
+@click.option(
+    "--ca-key",
+    metavar="KEYFILE",
+    help="Private key (PEM) of the CA, for boards that get a certificate. [passphrase: SECURE_PROVISION_PASSPHRASE]",
+)
 @click.option("--flash-is-written", is_flag=True, help="The flash was written before: compare it, and write nothing.")
 @click.option(
     "--adopt",
@@ -81,6 +86,7 @@ def flash(
     log: Path | None,
     sealed: Path | None,
     private: Path | None,
+    ca_key: str | None,
     flash_is_written: bool,
     adopt: bool,
     without_rehearsal: bool,
@@ -115,7 +121,8 @@ def flash(
     options += ["--flash-is-written"] if flash_is_written else []
     options += ["--adopt"] if adopt else []
     if opened.has_per_device_keys:
-        from secure_ext.per_device.board import BoardRun  # noqa: PLC0415 (loaded when used)
+        from secure_ext.cli.secret_prompt import secrets_of_the_command  # noqa: PLC0415 (loaded when used)
+        from secure_ext.per_device.board import BoardRun  # noqa: PLC0415
 
         run = BoardRun(
             port,
@@ -127,6 +134,8 @@ def flash(
             until,
             dry_run,
             private,
+            ca_key,
+            secrets_of_the_command(None),
         )
         exit_code = _flash_with_own_keys(opened, run)
     else:

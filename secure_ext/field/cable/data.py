@@ -33,7 +33,7 @@ _BOARDS_OWN = {
 
 
 def data_pieces(build: Build, fleet: Fleet, kept: Collection[str], wish: CableWish) -> tuple[Piece, ...]:
-    """What is to be written into data partitions, by address; never what the boards have `kept` from before.
+    """What is to be written into data partitions, by address; never what the boards have `kept`.
 
     Raises UsageError SE970 (no image for that label), SE979 (the board's own); CheckError SE978 (the boards have
     another partition of that name, or the image is too large for it).
@@ -41,7 +41,7 @@ def data_pieces(build: Build, fleet: Fleet, kept: Collection[str], wish: CableWi
     images = {image.partition: image for image in _images(build, fleet) if image.partition not in (None, *kept)}
     for label in wish.data:
         if label in kept:
-            raise _boards_own(label, "what it came with, and keeps")
+            raise _boards_own(label, "what it came with or got for itself, and keeps")
         _refuse_unwritable(label, build.partitions, images)
     wanted = wish.data if not wish.everything else [*wish.data, *(label for label in images if label)]
     labels = sorted(dict.fromkeys(wanted), key=lambda label: images[label].offset)

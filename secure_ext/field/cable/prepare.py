@@ -24,6 +24,7 @@ from secure_ext.formats.flash_encryption import FlashEncryptionKey
 from secure_ext.formats.partition_table import Partition, PartitionTable
 from secure_ext.formats.secure_boot import valid_signers
 from secure_ext.keys.symmetric import load_secret
+from secure_ext.plan.recipe import IDENTITY
 from secure_ext.prove.verify.keys import cipher_key
 from secure_ext.station.chip_facts import KeySize
 from secure_ext.station.frozen import frozen
@@ -90,13 +91,14 @@ def prepare(build: Build, fleet: FleetBundle, place: Path, wish: CableWish, key_
     Raises InputError SE971 (the flash encryption key is not at hand); what `possible_slots`, `make_app`, `data_pieces`
     and `bootloader_piece` raise.
     """
-    _, plan = read_documents_of(open_bundle_files(place))
+    manifest, plan = read_documents_of(open_bundle_files(place))
     key = _flash_key(fleet, plan, key_file)
     table = fleet.boards.table
     if table is None:
         raise AssertionError("the table of a bundle is readable if its key is at hand")
     slots = possible_slots(table, wish.slot) if wish.has_app or wish.slot else ()
-    data = data_pieces(build, fleet.boards, {step.label for step in plan.kept}, wish)
+    identities = {image.partition for image in manifest.images if image.recipe == IDENTITY and image.partition}
+    data = data_pieces(build, fleet.boards, {step.label for step in plan.kept} | identities, wish)
     app = make_app(build, fleet, slots, wish.wanted) if wish.has_app else None
     bootloader = bootloader_piece(build, fleet.boards, wish.wanted) if wish.has_bootloader else None
     return Prepared(

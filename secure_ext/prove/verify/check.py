@@ -33,6 +33,7 @@ CHECKS = {
     "image-flags": "an image is signed and encrypted as its role and the plan's eFuses demand",
     "image-overlap": "no image reaches into the next one",
     "key-fingerprint": "a key's or digest's file is the one whose fingerprint is in the plan",
+    "board-identity": "each board gets an identity: from a CA that may issue it, for a burned key of its own",
     "data-file": "a file with data for the block of user data holds what the plan says",
     "image-ciphertext": "an encrypted image is not plaintext",
     "image-decrypts": "an encrypted image decrypts, with the chip's key and at its address",

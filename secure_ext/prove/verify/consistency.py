@@ -15,7 +15,11 @@ from secure_ext.prove.verify.check import COPY_AGAIN, failed, judged, passed
 from secure_ext.prove.verify.documents import Documents
 
 _IN_PLAN = ("file", "offset", "size", "sha256")
-_PROOFS_BY_RECIPE = {"nvs-csv": "holds the values of the CSV", "nvs-keys": "holds the NVS keys"}
+_PROOFS_BY_RECIPE = {
+    "nvs-csv": "holds the values of the CSV",
+    "nvs-keys": "holds the NVS keys",
+    "identity": "keeps the place of the boards' identities",
+}
 _KEY_MEMBERS = ("role", "fingerprint", "block", "purpose")
 
 

@@ -13,6 +13,7 @@ from secure_ext.prove.verify.boot import check_boot
 from secure_ext.prove.verify.consistency import check_consistency
 from secure_ext.prove.verify.contents import check_contents, read_images
 from secure_ext.prove.verify.documents import Documents, check_steps, read_documents
+from secure_ext.prove.verify.identity import check_identity
 from secure_ext.prove.verify.inventory import check_inventory
 from secure_ext.prove.verify.keys import check_data_files, check_key_files, find_flash_key
 from secure_ext.prove.verify.options import check_signing_keys
@@ -82,6 +83,7 @@ def verify_files(files: BundleFiles, at_hand: AtHand) -> Verified:
     key = find_flash_key(files, documents, at_hand.flash_encryption_key, checks)
     readable = read_images(files, documents, key, checks)
     checks += check_contents(files, documents, readable)
+    checks += check_identity(files, documents, readable)
     checks += check_partitions(documents, readable)
     checks += check_boot(documents, readable)
     checks.append(check_requirements(documents, readable))
