@@ -204,6 +204,7 @@ def test_a_key_that_the_plan_does_not_burn_is_refused_by_name() -> None:
     assert "flash_encryption_1, flash_encryption_2" in caught.value.cure
 
 
+@pytest.mark.long
 def test_a_bundle_with_its_keys_elsewhere_is_rehearsed_to_the_boot(
     new_build: Callable[..., Path], signing_keys: dict[str, Path], run_cli: Callable[..., Result], tmp_path: Path
 ) -> None:
