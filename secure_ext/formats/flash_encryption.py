@@ -101,6 +101,12 @@ def decrypt(
     return _crypt(data, key, flash_offset, flash_crypt_config, workers, decrypting=True)
 
 
+def encrypt_and_undo(data: bytes, *, key: FlashEncryptionKey, flash_offset: int) -> bytes | None:
+    """As :func:`encrypt`; None if what it made is not ciphertext that decrypts to ``data`` again."""
+    made = encrypt(data, key=key, flash_offset=flash_offset)
+    return made if made != data and decrypt(made, key=key, flash_offset=flash_offset) == data else None
+
+
 def pad_to_unit(data: bytes, scheme: FlashEncryptionScheme) -> bytes:
     """``data`` followed by as many 0xFF bytes as make its length a multiple of 32 (ESP32) or 16 (XTS) bytes.
 

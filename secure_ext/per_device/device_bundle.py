@@ -16,7 +16,7 @@ from secure_ext.bundle.script import render_script
 from secure_ext.documents.manifest import ManifestImage, Proof
 from secure_ext.documents.read import MANIFEST
 from secure_ext.errors import CheckError, DeviceError, InputError
-from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, encrypt_and_undo, pad_to_unit
 from secure_ext.keys.certificates import name_of
 from secure_ext.keys.files import write_secret_file
 from secure_ext.per_device.device_keys import DeviceKeys
@@ -171,8 +171,8 @@ def _image(folder: Path, image: ManifestImage) -> bytes:
 
 def _encrypted(content: bytes, key: FlashEncryptionKey, offset: int, name: str) -> bytes:
     plaintext = pad_to_unit(content, key.scheme)
-    ciphertext = encrypt(plaintext, key=key, flash_offset=offset)
-    if decrypt(ciphertext, key=key, flash_offset=offset) != plaintext or ciphertext == plaintext:
+    ciphertext = encrypt_and_undo(plaintext, key=key, flash_offset=offset)
+    if ciphertext is None:
         raise CheckError(
             "SE713",
             "the ciphertext does not decrypt to what was encrypted",

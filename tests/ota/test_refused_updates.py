@@ -177,9 +177,9 @@ def test_a_refusal_has_its_code_and_writes_nothing(refused: Callable[[World], Re
 
 
 def test_ciphertext_that_does_not_decrypt_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from secure_ext.field.ota import slots
+    from secure_ext.formats import flash_encryption
 
-    monkeypatch.setattr(slots, "encrypt", lambda data, **_: data)
+    monkeypatch.setattr(flash_encryption, "encrypt", lambda data, **_: data)
     done = world.ota("--signing-key", world.keys["rsa_0"], "--pre-encrypted")
     assert (done.exit_code, "error SE763" in done.stderr) == (1, True)
     assert not (world.folder / "update").exists()

@@ -7,7 +7,7 @@ from dataclasses import field, replace
 
 from secure_ext.build.build import Role
 from secure_ext.errors import CheckError
-from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, encrypt_and_undo, pad_to_unit
 from secure_ext.formats.partition_table import Partition
 from secure_ext.station.frozen import frozen
 
@@ -53,8 +53,8 @@ def stored(piece: Piece, key: FlashEncryptionKey | None) -> StoredPiece:
     if key is None or not piece.covered:
         return StoredPiece(piece, piece.plain, is_encrypted=False)
     plain = pad_to_unit(piece.plain, key.scheme)
-    content = encrypt(plain, key=key, flash_offset=piece.offset)
-    if decrypt(content, key=key, flash_offset=piece.offset) != plain or content == plain:
+    content = encrypt_and_undo(plain, key=key, flash_offset=piece.offset)
+    if content is None:
         raise CheckError(
             "SE989",
             "the ciphertext does not decrypt to what is to be written",

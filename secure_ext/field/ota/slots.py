@@ -10,7 +10,7 @@ from dataclasses import field
 from secure_ext.checks import Check, Outcome
 from secure_ext.errors import CheckError, InputError, SecureProvisionError
 from secure_ext.field.ota.fleet import FleetBundle
-from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt, pad_to_unit
+from secure_ext.formats.flash_encryption import FlashEncryptionKey, decrypt, encrypt_and_undo, pad_to_unit
 from secure_ext.formats.image import parse_image
 from secure_ext.formats.partition_table import Partition
 from secure_ext.station.frozen import frozen
@@ -74,8 +74,8 @@ def pre_encrypt(slots: tuple[Partition, ...], content: bytes, fleet: FleetBundle
 
 
 def _image(slot: Partition, slots: tuple[Partition, ...], plaintext: bytes, key: FlashEncryptionKey) -> SlotImage:
-    ciphertext = encrypt(plaintext, key=key, flash_offset=slot.offset)
-    if decrypt(ciphertext, key=key, flash_offset=slot.offset) != plaintext or ciphertext == plaintext:
+    ciphertext = encrypt_and_undo(plaintext, key=key, flash_offset=slot.offset)
+    if ciphertext is None:
         raise CheckError(
             "SE763",
             "the ciphertext does not decrypt to the app",
